@@ -1,0 +1,13 @@
+"""weightscape: populations of small networks, every weight kept, and what separates the runs.
+
+The library holds no Snakemake; the workflow's scripts are thin callers of it. In the order of the
+data flow: `datasets` -> `training` (with `models`) -> `shards` -> `runs` (with `groups`) ->
+`statistics` -> `figures`; beside them `config`, `study` and `plan`, which import nothing heavy.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("weightscape")
+except PackageNotFoundError:  # imported from its folder: a compute node, `--sdm conda`
+    __version__ = "unknown"

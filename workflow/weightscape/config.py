@@ -1,0 +1,200 @@
+"""The config: checked against the schema and the models, and filled with every default.
+
+Imports nothing heavy, since each cluster job parses it.
+"""
+
+import copy
+import difflib
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from weightscape import models
+from weightscape.catalogue import BUILTIN
+from weightscape.errors import WeightscapeError
+
+SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+
+Config = dict[str, Any]
+
+
+@functools.cache
+def load_schema() -> dict[str, Any]:
+    """The JSON schema with the options of every model family merged in and references resolved."""
+    schema = yaml.safe_load(SCHEMA.read_text())
+    for name, family in models.families().items():
+        schema["properties"]["models"]["properties"][name] = {
+            "type": "object",
+            "additionalProperties": False,
+            "default": {},
+            "description": f"Options of {name}.",
+            "properties": family.OPTIONS,
+        }
+    return _resolve(schema, schema["$defs"])
+
+
+def check(config: Config) -> Config:
+    """A copy of `config` with all defaults filled in.
+
+    Raises WeightscapeError that lists every fault: unknown keys (with the nearest known one),
+    wrong types and values, widths that do not fit their model, missing files and folders.
+    """
+    _raise(list(_schema_faults(config)))
+    full = _fill(copy.deepcopy(config), load_schema())
+    _raise(list(_study_faults(full)))
+    return full
+
+
+def _raise(faults: list[str]) -> None:
+    if faults:
+        listing = "".join(f"\n  - {fault}" for fault in faults)
+        raise WeightscapeError(f"the config can't be used:{listing}")
+
+
+def _resolve(node: Any, definitions: dict[str, Any]) -> Any:
+    """`node` with each local $ref replaced by its definition (keys beside it take precedence)."""
+    if isinstance(node, list):
+        return [_resolve(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        rest = {key: value for key, value in node.items() if key != "$ref"}
+        return definitions[node["$ref"].removeprefix("#/$defs/")] | rest
+    return {key: _resolve(value, definitions) for key, value in node.items()}
+
+
+def _fill(value: Any, schema: dict[str, Any]) -> Any:
+    """`value` with the schema's defaults for the keys that it leaves out."""
+    if isinstance(value, list):
+        return [_fill(item, schema.get("items", {})) for item in value]
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    other = schema.get("additionalProperties") or {}
+    for key, part in properties.items():
+        if key not in value and "default" in part:
+            value[key] = copy.deepcopy(part["default"])
+    return {key: _fill(item, properties.get(key, other)) for key, item in value.items()}
+
+
+def _schema_faults(config: Config) -> Iterator[str]:
+    validator = jsonschema.Draft202012Validator(load_schema())
+    for error in sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path))):
+        where = _dotted(error.absolute_path)
+        if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+            yield from _unknown_keys(where, error.instance, error.schema)
+        else:
+            yield f"{where or 'top level'}: {_sentence(error)}"
+
+
+def _unknown_keys(where: str, found: dict, schema: dict[str, Any]) -> Iterator[str]:
+    known = list(schema.get("properties", {}))
+    for key in (str(key) for key in found if key not in known):
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known) or 'none'}"
+        yield f"{where}{'.' if where else ''}{key}: unknown key; {hint}"
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    meaning = error.schema.get("description") if isinstance(error.schema, dict) else None
+    if error.validator == "required":
+        missing = error.message.split("'")[1]
+        return f"the key '{missing}' is missing"
+    reasons = {
+        "minimum": f"{error.instance} is too small: at least {error.validator_value}",
+        "maximum": f"{error.instance} is too large: at most {error.validator_value}",
+        "exclusiveMinimum": f"{error.instance} must be above {error.validator_value}",
+        "enum": f"{error.instance!r} is none of {', '.join(map(str, error.validator_value or []))}"
+        if error.validator == "enum"
+        else "",
+        "type": f"{error.instance!r} is not of type {error.validator_value}",
+        "pattern": f"{error.instance!r} does not match {error.validator_value}",
+        "not": f"{error.instance!r} is not allowed",
+        "minItems": "the list is too short",
+        "anyOf": f"{error.instance!r} is not of a kind that fits here",
+    }
+    reason = reasons.get(str(error.validator), error.message)
+    return f"{reason} ({meaning.strip()})" if meaning else reason
+
+
+def _dotted(path: Any) -> str:
+    """populations[0].seeds for the path ('populations', 0, 'seeds')."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _study_faults(config: Config) -> Iterator[str]:
+    """What no schema can say: names that must exist, numbers that must fit each other."""
+    yield from _population_faults(config)
+    yield from _dataset_faults(config)
+    yield from _snapshot_faults(config["training"])
+    for name, (low, high) in config["groups"]["quantiles"].items():
+        if low >= high:
+            yield f"groups.quantiles.{name}: the first share must be below the second"
+
+
+def _population_faults(config: Config) -> Iterator[str]:
+    families, known = models.families(), [*BUILTIN, *config["datasets"]]
+    seen: set[tuple[str, str]] = set()
+    for number, population in enumerate(config["populations"]):
+        where = f"populations[{number}]"
+        model, dataset = population["model"], population["dataset"]
+        if (model, dataset) in seen:
+            yield f"{where}: {model} on {dataset} stands here twice; join their widths"
+        seen.add((model, dataset))
+        if dataset not in known:
+            yield f"{where}.dataset: {_unknown(dataset, known)}, or describe it under datasets"
+        for name, (low, high) in population.get("edges", {}).items():
+            if low >= high:
+                yield f"{where}.edges.{name}: the first edge must be below the second"
+        if model not in families:
+            yield f"{where}.model: {_unknown(model, list(families))}"
+            continue
+        texts = [str(width) for width in population["widths"]]
+        if len(set(texts)) < len(texts):
+            yield f"{where}.widths: a width stands here twice"
+        for width in texts:
+            try:
+                families[model].check_width(width, config["models"][model])
+            except ValueError as error:
+                yield f"{where}.widths: {width} does not fit {model}: {error}"
+
+
+def _dataset_faults(config: Config) -> Iterator[str]:
+    for name, own in config["datasets"].items():
+        if name in BUILTIN:
+            yield f"datasets.{name}: this name belongs to a built-in dataset; choose another"
+        if not Path(own["file"]).is_file():
+            yield f"datasets.{name}.file: there is no file {own['file']}; correct the path"
+    folder = config["data_folder"]
+    if folder is None:
+        return
+    if not Path(folder).is_dir():
+        yield (
+            f"data_folder: there is no folder {folder}; correct the path, or set it to null to "
+            "download"
+        )
+        return
+    for name in sorted({population["dataset"] for population in config["populations"]}):
+        files = BUILTIN[name].files if name in BUILTIN else ()
+        missing = [file for file in files if not (Path(folder) / file).is_file()]
+        if missing:
+            yield f"data_folder: {folder} lacks {', '.join(missing)}, which {name} is made from"
+
+
+def _snapshot_faults(training: dict[str, Any]) -> Iterator[str]:
+    for epoch in training["snapshots"]:
+        if epoch != "last" and epoch > training["epochs"]:
+            yield f"training.snapshots: epoch {epoch} is after the last one, {training['epochs']}"
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(known)}"
+    return f"'{name}' is not known; {hint}"

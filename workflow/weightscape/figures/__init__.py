@@ -1,0 +1,1 @@
+"""Figures: each reads a measure's table and the table of runs, never weights."""

@@ -1,0 +1,47 @@
+"""Files that are there whole or not at all."""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replace_whole(target: Path) -> Iterator[Path]:
+    """A path beside `target` to write to, renamed to it when the block ends without an error.
+
+    The name carries host and process, so that two writers of one file do not meet; what a killed
+    process of this host left behind is removed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    aside = target.with_name(f".{target.name}.{socket.gethostname()}-{os.getpid()}.part")
+    try:
+        yield aside
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _sweep(target: Path) -> None:
+    pattern = re.compile(
+        rf"\.{re.escape(target.name)}\.{re.escape(socket.gethostname())}-(\d+)\.part"
+    )
+    for name in os.listdir(target.parent):
+        match = pattern.fullmatch(name)
+        if match and not _is_alive(int(match[1])):
+            (target.parent / name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

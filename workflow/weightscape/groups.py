@@ -1,0 +1,106 @@
+"""Groups: sorting the runs of a population into non, low, mid, high and ungrouped.
+
+Edges are in percent, [low, high) with the top edge inclusive (paper, Table 2). `non` is decided by
+whether a run learned anything, since the printed edges are inconsistent (see docs/paper.md).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+GROUPS = ("non", "low", "mid", "high", "ungrouped")
+EDGED = ("low", "mid", "high")
+
+LOSS_TOLERANCE = 0.01  # of ln(classes)
+ACCURACY_TOLERANCE = 0.5  # percentage points around the majority class's share
+
+Edges = dict[str, tuple[float, float]]
+
+PAPER_EDGES: dict[tuple[str, str], Edges] = {
+    ("dnn", "mnist"): {"low": (30, 55), "mid": (80, 82), "high": (95, 100)},
+    ("dnn", "fmnist"): {"low": (30, 75), "mid": (83.5, 84), "high": (95, 100)},
+    ("dnn", "cifar10"): {"low": (20, 32), "mid": (45, 55), "high": (75, 100)},
+    ("cnn", "mnist"): {"low": (0, 95), "mid": (96, 98), "high": (99.5, 100)},
+    ("cnn", "fmnist"): {"low": (0, 90), "mid": (96, 98), "high": (99.5, 100)},
+    ("cnn", "cifar10"): {"low": (0, 55), "mid": (55, 75), "high": (80, 100)},
+    ("vit", "mnist"): {"low": (0, 30), "mid": (70, 85), "high": (85, 100)},
+    ("vit", "fmnist"): {"low": (0, 40), "mid": (65, 72), "high": (74, 100)},
+    # printed as mid 0-40, which contains low: read 20-40
+    ("vit", "cifar10"): {"low": (0, 20), "mid": (20, 40), "high": (40, 100)},
+}
+
+
+class Baseline(NamedTuple):
+    """What a network scores that ignores its input."""
+
+    classes: int
+    majority_share: float
+    """Share of the most frequent class in the split, in percent."""
+
+
+def is_non(loss: np.ndarray, accuracy: np.ndarray, baseline: Baseline) -> np.ndarray:
+    """Which runs did not converge, (n,) bool.
+
+    Those whose final loss is within 1 % of ln(classes) and whose accuracy is within 0.5 points of
+    the majority class's share (see docs/paper.md), and those whose loss is not finite.
+    """
+    chance = math.log(baseline.classes)
+    constant = (np.abs(loss - chance) <= LOSS_TOLERANCE * chance) & (
+        np.abs(accuracy - baseline.majority_share) <= ACCURACY_TOLERANCE
+    )
+    return constant | ~np.isfinite(loss)
+
+
+def choose_edges(
+    model: str, dataset: str, config: dict[str, Any], own: dict[str, Any] | None,
+    converged: np.ndarray,
+) -> tuple[Edges, str]:  # fmt: skip
+    """The edges of a population and where they come from: config, paper or quantiles.
+
+    `converged` holds the accuracies (%) of the runs that are not non; quantiles are taken of them.
+    """
+    if own is not None:
+        return {name: (own[name][0], own[name][1]) for name in EDGED}, "config"
+    if config["edges"] == "paper" and (model, dataset) in PAPER_EDGES:
+        return PAPER_EDGES[model, dataset], "paper"
+    if not len(converged):
+        return {name: (math.nan, math.nan) for name in EDGED}, "quantiles"
+    low_high = {name: np.quantile(converged, config["quantiles"][name]) for name in EDGED}
+    return {name: (float(low), float(high)) for name, (low, high) in low_high.items()}, "quantiles"
+
+
+def assign(accuracy: np.ndarray, non: np.ndarray, edges: Edges) -> np.ndarray:
+    """The group of each run, (n,) str. Of groups whose edges overlap the higher one wins."""
+    group = np.full(len(accuracy), "ungrouped", dtype=object)
+    top = max(high for _, high in edges.values())
+    for name in EDGED:
+        low, high = edges[name]
+        below = accuracy <= high if high == top else accuracy < high
+        group[(accuracy >= low) & below] = name
+    group[non] = "non"
+    return group
+
+
+def summarise(
+    runs: pd.DataFrame, edges: Edges, split: str, source: str, baseline: Baseline
+) -> pd.DataFrame:
+    """Table 2 of one population: a row per group, empty ones and ungrouped too.
+
+    n runs with their minimum, median and maximum of final accuracy (%) on `split`.
+    """
+    share = baseline.majority_share
+    bounds = {"non": (share - ACCURACY_TOLERANCE, share + ACCURACY_TOLERANCE), **edges}
+    rows = []
+    for name in GROUPS:
+        accuracy = runs.loc[runs["group"] == name, f"{split}_accuracy"]
+        low, high = bounds.get(name, (math.nan, math.nan))
+        rows.append(
+            {"group": name, "n": len(accuracy), "min": accuracy.min(), "median": accuracy.median(),
+             "max": accuracy.max(), "edge_low": low, "edge_high": high}
+        )  # fmt: skip
+    table = pd.DataFrame(rows)
+    table.insert(0, "model", runs["model"].iloc[0])
+    table.insert(1, "dataset", runs["dataset"].iloc[0])
+    return table.assign(accuracy=split, edges=source)

@@ -1,0 +1,43 @@
+"""The model families: each file beside this one defines one, as a subclass of Model.
+
+A file named `foo.py` adds the family `foo`, and nothing else needs to change: the config's schema,
+the plan, the training and the measures follow from the class in it. Nothing here imports torch at
+import, since each cluster job parses the config with it.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+
+from weightscape.errors import WeightscapeError
+from weightscape.models.base import Layer, Model
+
+__all__ = ["Layer", "Model", "build", "families"]
+
+
+@functools.cache
+def families() -> dict[str, type[Model]]:
+    """Every model family by its name, in alphabetical order."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        if module.name == "base":
+            continue
+        loaded = importlib.import_module(f"{__name__}.{module.name}")
+        for _, member in inspect.getmembers(loaded, inspect.isclass):
+            if issubclass(member, Model) and member.__module__ == loaded.__name__:
+                found[module.name] = member
+    return found
+
+
+def build(
+    name: str, width: str, shape: tuple[int, int, int], classes: int, options: dict
+) -> Model:
+    """The model `name` of one width for images of `shape` (channels, height, width).
+
+    Raises WeightscapeError if the model can't take such images.
+    """
+    try:
+        return families()[name](width, shape, classes, options)
+    except ValueError as error:
+        raise WeightscapeError(f"{name} of width {width}: {error}") from error

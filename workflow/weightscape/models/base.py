@@ -1,0 +1,83 @@
+"""What a model family says of itself."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+class Layer(NamedTuple):
+    """A layer with a weight and a bias, in the shard's layout."""
+
+    name: str
+    shape: tuple[int, ...]
+    """(out, in) or (out, in, kernel height, kernel width)"""
+    uses: int = 1
+    """How often one image uses each weight; a convolution does at every place. For the plan."""
+
+    @property
+    def fan_in(self) -> int:
+        return math.prod(self.shape[1:])
+
+    @property
+    def size(self) -> int:
+        """Number of weights, the bias apart."""
+        return math.prod(self.shape)
+
+
+class Model(ABC):
+    """One network: its layers, and its output for a batch of images.
+
+    A subclass needs `check_width`, `__init__`, which sets `layers`, and `forward`.
+    Parameters go by name: `<layer>.weight`, `<layer>.bias`, and the names in `auxiliary`.
+    """
+
+    OPTIONS: ClassVar[dict[str, Any]] = {}
+    """JSON schema of the keys under `models.<name>` in the config, each with its default."""
+
+    layers: list[Layer]
+    auxiliary: dict[str, tuple[tuple[int, ...], str]]
+    """Parameters that are no layer's weights: name -> (shape, start: zeros, ones or normal)."""
+
+    def __init__(self, width: str, shape: tuple[int, int, int], classes: int, options: dict):
+        self.width, self.shape, self.classes, self.options = width, shape, classes, options
+        self.layers, self.auxiliary = [], {}
+
+    @staticmethod
+    @abstractmethod
+    def check_width(width: str, options: dict) -> None:
+        """Raise ValueError, saying what fits, unless `width` is one that this family can take."""
+
+    @abstractmethod
+    def forward(
+        self, parameters: dict[str, Tensor], images: Tensor, drop: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (batch, classes) and each ReLU layer's output (batch, ..., units) by layer name.
+
+        `images` is (batch, channels, height, width) in [0, 1]; `drop` is dropout in training and
+        the identity in evaluation.
+        """
+
+    @property
+    def n_parameters(self) -> int:
+        """All trained numbers: weights, biases and auxiliary parameters."""
+        weights = sum(layer.size + layer.shape[0] for layer in self.layers)
+        return weights + sum(math.prod(shape) for shape, _ in self.auxiliary.values())
+
+    @property
+    def n_multiply_adds(self) -> int:
+        """Multiply-adds of the forward pass of one image, the attention scores left out."""
+        return sum(layer.size * layer.uses for layer in self.layers)
+
+
+def parse_count(width: str, what: str) -> int:
+    """The width as a whole number >= 1; ValueError says what it counts."""
+    if not width.isdecimal() or int(width) < 1:
+        raise ValueError(f"a whole number of {what} is wanted, as in 4")
+    return int(width)

@@ -1,0 +1,43 @@
+"""CNN: one convolution and one fully connected layer (paper, section 3.3 and Table 1)."""
+
+from __future__ import annotations
+
+from weightscape.models.base import Layer, Model, parse_count
+
+KERNEL = 3
+
+
+class CNN(Model):
+    """conv1 (3 x 3, valid) -> ReLU -> head -> fc; the width is the number of channels C."""
+
+    OPTIONS = {
+        "head": {
+            "enum": ["flatten", "gap"],
+            "default": "flatten",
+            "description": "Between conv1 and fc: all activations, or their mean per channel "
+            "(gap). The paper's text says both; flatten learns in 20 epochs, gap hardly.",
+        }
+    }
+
+    @staticmethod
+    def check_width(width, options):
+        parse_count(width, "channels")
+
+    def __init__(self, width, shape, classes, options):
+        super().__init__(width, shape, classes, options)
+        outputs, (channels, height, breadth) = int(width), shape
+        places = (height - KERNEL + 1) * (breadth - KERNEL + 1)
+        features = outputs * places if options["head"] == "flatten" else outputs
+        self.layers = [
+            Layer("conv1", (outputs, channels, KERNEL, KERNEL), uses=places),
+            Layer("fc", (classes, features)),
+        ]
+
+    def forward(self, parameters, images, drop):
+        from torch.nn.functional import conv2d, linear
+
+        p = parameters
+        maps = conv2d(images, p["conv1.weight"], p["conv1.bias"]).relu()
+        flat = maps.flatten(1) if self.options["head"] == "flatten" else maps.mean((2, 3))
+        logits = linear(flat, p["fc.weight"], p["fc.bias"])
+        return logits, {"conv1": maps.movedim(1, -1)}

@@ -1,0 +1,40 @@
+"""DNN: two hidden layers of ReLU units (paper, section 3.3 and Table 1)."""
+
+from __future__ import annotations
+
+from weightscape.models.base import Layer, Model, parse_count
+
+
+class DNN(Model):
+    """fc1 -> ReLU -> fc2 -> ReLU -> fc3; the width is h1 = h2, or h1 x h2 as in `20x50`."""
+
+    @staticmethod
+    def check_width(width, options):
+        hidden_units(width)
+
+    def __init__(self, width, shape, classes, options):
+        super().__init__(width, shape, classes, options)
+        first, second = hidden_units(width)
+        channels, height, breadth = shape
+        self.layers = [
+            Layer("fc1", (first, channels * height * breadth)),
+            Layer("fc2", (second, first)),
+            Layer("fc3", (classes, second)),
+        ]
+
+    def forward(self, parameters, images, drop):
+        from torch.nn.functional import linear
+
+        p = parameters
+        hidden1 = linear(images.flatten(1), p["fc1.weight"], p["fc1.bias"]).relu()
+        hidden2 = linear(hidden1, p["fc2.weight"], p["fc2.bias"]).relu()
+        logits = linear(hidden2, p["fc3.weight"], p["fc3.bias"])
+        return logits, {"fc1": hidden1, "fc2": hidden2}
+
+
+def hidden_units(width: str) -> tuple[int, int]:
+    """(h1, h2) of a width: `20` is (20, 20), `20x50` is (20, 50)."""
+    counts = [parse_count(part, "hidden units (`20`, or `20x50`)") for part in width.split("x")]
+    if len(counts) > 2:
+        raise ValueError("there are two hidden layers: give one number, or two as in 20x50")
+    return counts[0], counts[-1]

@@ -1,0 +1,134 @@
+"""ViT: a transformer encoder over image patches and one fully connected layer (paper, Table 1).
+
+The encoder is that of torch.nn.TransformerEncoderLayer (post-norm, ReLU; Vaswani et al. 2017),
+with query, key and value as layers of their own.
+"""
+
+from __future__ import annotations
+
+import math
+
+from weightscape.models.base import Layer, Model, parse_count
+
+
+class ViT(Model):
+    """patch -> encoder -> mean over tokens -> fc; the width is the number of heads."""
+
+    OPTIONS = {
+        "tokens": {
+            "enum": ["patches", "single"],
+            "default": "patches",
+            "description": "patches: 4 x 4 patches, each a token, with learned positions; single: "
+            "the image as one token, as Table 1 reads (query and key then get no gradient).",
+        },
+        "d_model": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 784,
+            "description": "Length of a token, which the number of heads divides (Table 1: 784).",
+        },
+        "feedforward": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 2048,
+            "unit": "units",
+            "description": "Hidden units of the MLP; the framework's default, the paper is silent.",
+        },
+        "dropout": {
+            "type": "number",
+            "minimum": 0,
+            "exclusiveMaximum": 1,
+            "default": 0.1,
+            "unit": "share of units",
+            "description": "Dropout in the encoder; the framework's default, the paper is silent.",
+        },
+        "depth": {
+            "type": "integer",
+            "minimum": 1,
+            "default": 1,
+            "unit": "encoder layers",
+            "description": "Encoder layers (paper: one); the layers of later ones end in _2, ...",
+        },
+    }
+
+    @staticmethod
+    def check_width(width, options):
+        heads = parse_count(width, "heads")
+        if options["d_model"] % heads:
+            fitting = [str(n) for n in range(1, 17) if options["d_model"] % n == 0]
+            raise ValueError(
+                f"the number of heads must divide d_model = {options['d_model']}, "
+                f"as {', '.join(fitting)} do"
+            )
+
+    def __init__(self, width, shape, classes, options):
+        super().__init__(width, shape, classes, options)
+        channels, height, breadth = shape
+        self.grid = 4 if options["tokens"] == "patches" else 1
+        self.heads, self.tokens = int(width), self.grid**2
+        if height % self.grid or breadth % self.grid:
+            raise ValueError(f"images of {height} x {breadth} do not cut into 4 x 4 patches")
+        self.patch = (height // self.grid, breadth // self.grid)
+        d_model, hidden = options["d_model"], options["feedforward"]
+        pixels = channels * self.patch[0] * self.patch[1]
+        self.layers = [Layer("patch", (d_model, pixels), self.tokens)]
+        self.auxiliary["position"] = ((self.tokens, d_model), "normal")
+        for end in self._block_ends():
+            square = [f"{name}{end}" for name in ("query", "key", "value", "attention_out")]
+            self.layers += [Layer(name, (d_model, d_model), self.tokens) for name in square]
+            self.layers += [
+                Layer(f"mlp1{end}", (hidden, d_model), self.tokens),
+                Layer(f"mlp2{end}", (d_model, hidden), self.tokens),
+            ]
+            for norm in (f"norm1{end}", f"norm2{end}"):
+                self.auxiliary[f"{norm}.weight"] = ((d_model,), "ones")
+                self.auxiliary[f"{norm}.bias"] = ((d_model,), "zeros")
+        self.layers.append(Layer("fc", (classes, d_model)))
+
+    def _block_ends(self) -> list[str]:
+        return ["" if block == 1 else f"_{block}" for block in range(1, self.options["depth"] + 1)]
+
+    def forward(self, parameters, images, drop):
+        tokens = _linear(parameters, "patch", self._cut(images)) + parameters["position"]
+        units = {}
+        for end in self._block_ends():
+            attended = self._attend(parameters, end, tokens, drop)
+            tokens = _norm(parameters, f"norm1{end}", tokens + drop(attended))
+            hidden = _linear(parameters, f"mlp1{end}", tokens).relu()
+            units[f"mlp1{end}"] = hidden
+            out = _linear(parameters, f"mlp2{end}", drop(hidden))
+            tokens = _norm(parameters, f"norm2{end}", tokens + drop(out))
+        return _linear(parameters, "fc", tokens.mean(1)), units
+
+    def _cut(self, images):
+        """(batch, channels, height, width) -> (batch, tokens, pixels of a patch)."""
+        n, channels, _, _ = images.shape
+        tall, broad = self.patch
+        cut = images.reshape(n, channels, self.grid, tall, self.grid, broad)
+        return cut.permute(0, 2, 4, 1, 3, 5).reshape(n, self.tokens, channels * tall * broad)
+
+    def _attend(self, parameters, end, tokens, drop):
+        """Multi-head self-attention; dropout falls on the attention weights, as in torch."""
+        n, count, d_model = tokens.shape
+
+        def split(name):  # (batch, heads, tokens, d_model / heads)
+            projected = _linear(parameters, f"{name}{end}", tokens)
+            return projected.view(n, count, self.heads, -1).transpose(1, 2)
+
+        query, key, value = split("query"), split("key"), split("value")
+        scores = query @ key.mT / math.sqrt(d_model // self.heads)
+        mixed = drop(scores.softmax(-1)) @ value
+        joined = mixed.transpose(1, 2).reshape(n, count, d_model)
+        return _linear(parameters, f"attention_out{end}", joined)
+
+
+def _linear(parameters, name, x):
+    from torch.nn.functional import linear
+
+    return linear(x, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
+
+
+def _norm(parameters, name, x):
+    from torch.nn.functional import layer_norm
+
+    return layer_norm(x, x.shape[-1:], parameters[f"{name}.weight"], parameters[f"{name}.bias"])

@@ -1,0 +1,201 @@
+"""The plan: what a study will train, and what that costs, before anything is trained.
+
+Cost comes from benchmark records of earlier training jobs where there are any, and from the
+assumptions below elsewhere; the plan says which.
+"""
+
+import functools
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from weightscape import models
+from weightscape.catalogue import BUILTIN, Dataset
+from weightscape.config import Config
+from weightscape.study import (
+    Population,
+    existing_shards,
+    find_population,
+    parse_seeds,
+    populations,
+    shard_ranges,
+    snapshots,
+    weights_folder,
+)
+
+# Assumptions, for one thread of a server processor of 2020: what a step costs apart from
+# arithmetic, the rate of the arithmetic, and what a job costs before its first step.
+SECONDS_PER_STEP = 0.6e-3
+MULTIPLY_ADDS_PER_SECOND = 15e9
+SECONDS_PER_JOB = 7.0
+BASE_MEMORY_MB = 1200
+TRAINING_PASSES = 3  # forward, and backward to weights and to activations
+BYTES_PER_RUN = 12_000  # HDF5's own, curves and telemetry
+RECORDS_PER_WIDTH = 20  # benchmark records read of each width
+
+
+class Row(NamedTuple):
+    """The plan of one population."""
+
+    model: str
+    dataset: str
+    widths: int
+    runs: int
+    runs_done: int
+    jobs: int
+    parameters: int
+    """trained numbers of all runs together"""
+    bytes: int
+    """of all shards on disk"""
+    cpu_hours: float
+    """of all runs together, done or not"""
+    source: str
+    """what cpu_hours comes from"""
+
+
+def make_plan(config: Config) -> list[Row]:
+    """A row per population of a checked config."""
+    return [_plan_population(config, population) for population in populations(config)]
+
+
+def render(config: Config, rows: list[Row]) -> str:
+    """The plan as a table for a terminal."""
+    head = ["model", "dataset", "widths", "runs", "done", "jobs", "parameters", "disk",
+            "CPU hours", "CPU hours from"]  # fmt: skip
+    body = [
+        [row.model, row.dataset, str(row.widths), f"{row.runs:,}", f"{row.runs_done:,}",
+         f"{row.jobs:,}", f"{row.parameters:,}", format_bytes(row.bytes),
+         f"{row.cpu_hours:,.2f}", row.source]
+        for row in rows
+    ]  # fmt: skip
+    total = ["all", "", "", f"{sum(row.runs for row in rows):,}",
+             f"{sum(row.runs_done for row in rows):,}", f"{sum(row.jobs for row in rows):,}",
+             f"{sum(row.parameters for row in rows):,}",
+             format_bytes(sum(row.bytes for row in rows)),
+             f"{sum(row.cpu_hours for row in rows):,.2f}", ""]  # fmt: skip
+    lines = [head, *body, total]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    left = {0, 1, len(head) - 1}
+    text = [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
+    return "\n".join(
+        [f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run", *text]
+    )
+
+
+def format_bytes(count: int) -> str:
+    """12.3 MB, with decimal units."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
+
+
+def training_seconds(config: Config, model: str, dataset: str, width: str, n_runs: int) -> float:
+    """CPU seconds of one training job, by the assumptions alone."""
+    population = find_population(config, model, dataset)
+    built, sizes = network(config, population, width), _sizes(config, dataset)
+    return SECONDS_PER_JOB + _assumed_seconds(config["training"], built, sizes, n_runs)
+
+
+def training_memory_mb(config: Config, model: str, dataset: str, width: str) -> int:
+    """Megabytes that one training job needs: torch, the images, one run, a block's activations."""
+    population = find_population(config, model, dataset)
+    built, sizes = network(config, population, width), _sizes(config, dataset)
+    images = math.prod(sizes.shape) * (sizes.train + sizes.test)
+    run = 4 * built.n_parameters * (4 + len(snapshots(config)))  # weights, gradients, moments
+    return math.ceil((images + run) / 1e6) + BASE_MEMORY_MB
+
+
+def _plan_population(config: Config, population: Population) -> Row:
+    sizes = _sizes(config, population.dataset)
+    kept, (factor, source) = len(snapshots(config)), _calibrate(config, population, sizes)
+    parameters = n_bytes = n_jobs = n_done = 0
+    seconds = 0.0
+    for width in population.widths:
+        built = network(config, population, width)
+        ranges = shard_ranges(config, population, width)
+        n_jobs += len(ranges)
+        n_done += _count_done(config, population, width, ranges)
+        parameters += population.seeds * built.n_parameters
+        n_bytes += population.seeds * (kept * 4 * built.n_parameters + BYTES_PER_RUN)
+        seconds += factor * _assumed_seconds(config["training"], built, sizes, population.seeds)
+    seconds += n_jobs * SECONDS_PER_JOB
+    return Row(
+        population.model, population.dataset, len(population.widths), population.n_runs,
+        n_done, n_jobs, parameters, n_bytes, seconds / 3600, source,
+    )  # fmt: skip
+
+
+def network(config: Config, population: Population, width: str) -> models.Model:
+    sizes, options = _sizes(config, population.dataset), config["models"][population.model]
+    return models.build(population.model, width, sizes.shape, sizes.classes, options)
+
+
+def _sizes(config: Config, dataset: str) -> Dataset:
+    return BUILTIN[dataset] if dataset in BUILTIN else _own_sizes(**config["datasets"][dataset])
+
+
+@functools.cache
+def _own_sizes(**own: str) -> Dataset:
+    from weightscape.datasets import describe  # opens the user's file: not at each parse
+
+    return describe(own)
+
+
+def _count_done(
+    config: Config, population: Population, width: str, ranges: list[range]
+) -> int:
+    """Runs of a width whose shard is there."""
+    folder = weights_folder(config["study"], population.model, population.dataset, width)
+    existing = set(existing_shards(folder))
+    done = [min(seeds.stop, population.seeds) - seeds.start for seeds in ranges if seeds in existing]
+    return sum(done)
+
+
+def _assumed_seconds(
+    training: dict[str, Any], network: models.Model, sizes: Dataset, n_runs: int
+) -> float:
+    """CPU seconds of the training steps and evaluations of `n_runs` runs, start-up apart."""
+    steps = math.ceil(sizes.train / training["batch_size"])
+    images = TRAINING_PASSES * sizes.train + sizes.test
+    arithmetic = images * network.n_multiply_adds / MULTIPLY_ADDS_PER_SECOND
+    return n_runs * training["epochs"] * (steps * SECONDS_PER_STEP + arithmetic)
+
+
+def _calibrate(config: Config, population: Population, sizes: Dataset) -> tuple[float, str]:
+    """Measured over assumed CPU seconds, the median over this population's benchmark records."""
+    ratios = []
+    options = config["models"][population.model]
+    for width, seeds, record in _records(population):
+        measured = record["cpu_time"] - SECONDS_PER_JOB
+        training = json.loads(record["params"]["recipe"])
+        if measured > 0 and training["options"] == options:
+            built = network(config, population, width)
+            ratios.append(measured / _assumed_seconds(training, built, sizes, len(seeds)))
+    if not ratios:
+        return 1.0, "assumptions"
+    return median(ratios), f"{len(ratios)} benchmark records"
+
+
+def _records(population: Population) -> Iterator[tuple[str, range, dict[str, Any]]]:
+    """Benchmark records of training jobs of this population, of any study."""
+    pattern = f"*/benchmarks/train_runs/{population.model}/{population.dataset}/width-*"
+    for folder in sorted(Path("results").glob(pattern)):
+        for path in sorted(folder.glob("seeds-*.jsonl"))[:RECORDS_PER_WIDTH]:
+            try:
+                record = json.loads(path.read_text().splitlines()[-1])
+                float(record["cpu_time"]), record["params"]["recipe"]
+            except (OSError, ValueError, KeyError, IndexError, TypeError):
+                continue  # half-written, or of a run without --benchmark-extended
+            seeds = parse_seeds(path.stem.removeprefix("seeds-"))
+            yield folder.name.removeprefix("width-"), seeds, record

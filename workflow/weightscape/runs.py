@@ -1,0 +1,78 @@
+"""The table of runs: one row per run of a population, with its group."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from weightscape.groups import Baseline, assign, choose_edges, is_non, summarise
+from weightscape.shards import Shard, read_population
+from weightscape.study import Population
+
+KEYS = ["model", "dataset", "width", "seed"]
+
+
+def collect(population: Population, shards: list[str]) -> pd.DataFrame:
+    """Final losses, accuracies (%) and dead-unit share of the population's runs, no group yet.
+
+    Shards may hold runs that the study does not ask for; those are left out. The dead-unit share
+    is that of all ReLU units that are zero for every image of the test split, after the last epoch.
+    """
+    tables = [_rows(shard) for shard in read_population(shards)]
+    runs = pd.concat(tables, ignore_index=True)
+    wanted = (runs["seed"] < population.seeds) & runs["width"].isin(population.widths)
+    return runs[wanted].reset_index(drop=True)
+
+
+def _rows(shard: Shard) -> pd.DataFrame:
+    header = shard.header
+    names = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+    return pd.DataFrame(
+        {
+            "model": header.model,
+            "dataset": header.dataset,
+            "width": header.width,
+            "seed": shard.seeds,
+            "shard": str(shard.path),
+            **{name: shard.read(f"final/{name}").astype(float) for name in names},
+            "dead_unit_share": _dead_unit_share(shard),
+        }
+    )
+
+
+def _dead_unit_share(shard: Shard) -> np.ndarray:
+    """Dead units of all layers over units of all layers, (R,)."""
+    dead = shard.telemetry("dead_units")
+    epoch = f"epochs/{shard.header.final_epoch}"
+    units = {layer: shard.read(f"{epoch}/{layer}/bias", 0).size for layer in dead}
+    total = sum(units.values())
+    return sum(dead[layer][:, -1] * units[layer] / total for layer in dead) + np.zeros(
+        len(shard.seeds)
+    )
+
+
+def group(
+    runs: pd.DataFrame, dataset: Path, config: dict[str, Any], own_edges: dict[str, Any] | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs with their group, and Table 2 of them.
+
+    `config` is the section `groups`; `dataset` is the prepared dataset, for its class shares.
+    """
+    split = config["accuracy"]
+    baseline = read_baseline(dataset, split)
+    accuracy = runs[f"{split}_accuracy"].to_numpy()
+    non = is_non(runs[f"{split}_loss"].to_numpy(), accuracy, baseline)
+    model, name = runs["model"].iloc[0], runs["dataset"].iloc[0]
+    edges, source = choose_edges(model, name, config, own_edges, accuracy[~non])
+    grouped = runs.copy()
+    grouped.insert(grouped.columns.get_loc("dead_unit_share"), "group", assign(accuracy, non, edges))
+    return grouped, summarise(grouped, edges, split, source, baseline)
+
+
+def read_baseline(dataset: Path, split: str) -> Baseline:
+    """Number of classes, and share of the most frequent one in a split."""
+    with h5py.File(dataset) as file:
+        labels = file[f"{split}/labels"][()]
+        return Baseline(int(file.attrs["classes"]), 100 * np.bincount(labels).max() / len(labels))

@@ -1,0 +1,204 @@
+"""Shards: the HDF5 files in which training jobs keep their runs, and their only reader and writer.
+
+The layout is documented in docs/shard.md. Every array carries a checksum (fletcher32), so that a
+flipped bit is an error and not a number.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from weightscape.errors import WeightscapeError
+from weightscape.files import replace_whole
+
+FORMAT_VERSION = 1
+
+CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+class Header(NamedTuple):
+    """What the runs of a shard have in common; stored as the attributes of its root."""
+
+    model: str
+    dataset: str
+    width: str
+    recipe: dict[str, Any]
+    dataset_digest: str
+    software: dict[str, Any]
+    device: str
+    final_epoch: int
+    layers: list[str]
+    """in the order of the forward pass"""
+
+    @property
+    def recipe_digest(self) -> str:
+        return hashlib.sha256(canonical_json(self.recipe).encode()).hexdigest()[:16]
+
+
+class RunRecord(NamedTuple):
+    """All that is kept of one run."""
+
+    seed: int
+    snapshots: dict[int, dict[str, np.ndarray]]
+    """epoch -> parameter name (`fc1.weight`) -> array"""
+    curves: dict[str, np.ndarray]
+    """each of CURVES -> (epochs + 1,)"""
+    final: dict[str, float]
+    """each of CURVES, from the final weights on the whole split"""
+    telemetry: dict[str, np.ndarray]
+    """`dead_units/<layer>`, `gradient_norm/<layer>` -> (epochs + 1,)"""
+
+
+def canonical_json(value: Any) -> str:
+    """JSON in one spelling only, for digests, rule parameters and attributes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def write_shard(
+    path: Path, header: Header, n_runs: int, auxiliary: Iterable[str], runs: Iterable[RunRecord]
+) -> None:
+    """Write `n_runs` runs as they come, one in memory at a time; `path` appears when all are in.
+
+    `auxiliary` names the parameters that are no layer's weight or bias.
+    """
+    names = set(auxiliary)
+    with replace_whole(path) as aside, h5py.File(aside, "w", libver="v110") as file:
+        file.attrs.update(
+            format_version=FORMAT_VERSION,
+            recipe=canonical_json(header.recipe),
+            recipe_digest=header.recipe_digest,
+            software=canonical_json(header.software),
+            layers=canonical_json(header.layers),
+            **{key: getattr(header, key) for key in
+               ("model", "dataset", "width", "dataset_digest", "device", "final_epoch")},
+        )  # fmt: skip
+        count = 0
+        for row, run in enumerate(runs):
+            for name, values in _arrays(run, names):
+                _store(file, name, np.asarray(values), row, n_runs)
+            count += 1
+        if count != n_runs:
+            raise ValueError(f"{path}: {count} runs came, {n_runs} were announced")
+
+
+def _arrays(run: RunRecord, auxiliary: set[str]) -> Iterator[tuple[str, Any]]:
+    yield "seed", np.int64(run.seed)
+    for epoch, parameters in run.snapshots.items():
+        for name, values in parameters.items():
+            kind = "auxiliary" if name in auxiliary else "epochs"
+            yield f"{kind}/{epoch}/{name.replace('.', '/')}", values
+    for name, curve in run.curves.items():
+        yield f"curves/{name}", curve.astype(np.float32)
+    for name, value in run.final.items():
+        yield f"final/{name}", np.float32(value)
+    for name, values in run.telemetry.items():
+        yield f"telemetry/{name}", values.astype(np.float32)
+
+
+def _store(file: h5py.File, name: str, values: np.ndarray, row: int, n_runs: int) -> None:
+    if name not in file:
+        chunk = (1, *values.shape) if values.ndim else (n_runs,)
+        file.create_dataset(
+            name, (n_runs, *values.shape), values.dtype, chunks=chunk, fletcher32=True
+        )
+    file[name][row] = values
+
+
+class Shard:
+    """An open shard. Every error in reading it is a WeightscapeError that names the file."""
+
+    def __init__(self, path: Path, file: h5py.File):
+        self.path, self._file = path, file
+        attributes = dict(file.attrs)
+        version = attributes.get("format_version")
+        if version != FORMAT_VERSION:
+            raise self._refuse(f"its format_version is {version}, not {FORMAT_VERSION}")
+        self.header = Header(
+            model=attributes["model"], dataset=attributes["dataset"], width=attributes["width"],
+            recipe=json.loads(attributes["recipe"]), dataset_digest=attributes["dataset_digest"],
+            software=json.loads(attributes["software"]), device=attributes["device"],
+            final_epoch=int(attributes["final_epoch"]), layers=json.loads(attributes["layers"]),
+        )  # fmt: skip
+        if self.header.recipe_digest != attributes["recipe_digest"]:
+            raise self._refuse("its recipe and its recipe_digest differ")
+        self.seeds: list[int] = self.read("seed").tolist()
+        self._check_shapes()
+
+    def _refuse(self, reason: str) -> WeightscapeError:
+        return WeightscapeError(
+            f"the shard {self.path} is refused: {reason}; delete it and run again to train it anew"
+        )
+
+    def _check_shapes(self) -> None:
+        lengths = {f"curves/{name}": self.header.final_epoch + 1 for name in CURVES}
+        for name, epochs in lengths.items():
+            if self._file[name].shape != (len(self.seeds), epochs):
+                raise self._refuse(f"{name} has the shape {self._file[name].shape}")
+        for epoch in (0, self.header.final_epoch):
+            for layer in self._file[f"epochs/{epoch}"].values():
+                if len(layer["weight"]) != len(self.seeds):
+                    raise self._refuse(f"{layer.name} has {len(layer['weight'])} runs")
+
+    def read(self, name: str, row: int | None = None) -> np.ndarray:
+        """The array `name` whole, or of one run."""
+        try:
+            return self._file[name][() if row is None else row]
+        except (OSError, KeyError, RuntimeError) as error:
+            raise self._refuse(f"{name} can't be read ({error})") from error
+
+    def weight(self, epoch: int, layer: str, row: int) -> np.ndarray:
+        """One run's weights (out, in) or (out, in, kh, kw), float32."""
+        return self.read(f"epochs/{epoch}/{layer}/weight", row)
+
+    def telemetry(self, kind: str) -> dict[str, np.ndarray]:
+        """`dead_units` or `gradient_norm`: layer -> (R, epochs + 1)."""
+        group = self._file[f"telemetry/{kind}"]
+        return {layer: self.read(f"telemetry/{kind}/{layer}") for layer in group}
+
+
+@contextmanager
+def open_shard(path: Path | str) -> Iterator[Shard]:
+    """A shard for reading.
+
+    Raises WeightscapeError, naming the file and the reason, if it is missing, truncated, damaged,
+    of another format_version or not a shard at all.
+    """
+    remedy = "delete it and run again to train it anew"
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise WeightscapeError(f"the shard {path} is refused: {error}; {remedy}") from error
+    with file:
+        try:
+            shard = Shard(Path(path), file)
+        except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise WeightscapeError(
+                f"the shard {path} is refused: it is damaged or no shard ({error}); {remedy}"
+            ) from error
+        yield shard
+
+
+def read_population(paths: Iterable[Path | str]) -> Iterator[Shard]:
+    """The shards of one population, open one at a time.
+
+    Raises WeightscapeError at the first that is unreadable, or whose model, dataset, recipe or
+    images differ from those of the shards before it.
+    """
+    first: Shard | None = None
+    for path in paths:
+        with open_shard(path) as shard:
+            first = first or shard
+            for key in ("model", "dataset", "recipe_digest", "dataset_digest"):
+                here, there = getattr(shard.header, key), getattr(first.header, key)
+                if here != there:
+                    raise WeightscapeError(
+                        f"the shard {path} is refused: its {key} is {here}, that of "
+                        f"{first.path} is {there}; delete the one that is out of date and run again"
+                    )
+            yield shard

@@ -1,0 +1,92 @@
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+# the library lies beside the rules, so it needs no installation: neither on a compute node nor in
+# an environment made by --sdm conda
+LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+sys.path.insert(0, str(LIBRARY))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(LIBRARY), os.environ.get("PYTHONPATH")])
+)
+
+from weightscape import plan, study
+from weightscape.config import check
+from weightscape.errors import WeightscapeError
+from weightscape.shards import canonical_json
+
+ENVIRONMENT = str(LIBRARY.parent / "envs" / "weightscape.yaml")
+
+try:
+    config.update(check(config))
+    if workflow.is_main_process and workflow.output_settings.dryrun:
+        # stderr, since --dag and --rulegraph own stdout
+        print(plan.render(config, plan.make_plan(config)), file=sys.stderr)
+except WeightscapeError as error:
+    raise WorkflowError(str(error)) from None
+
+RESULTS = f"results/{config['study']}"
+POPULATIONS = study.populations(config)
+
+
+def get_population(wildcards):
+    return study.find_population(config, wildcards.model, wildcards.dataset)
+
+
+def get_shards(wildcards):
+    """All shards of the population of the wildcards."""
+    return study.shards(config, get_population(wildcards))
+
+
+def get_measures(wildcards):
+    """The tables of all populations that are joined to one."""
+    return [
+        f"{RESULTS}/measures/{p.model}/{p.dataset}/{wildcards.table}.csv"
+        for p in POPULATIONS
+    ]
+
+
+def get_figures(wildcards):
+    """Every figure of the study, in both formats."""
+    return [
+        f"{RESULTS}/figures/{measure}-{p.model}-{p.dataset}.{ending}"
+        for measure in ("convergence", "statistics")
+        for p in POPULATIONS
+        for ending in ("svg", "png")
+    ]
+
+
+def get_recipe(wildcards):
+    """The recipe as JSON in one spelling, so that it is equal where it means the same."""
+    return canonical_json(study.recipe(config, wildcards.model))
+
+
+def get_training_mem_mb(wildcards, attempt):
+    """Megabytes that one training job needs, and as much again at each attempt."""
+    return attempt * plan.training_memory_mb(config, *get_training_key(wildcards))
+
+
+def get_training_runtime(wildcards, attempt):
+    """Minutes to ask a queue for: four times the plan's, since machines and loads differ."""
+    n_runs = len(study.parse_seeds(wildcards.seeds))
+    seconds = plan.training_seconds(config, *get_training_key(wildcards), n_runs)
+    return int(attempt * (10 + 4 * seconds / 60))
+
+
+def get_training_key(wildcards):
+    return wildcards.model, wildcards.dataset, wildcards.width
+
+
+def get_aggregate_mem_mb(wildcards, attempt):
+    """Aggregates stream: their memory does not grow with the population."""
+    return 1500 * attempt
+
+
+def get_layer_labels(wildcards):
+    """Labels of a figure in the report, with the layers that it shows."""
+    population = get_population(wildcards)
+    network = plan.network(config, population, population.widths[0])
+    layers = ", ".join(layer.name for layer in network.layers)
+    return {"model": wildcards.model, "dataset": wildcards.dataset, "layer": layers}

@@ -1,0 +1,16 @@
+rule prepare_dataset:
+    output:
+        "results/datasets/{dataset}.h5",
+    log:
+        "results/datasets/logs/{dataset}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        own=lookup("datasets/{dataset}", within=config, default=None),
+        folder=config["data_folder"],
+        downloads="results/datasets/downloads",
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    script:
+        "../scripts/prepare_dataset.py"

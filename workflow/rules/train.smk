@@ -1,0 +1,21 @@
+rule train_runs:
+    input:
+        dataset="results/datasets/{dataset}.h5",
+    output:
+        f"{RESULTS}/weights/{{model}}/{{dataset}}/width-{{width}}/seeds-{{seeds}}.h5",
+    log:
+        f"{RESULTS}/logs/train_runs/{{model}}/{{dataset}}/width-{{width}}/seeds-{{seeds}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_runs/{{model}}/{{dataset}}/width-{{width}}/seeds-{{seeds}}.jsonl"
+    conda:
+        ENVIRONMENT
+    params:
+        recipe=get_recipe,
+        snapshots=study.snapshots(config),
+        device=config["device"],
+    threads: config["training"]["threads"]
+    resources:
+        mem_mb=get_training_mem_mb,
+        runtime=get_training_runtime,
+    script:
+        "../scripts/train_runs.py"

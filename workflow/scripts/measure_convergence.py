@@ -1,0 +1,10 @@
+"""Measure the convergence of one population."""
+
+from weightscape.convergence import measure
+from weightscape.logs import job_log
+from weightscape.tables import read_table, write_table
+
+with job_log(snakemake.log[0]) as log:
+    table = measure(list(snakemake.input.shards), read_table(snakemake.input.runs))
+    write_table(table, snakemake.output[0])
+    log.info("wrote %d rows to %s", len(table), snakemake.output[0])

@@ -1,0 +1,17 @@
+"""Write one dataset as an HDF5 file of uint8 images and labels."""
+
+from pathlib import Path
+
+from weightscape.datasets import prepare
+from weightscape.logs import job_log
+
+with job_log(snakemake.log[0]) as log:
+    folder = snakemake.params.folder
+    prepare(
+        snakemake.wildcards.dataset,
+        Path(snakemake.output[0]),
+        own=snakemake.params.own,
+        folder=Path(folder) if folder else None,
+        downloads=Path(snakemake.params.downloads),
+    )
+    log.info("wrote %s", snakemake.output[0])

@@ -11,14 +11,14 @@ rule collect_runs:
         f"{RESULTS}/benchmarks/collect_runs/{{model}}/{{dataset}}.jsonl"
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=get_aggregate_mem_mb,
+        runtime=60,
     params:
         widths=lambda wildcards: get_population(wildcards).widths,
         seeds=lambda wildcards: get_population(wildcards).seeds,
         edges=lambda wildcards: get_population(wildcards).edges,
         groups=config["groups"],
-    resources:
-        mem_mb=get_aggregate_mem_mb,
-        runtime=60,
     script:
         "../scripts/collect_runs.py"
 

@@ -8,14 +8,13 @@ from snakemake.exceptions import WorkflowError
 # an environment made by --sdm conda
 LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(LIBRARY))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(LIBRARY), os.environ.get("PYTHONPATH")])
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")]))
 )
 
 from weightscape import plan, study
 from weightscape.config import check
 from weightscape.errors import WeightscapeError
-from weightscape.shards import canonical_json
 
 ENVIRONMENT = str(LIBRARY.parent / "envs" / "weightscape.yaml")
 
@@ -42,10 +41,7 @@ def get_shards(wildcards):
 
 def get_measures(wildcards):
     """The tables of all populations that are joined to one."""
-    return [
-        f"{RESULTS}/measures/{p.model}/{p.dataset}/{wildcards.table}.csv"
-        for p in POPULATIONS
-    ]
+    return [f"{RESULTS}/measures/{p.model}/{p.dataset}/{wildcards.table}.csv" for p in POPULATIONS]
 
 
 def get_figures(wildcards):
@@ -60,7 +56,7 @@ def get_figures(wildcards):
 
 def get_recipe(wildcards):
     """The recipe as JSON in one spelling, so that it is equal where it means the same."""
-    return canonical_json(study.recipe(config, wildcards.model))
+    return study.canonical_json(study.recipe(config, wildcards.model))
 
 
 def get_training_mem_mb(wildcards, attempt):

@@ -1,13 +1,13 @@
 rule plan:
-    localrule: True
     log:
         f"{RESULTS}/logs/plan.log",
+    localrule: True
     conda:
         ENVIRONMENT
-    params:
-        table=f"{RESULTS}/tables/plan.csv",
     resources:
         mem_mb=500,
         runtime=5,
+    params:
+        table=f"{RESULTS}/tables/plan.csv",
     script:
         "../scripts/plan_study.py"

@@ -14,12 +14,12 @@ rule plot_convergence:
         f"{RESULTS}/logs/plot_convergence/{{model}}/{{dataset}}.log",
     conda:
         ENVIRONMENT
-    params:
-        colour=config["figures"]["colour"],
-        dpi=config["figures"]["dpi"],
     resources:
         mem_mb=get_aggregate_mem_mb,
         runtime=30,
+    params:
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
     script:
         "../scripts/plot_convergence.py"
 
@@ -40,11 +40,11 @@ rule plot_statistics:
         f"{RESULTS}/logs/plot_statistics/{{model}}/{{dataset}}.log",
     conda:
         ENVIRONMENT
-    params:
-        colour=config["figures"]["colour"],
-        dpi=config["figures"]["dpi"],
     resources:
         mem_mb=get_aggregate_mem_mb,
         runtime=30,
+    params:
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
     script:
         "../scripts/plot_statistics.py"

@@ -5,12 +5,12 @@ rule prepare_dataset:
         "results/datasets/logs/{dataset}.log",
     conda:
         ENVIRONMENT
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         own=lookup("datasets/{dataset}", within=config, default=None),
         folder=config["data_folder"],
         downloads="results/datasets/downloads",
-    resources:
-        mem_mb=4000,
-        runtime=60,
     script:
         "../scripts/prepare_dataset.py"

@@ -9,13 +9,13 @@ rule train_runs:
         f"{RESULTS}/benchmarks/train_runs/{{model}}/{{dataset}}/width-{{width}}/seeds-{{seeds}}.jsonl"
     conda:
         ENVIRONMENT
-    params:
-        recipe=get_recipe,
-        snapshots=study.snapshots(config),
-        device=config["device"],
     threads: config["training"]["threads"]
     resources:
         mem_mb=get_training_mem_mb,
         runtime=get_training_runtime,
+    params:
+        recipe=get_recipe,
+        snapshots=study.snapshots(config),
+        device=config["device"],
     script:
         "../scripts/train_runs.py"

@@ -9,9 +9,7 @@ from weightscape.tables import write_table
 
 with job_log(snakemake.log[0]) as log:
     wildcards, params = snakemake.wildcards, snakemake.params
-    population = Population(
-        wildcards.model, wildcards.dataset, tuple(params.widths), params.seeds
-    )
+    population = Population(wildcards.model, wildcards.dataset, tuple(params.widths), params.seeds)
     runs, groups = group(
         collect(population, list(snakemake.input.shards)),
         Path(snakemake.input.dataset),

@@ -1,7 +1,7 @@
 """Measure the statistics of one population."""
 
-from weightscape.statistics import measure
 from weightscape.logs import job_log
+from weightscape.statistics import measure
 from weightscape.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:

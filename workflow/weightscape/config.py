@@ -83,7 +83,7 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
 
 def _schema_faults(config: Config) -> Iterator[str]:
     validator = jsonschema.Draft202012Validator(load_schema())
-    for error in sorted(validator.iter_errors(config), key=lambda error: list(map(str, error.path))):
+    for error in sorted(validator.iter_errors(config), key=lambda error: str(error.path)):
         where = _dotted(error.absolute_path)
         if error.validator == "additionalProperties" and isinstance(error.instance, dict):
             yield from _unknown_keys(where, error.instance, error.schema)
@@ -108,9 +108,7 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         "minimum": f"{error.instance} is too small: at least {error.validator_value}",
         "maximum": f"{error.instance} is too large: at most {error.validator_value}",
         "exclusiveMinimum": f"{error.instance} must be above {error.validator_value}",
-        "enum": f"{error.instance!r} is none of {', '.join(map(str, error.validator_value or []))}"
-        if error.validator == "enum"
-        else "",
+        "enum": f"{error.instance!r} is none of {error.validator_value}",
         "type": f"{error.instance!r} is not of type {error.validator_value}",
         "pattern": f"{error.instance!r} does not match {error.validator_value}",
         "not": f"{error.instance!r} is not allowed",

@@ -76,9 +76,7 @@ def load(path: Path) -> Images:
         raise WeightscapeError(f"{path} can't be read ({error}); {remedy}") from error
     if _digest(splits) != facts["digest"]:
         raise WeightscapeError(f"{path} is damaged: its digest is wrong; {remedy}")
-    return Images(
-        str(facts["name"]), int(facts["classes"]), str(facts["digest"]), **splits
-    )
+    return Images(str(facts["name"]), int(facts["classes"]), str(facts["digest"]), **splits)
 
 
 def describe(own: dict[str, Any]) -> Dataset:

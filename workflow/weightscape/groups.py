@@ -66,7 +66,7 @@ def choose_edges(
     if config["edges"] == "paper" and (model, dataset) in PAPER_EDGES:
         return PAPER_EDGES[model, dataset], "paper"
     if not len(converged):
-        return {name: (math.nan, math.nan) for name in EDGED}, "quantiles"
+        return dict.fromkeys(EDGED, (math.nan, math.nan)), "quantiles"
     low_high = {name: np.quantile(converged, config["quantiles"][name]) for name in EDGED}
     return {name: (float(low), float(high)) for name, (low, high) in low_high.items()}, "quantiles"
 

@@ -152,14 +152,12 @@ def _own_sizes(**own: str) -> Dataset:
     return describe(own)
 
 
-def _count_done(
-    config: Config, population: Population, width: str, ranges: list[range]
-) -> int:
+def _count_done(config: Config, population: Population, width: str, ranges: list[range]) -> int:
     """Runs of a width whose shard is there."""
     folder = weights_folder(config["study"], population.model, population.dataset, width)
     existing = set(existing_shards(folder))
-    done = [min(seeds.stop, population.seeds) - seeds.start for seeds in ranges if seeds in existing]
-    return sum(done)
+    done = [seeds for seeds in ranges if seeds in existing]
+    return sum(min(seeds.stop, population.seeds) - seeds.start for seeds in done)
 
 
 def _assumed_seconds(

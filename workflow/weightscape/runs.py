@@ -66,8 +66,7 @@ def group(
     non = is_non(runs[f"{split}_loss"].to_numpy(), accuracy, baseline)
     model, name = runs["model"].iloc[0], runs["dataset"].iloc[0]
     edges, source = choose_edges(model, name, config, own_edges, accuracy[~non])
-    grouped = runs.copy()
-    grouped.insert(grouped.columns.get_loc("dead_unit_share"), "group", assign(accuracy, non, edges))
+    grouped = runs.assign(group=assign(accuracy, non, edges))
     return grouped, summarise(grouped, edges, split, source, baseline)
 
 

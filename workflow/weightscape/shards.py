@@ -16,6 +16,7 @@ import numpy as np
 
 from weightscape.errors import WeightscapeError
 from weightscape.files import replace_whole
+from weightscape.study import canonical_json
 
 FORMAT_VERSION = 1
 
@@ -53,11 +54,6 @@ class RunRecord(NamedTuple):
     """each of CURVES, from the final weights on the whole split"""
     telemetry: dict[str, np.ndarray]
     """`dead_units/<layer>`, `gradient_norm/<layer>` -> (epochs + 1,)"""
-
-
-def canonical_json(value: Any) -> str:
-    """JSON in one spelling only, for digests, rule parameters and attributes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def write_shard(

@@ -1,5 +1,6 @@
 """A study's populations and the shards that hold them. Imports nothing heavy."""
 
+import json
 import os
 import re
 from collections.abc import Iterable
@@ -42,6 +43,11 @@ def find_population(config: Config, model: str, dataset: str) -> Population:
     """The population of a model on a dataset; the config has each pair once."""
     pair = (model, dataset)
     return next(p for p in populations(config) if (p.model, p.dataset) == pair)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON in one spelling only, for digests, rule parameters and attributes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def recipe(config: Config, model: str) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from weightscape import models
 from weightscape.datasets import Images, load
 from weightscape.errors import WeightscapeError
 from weightscape.models import Model
-from weightscape.shards import CURVES, Header, RunRecord, canonical_json, write_shard
+from weightscape.shards import CURVES, Header, RunRecord, write_shard
+from weightscape.study import canonical_json
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def make_deterministic(device: torch.device, threads: int) -> None:
     if device.type == "cuda":  # on the CPU our operations are deterministic as they are
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)  # imports torch's compiler: seconds
-        torch.utils.deterministic.fill_uninitialized_memory = False  # we read none of it
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def choose_device(wanted: str) -> torch.device:

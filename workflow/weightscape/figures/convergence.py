@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from weightscape.figures import style
 from weightscape.runs import KEYS
@@ -18,14 +18,17 @@ def draw(curves: pd.DataFrame, runs: pd.DataFrame, split: str) -> Figure:
     scale = style.accuracy_scale(runs, split)
     figure = Figure(figsize=(5.2, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    by_run = {key: table for key, table in curves.groupby(KEYS, sort=False)}
+    by_run = dict(iter(curves.groupby(KEYS, sort=False)))
     is_non = runs["group"] == "non"
     converged = runs[~is_non].sort_values(f"{split}_accuracy", kind="stable")
-    colours = scale.to_rgba(converged[f"{split}_accuracy"])
+    colours = scale.to_rgba(converged[f"{split}_accuracy"].to_numpy())
     _add_lines(axes, converged, by_run, colours)
     _add_lines(axes, runs[is_non], by_run, style.NON_COLOUR)
     axes.autoscale()
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch (0: before training)")
     axes.set_ylabel("training loss (nats per image)")
@@ -34,7 +37,8 @@ def draw(curves: pd.DataFrame, runs: pd.DataFrame, split: str) -> Figure:
     )
     if is_non.any():
         label = f"non (n = {is_non.sum()})"
-        axes.legend(handles=[Line2D([], [], color=style.NON_COLOUR, label=label)])
+        handle = Line2D([], [], color=style.NON_COLOUR, label=label)
+        figure.legend(handles=[handle], loc="outside lower right", fontsize=8)
     style.add_colour_bar(figure, [axes], scale, split)
     return figure
 

@@ -1,4 +1,4 @@
-"""Figures 2-4: mean against standard deviation of the weights, a point per run (paper, Fig. 2-4)."""
+"""Figures 2-4: mean against standard deviation of the weights, a point per run, as in the paper."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -32,7 +32,10 @@ def draw(statistics: pd.DataFrame, runs: pd.DataFrame, split: str) -> Figure:
         axes.set_xlabel(r"mean $\mu_w$ of the weights")
     name = style.title(*runs[["model", "dataset"]].iloc[0])
     figure.suptitle(f"{name}: {style.count(runs)}", fontsize=10)
-    style.add_colour_bar(figure, list(panels), scale, split)
+    if (runs["group"] == "non").any():
+        handles, _ = panels[0].get_legend_handles_labels()
+        figure.legend(handles=handles, loc="outside lower right", fontsize=8)
+    style.add_colour_bar(figure, list(panels[: len(layers)]), scale, split)
     return figure
 
 
@@ -40,14 +43,14 @@ def _draw_layer(axes: Axes, table: pd.DataFrame, scale: ScalarMappable, split: s
     is_non = table["group"] == "non"
     converged = table[~is_non].sort_values(f"{split}_accuracy", kind="stable")
     many = len(table) > style.MANY
+    colours = scale.to_rgba(converged[f"{split}_accuracy"].to_numpy())
     axes.scatter(
-        converged["mean"], converged["std"], c=converged[f"{split}_accuracy"], norm=scale.norm,
-        cmap=scale.cmap, s=16, linewidths=0.3, edgecolors="#444444", rasterized=many,
+        converged["mean"], converged["std"], c=colours, s=16, linewidths=0.3,
+        edgecolors="#444444", rasterized=many,
     )  # fmt: skip
     if is_non.any():
         axes.scatter(
             table.loc[is_non, "mean"], table.loc[is_non, "std"], marker="x", s=18,
             color=style.NON_COLOUR, label=f"non (n = {is_non.sum()})", rasterized=many,
         )  # fmt: skip
-        axes.legend(fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(4))

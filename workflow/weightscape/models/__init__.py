@@ -30,9 +30,7 @@ def families() -> dict[str, type[Model]]:
     return found
 
 
-def build(
-    name: str, width: str, shape: tuple[int, int, int], classes: int, options: dict
-) -> Model:
+def build(name: str, width: str, shape: tuple[int, int, int], classes: int, options: dict) -> Model:
     """The model `name` of one width for images of `shape` (channels, height, width).
 
     Raises WeightscapeError if the model can't take such images.

@@ -8,9 +8,7 @@ from snakemake.exceptions import WorkflowError
 # an environment made by --sdm conda
 LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 sys.path.insert(0, str(LIBRARY))
-os.environ.update(
-    PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")]))
-)
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
 from weightscape import plan, study
 from weightscape.config import check

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 from weightscape import models
@@ -117,8 +116,7 @@ def training_memory_mb(config: Config, model: str, dataset: str, width: str) -> 
 
 
 def _plan_population(config: Config, population: Population) -> Row:
-    sizes = _sizes(config, population.dataset)
-    kept, (factor, source) = len(snapshots(config)), _calibrate(config, population, sizes)
+    kept, sizes = len(snapshots(config)), _sizes(config, population.dataset)
     parameters = n_bytes = n_jobs = n_done = 0
     seconds = 0.0
     for width in population.widths:
@@ -128,11 +126,12 @@ def _plan_population(config: Config, population: Population) -> Row:
         n_done += _count_done(config, population, width, ranges)
         parameters += population.seeds * built.n_parameters
         n_bytes += population.seeds * (kept * 4 * built.n_parameters + BYTES_PER_RUN)
-        seconds += factor * _assumed_seconds(config["training"], built, sizes, population.seeds)
-    seconds += n_jobs * SECONDS_PER_JOB
+        seconds += len(ranges) * SECONDS_PER_JOB
+        seconds += _assumed_seconds(config["training"], built, sizes, population.seeds)
+    factor, source = _calibrate(config, population)
     return Row(
         population.model, population.dataset, len(population.widths), population.n_runs,
-        n_done, n_jobs, parameters, n_bytes, seconds / 3600, source,
+        n_done, n_jobs, parameters, n_bytes, factor * seconds / 3600, source,
     )  # fmt: skip
 
 
@@ -170,19 +169,22 @@ def _assumed_seconds(
     return n_runs * training["epochs"] * (steps * SECONDS_PER_STEP + arithmetic)
 
 
-def _calibrate(config: Config, population: Population, sizes: Dataset) -> tuple[float, str]:
-    """Measured over assumed CPU seconds, the median over this population's benchmark records."""
-    ratios = []
-    options = config["models"][population.model]
+def _calibrate(config: Config, population: Population) -> tuple[float, str]:
+    """Measured over assumed seconds of this population's benchmark records, all together.
+
+    Measured is wall time times threads: the records' cpu_time lags by up to half a minute.
+    """
+    measured = assumed = 0.0
+    count = 0
+    sizes, options = _sizes(config, population.dataset), config["models"][population.model]
     for width, seeds, record in _records(population):
-        measured = record["cpu_time"] - SECONDS_PER_JOB
         training = json.loads(record["params"]["recipe"])
-        if measured > 0 and training["options"] == options:
+        if training["options"] == options:
             built = network(config, population, width)
-            ratios.append(measured / _assumed_seconds(training, built, sizes, len(seeds)))
-    if not ratios:
-        return 1.0, "assumptions"
-    return median(ratios), f"{len(ratios)} benchmark records"
+            assumed += SECONDS_PER_JOB + _assumed_seconds(training, built, sizes, len(seeds))
+            measured += record["s"] * record["threads"]
+            count += 1
+    return (measured / assumed, f"{count} benchmark records") if count else (1.0, "assumptions")
 
 
 def _records(population: Population) -> Iterator[tuple[str, range, dict[str, Any]]]:
@@ -192,7 +194,7 @@ def _records(population: Population) -> Iterator[tuple[str, range, dict[str, Any
         for path in sorted(folder.glob("seeds-*.jsonl"))[:RECORDS_PER_WIDTH]:
             try:
                 record = json.loads(path.read_text().splitlines()[-1])
-                float(record["cpu_time"]), record["params"]["recipe"]
+                float(record["s"]), int(record["threads"]), record["params"]["recipe"]
             except (OSError, ValueError, KeyError, IndexError, TypeError):
                 continue  # half-written, or of a run without --benchmark-extended
             seeds = parse_seeds(path.stem.removeprefix("seeds-"))

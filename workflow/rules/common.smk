@@ -37,6 +37,11 @@ def get_shards(wildcards):
     return study.shards(config, get_population(wildcards))
 
 
+def get_weights(wildcards):
+    """All shards of the study."""
+    return [shard for population in POPULATIONS for shard in study.shards(config, population)]
+
+
 def get_measures(wildcards):
     """The tables of all populations that are joined to one."""
     return [f"{RESULTS}/measures/{p.model}/{p.dataset}/{wildcards.table}.csv" for p in POPULATIONS]

@@ -19,3 +19,8 @@ rule train_runs:
         device=config["device"],
     script:
         "../scripts/train_runs.py"
+
+
+rule weights:
+    input:
+        get_weights,

@@ -1,0 +1,112 @@
+"""What is made again, and what is not."""
+
+import os
+
+import h5py
+import numpy as np
+
+
+def test_a_new_seed_trains_only_that_seed(finished):
+    before = finished.shards()
+    finished.study["populations"][0]["seeds"] = 3
+    assert finished.planned()["train_runs"] == 2  # one at each of two widths
+    finished.succeed()
+    after = finished.shards()
+    assert len(after) == 6
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_new_width_trains_only_that_width(finished):
+    finished.study["populations"][0]["widths"].append(3)
+    assert finished.planned()["train_runs"] == 2
+
+
+def test_more_runs_per_job_keep_the_shards_that_are_there(finished):
+    finished.study["runs_per_job"] = 4
+    assert finished.planned() == {}
+    finished.study["populations"][0]["seeds"] = 6
+    assert finished.planned()["train_runs"] == 4  # seeds 2-3 and 4-5 at each of two widths
+
+
+def test_runs_per_job_changes_no_weight(finished, fresh):
+    fresh.study["runs_per_job"] = 2
+    fresh.succeed("results/test/weights/dnn/digits/width-8/seeds-0000-0001.h5")
+    folder = "weights/dnn/digits/width-8"
+    with h5py.File(fresh.results / folder / "seeds-0000-0001.h5") as together:
+        for row in (0, 1):
+            with h5py.File(finished.results / folder / f"seeds-{row:04d}.h5") as alone:
+                assert alone["seed"][0] == together["seed"][row]
+                for layer in ("fc1", "fc2", "fc3"):
+                    for kind in ("weight", "bias"):
+                        name = f"epochs/3/{layer}/{kind}"
+                        np.testing.assert_array_equal(alone[name][0], together[name][row])
+
+
+def test_an_edited_script_or_plot_retrains_nothing(finished):
+    for path in [
+        *finished.folder.glob("workflow/scripts/*.py"),
+        *finished.folder.glob("workflow/weightscape/**/*.py"),
+        *finished.folder.glob("workflow/rules/*.smk"),
+    ]:
+        path.write_text(path.read_text() + "\n# edited\n")
+    assert "train_runs" not in finished.planned()
+
+
+def test_a_figure_option_redraws_and_retrains_nothing(finished):
+    finished.study["figures"] = {"dpi": 100}
+    assert set(finished.planned()) == {"plot_convergence", "plot_statistics", "all"}
+
+
+def test_another_accuracy_regroups_and_retrains_nothing(finished):
+    finished.study["groups"] = {"accuracy": "test"}
+    counts = finished.planned()
+    assert counts["collect_runs"] == 1
+    assert "train_runs" not in counts
+
+
+def test_another_learning_rate_retrains_everything_and_says_why(finished):
+    finished.study["training"]["learning_rate"] = 0.002
+    output = finished.succeed("-n")
+    assert finished.planned()["train_runs"] == 4
+    train = output[output.index("rule train_runs:") :].split("\n\n")[0]
+    assert "Params have changed since last execution" in train
+
+
+def test_a_deleted_shard_is_made_again_with_what_follows(finished):
+    shard = finished.results / "weights" / "dnn" / "digits" / "width-8" / "seeds-0001.h5"
+    before = finished.shards()
+    shard.unlink()
+    counts = finished.planned()
+    assert counts["train_runs"] == 1
+    assert {"collect_runs", "measure_statistics", "plot_statistics"} <= set(counts)
+    finished.succeed()
+    after = finished.shards()
+    assert after.keys() == before.keys()
+    same = {name for name in after if name != "dnn/digits/width-8/seeds-0001.h5"}
+    assert all(after[name] == before[name] for name in same)
+
+
+def test_a_corrupted_shard_is_named_and_refused(finished):
+    shard = finished.results / "weights" / "dnn" / "digits" / "width-8" / "seeds-0001.h5"
+    size = shard.stat().st_size
+    os.truncate(shard, size // 2)
+    done = finished.run()
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    message = next(line for line in output.splitlines() if line.startswith("weightscape:"))
+    assert str(shard.relative_to(finished.folder)) in message
+    assert "refused" in message
+    assert "delete it" in message
+    assert "Traceback" not in output
+    shard.unlink()
+    finished.succeed()
+
+
+def test_a_shard_of_another_recipe_is_refused(finished, fresh):
+    fresh.study["training"]["learning_rate"] = 0.01
+    name = "results/test/weights/dnn/digits/width-8/seeds-0001.h5"
+    fresh.succeed(name)
+    (finished.folder / name).write_bytes((fresh.folder / name).read_bytes())
+    done = finished.run()
+    assert done.returncode != 0
+    assert "its recipe_digest is" in done.stdout + done.stderr

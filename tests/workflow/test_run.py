@@ -1,0 +1,166 @@
+"""From a config to tables, figures and a report."""
+
+import os
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+KEYS = ["model", "dataset", "width", "seed"]
+JOBS = {
+    "prepare_dataset": 1, "train_runs": 4, "collect_runs": 1, "measure_statistics": 1,
+    "measure_convergence": 1, "plot_statistics": 1, "plot_convergence": 1, "join_tables": 3,
+    "all": 1,
+}  # fmt: skip
+
+
+def test_dry_run_tells_jobs_and_cost_and_trains_nothing(fresh):
+    output = fresh.succeed("-n")
+    assert "Study test: 3 epochs, 1 runs a job" in output
+    assert "CPU hours" in output
+    assert fresh.planned() == JOBS
+    assert not (fresh.folder / "results").exists()
+
+
+def test_plan_rule_needs_nothing_trained(fresh):
+    output = fresh.succeed("plan")
+    # (64 + 1) 2 + (2 + 1) 2 + (2 + 1) 10 = 166 and (64 + 1) 8 + (8 + 1) 8 + (8 + 1) 10 = 682
+    row = next(line for line in output.splitlines() if line.startswith("dnn"))
+    assert row.split()[:7] == ["dnn", "digits", "2", "4", "0", "4", f"{2 * (166 + 682):,}"]
+    assert row.endswith("assumptions")
+    plan = pd.read_csv(fresh.results / "tables" / "plan.csv")
+    assert plan.loc[0, "parameters"] == 2 * (166 + 682)
+    assert not (fresh.results / "weights").exists()
+
+
+def test_finished_study_has_nothing_left_to_do(finished_study):
+    assert finished_study.planned() == {}
+
+
+def test_tables_have_the_rows_and_columns_of_the_contract(finished_study):
+    tables = finished_study.results / "tables"
+    runs, groups, statistics = (
+        pd.read_csv(tables / f"{name}.csv") for name in ("runs", "groups", "statistics")
+    )
+    losses = ["train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    assert {*KEYS, "shard", *losses, "group", "dead_unit_share"} <= set(runs.columns)
+    assert sorted(zip(runs["width"], runs["seed"], strict=True)) == [(2, 0), (2, 1), (8, 0), (8, 1)]
+    assert groups["group"].tolist() == ["non", "low", "mid", "high", "ungrouped"]
+    assert groups["n"].sum() == len(runs)
+    assert {"min", "median", "max", "edge_low", "edge_high"} <= set(groups.columns)
+    assert {*KEYS, "layer", "fan_in", "n_weights", "mean", "std", "min", "max"} <= set(statistics)
+    assert len(statistics) == 3 * len(runs)
+
+
+def test_statistics_are_those_of_the_weights_in_the_shards(finished_study):
+    runs = pd.read_csv(finished_study.results / "tables" / "runs.csv")
+    statistics = pd.read_csv(finished_study.results / "tables" / "statistics.csv")
+    for row in statistics.itertuples():
+        run = runs[(runs["width"] == row.width) & (runs["seed"] == row.seed)].iloc[0]
+        with h5py.File(finished_study.folder / run["shard"]) as shard:
+            last = shard.attrs["final_epoch"]
+            weight = shard[f"epochs/{last}/{row.layer}/weight"][0].astype(float)
+        assert row.n_weights == weight.size
+        assert row.mean == pytest.approx(sum(weight.flat) / weight.size, abs=1e-7)
+        assert row.std == pytest.approx(np.sqrt(np.mean((weight - weight.mean()) ** 2)), rel=1e-6)
+
+
+def test_figures_are_there_in_both_formats(finished_study):
+    figures = finished_study.results / "figures"
+    for measure in ("convergence", "statistics"):
+        svg = (figures / f"{measure}-dnn-digits.svg").read_text()
+        assert "n = 4 runs" in svg
+        assert "final test accuracy (%)" in svg
+        png = (figures / f"{measure}-dnn-digits.png").read_bytes()
+        assert png.startswith(b"\x89PNG")
+        assert len(png) > 10_000
+
+
+def test_report_quotes_config_and_n(finished, tmp_path):
+    report = tmp_path / "report.html"
+    finished.succeed("--report", str(report))
+    text = report.read_text()
+    assert "n = 4 runs: widths 2, 8" in text
+    assert "3 epochs, batches of 100" in text
+    for name in ("convergence-dnn-digits.svg", "statistics-dnn-digits.svg", "groups.csv"):
+        assert name in text
+    assert "fc1, fc2, fc3" in text
+
+
+def test_graphs_own_standard_output(fresh):
+    for flag in ("--rulegraph", "--dag"):
+        done = fresh.run(flag)
+        assert done.returncode == 0
+        assert done.stdout.startswith("digraph"), done.stdout
+
+
+def test_all_three_families_and_a_dataset_of_ones_own(fresh):
+    generator = np.random.default_rng(0)
+    np.savez(
+        fresh.folder / "mine.npz",
+        images=generator.integers(0, 256, (60, 8, 8), dtype=np.uint8),
+        labels=np.arange(60) % 3,
+        split=np.repeat(["train", "test"], [40, 20]),
+    )
+    fresh.study |= {
+        "datasets": {"mine": {"file": "mine.npz"}},
+        "populations": [
+            {"model": "dnn", "dataset": "mine", "widths": [3, "4x2"], "seeds": 1},
+            {"model": "cnn", "dataset": "mine", "widths": [2], "seeds": 1},
+            {"model": "vit", "dataset": "mine", "widths": [2], "seeds": 1},
+        ],
+        "models": {"vit": {"d_model": 8, "feedforward": 12}},
+    }
+    fresh.succeed()
+    layers = pd.read_csv(fresh.results / "tables" / "statistics.csv").groupby("model")["layer"]
+    assert layers.unique().map(list).to_dict() == {
+        "dnn": ["fc1", "fc2", "fc3"],
+        "cnn": ["conv1", "fc"],
+        "vit": ["patch", "query", "key", "value", "attention_out", "mlp1", "mlp2", "fc"],
+    }
+    runs = pd.read_csv(fresh.results / "tables" / "runs.csv", dtype={"width": str})
+    assert sorted(runs["width"]) == ["2", "2", "3", "4x2"]
+    assert (fresh.results / "figures" / "statistics-vit-mine.png").exists()
+
+
+def test_a_killed_study_is_finished_by_the_same_command(fresh):
+    fresh.study["populations"][0] |= {"widths": [2], "seeds": 3}
+    process = subprocess.Popen(
+        fresh.command("--cores", "1"), cwd=fresh.folder, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    first = fresh.results / "weights" / "dnn" / "digits" / "width-2" / "seeds-0000.h5"
+    deadline = time.monotonic() + 120
+    while not first.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)  # into the second job
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = fresh.shards()
+    assert "dnn/digits/width-2/seeds-0000.h5" in before
+    assert len(before) < 3
+    fresh.succeed("--unlock")
+    fresh.succeed()
+    after = fresh.shards()
+    assert len(after) == 3
+    assert {name: after[name] for name in before} == before
+    runs = pd.read_csv(fresh.results / "tables" / "runs.csv")
+    assert sorted(runs["seed"]) == [0, 1, 2]
+    assert not list(fresh.results.rglob("*.part"))
+
+
+def test_paper_config_plans_all_of_table_1(fresh):
+    fresh.study = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
+    fresh.study["runs_per_job"] = 50
+    counts = fresh.planned()
+    # 20 widths of 50 seeds; 10 of 100; 6 of 5: one, two and one shard a width
+    assert counts["train_runs"] == 3 * (20 * 1 + 10 * 2 + 6 * 1)
+    assert counts["collect_runs"] == 9
+    populations = fresh.study["populations"]
+    assert [len(p["widths"]) * p["seeds"] for p in populations] == [1000] * 6 + [30] * 3

@@ -57,6 +57,11 @@ def test_a_figure_option_redraws_and_retrains_nothing(finished):
     assert set(finished.planned()) == {"plot_convergence", "plot_statistics", "all"}
 
 
+def test_another_device_retrains_nothing(finished):
+    finished.study["device"] = "cpu"
+    assert finished.planned() == {}
+
+
 def test_another_accuracy_regroups_and_retrains_nothing(finished):
     finished.study["groups"] = {"accuracy": "test"}
     counts = finished.planned()

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
 from conftest import ROOT
 
 KEYS = ["model", "dataset", "width", "seed"]
@@ -127,6 +128,22 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     runs = pd.read_csv(fresh.results / "tables" / "runs.csv", dtype={"width": str})
     assert sorted(runs["width"]) == ["2", "2", "3", "4x2"]
     assert (fresh.results / "figures" / "statistics-vit-mine.png").exists()
+
+
+def test_the_model_in_the_readme_is_one_file_and_no_change_elsewhere(fresh):
+    readme = (ROOT / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    (fresh.folder / "workflow" / "weightscape" / "models" / "linear.py").write_text(code)
+    fresh.study["populations"] = [
+        {"model": "linear", "dataset": "digits", "widths": [1], "seeds": 2}
+    ]
+    fresh.succeed()
+    runs = pd.read_csv(fresh.results / "tables" / "runs.csv")
+    assert runs["dead_unit_share"].isna().all()  # it has no ReLU
+    # softmax regression on standardised digits learns well beyond chance in three epochs
+    assert (runs["test_accuracy"] > 30).all()
+    statistics = pd.read_csv(fresh.results / "tables" / "statistics.csv")
+    assert (statistics["fan_in"] == 64).all()
 
 
 def test_a_killed_study_is_finished_by_the_same_command(fresh):

@@ -16,7 +16,6 @@ rule train_runs:
     params:
         recipe=get_recipe,
         snapshots=study.snapshots(config),
-        device=config["device"],
     script:
         "../scripts/train_runs.py"
 

@@ -1,6 +1,7 @@
 """Print and write what the study trains and costs."""
 
 import pandas as pd
+
 from weightscape.logs import job_log
 from weightscape.plan import make_plan, render
 from weightscape.tables import write_table

@@ -16,6 +16,6 @@ with job_log(snakemake.log[0]):
         seeds=list(parse_seeds(snakemake.wildcards.seeds)),
         recipe=json.loads(snakemake.params.recipe),
         snapshots=list(snakemake.params.snapshots),
-        device=snakemake.params.device,
+        device=snakemake.config["device"],  # no param: moving to a GPU retrains nothing
         threads=snakemake.threads,
     )

@@ -6,6 +6,7 @@ Imports nothing heavy, since each cluster job parses it.
 import copy
 import difflib
 import functools
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,33 @@ def _unknown(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(known)}"
     return f"'{name}' is not known; {hint}"
+
+
+def key_table() -> str:
+    """Every key of the schema as a Markdown table, for config/README.md."""
+    lines = ["| key | default | unit | meaning |", "|---|---|---|---|"]
+    for key, part in _keys("", load_schema()):
+        default = f"`{json.dumps(part['default'])}`" if "default" in part else "required"
+        if part.get("optional"):
+            default = ""
+        meaning = " ".join(part["description"].split()).replace("|", "\\|")
+        if "enum" in part:
+            meaning = f"One of {', '.join(part['enum'])}. {meaning}"
+        lines.append(f"| `{key}` | {default} | {part.get('unit', '')} | {meaning} |")
+    return "\n".join(lines)
+
+
+def _keys(where: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, part in schema.get("properties", {}).items():
+        key = f"{where}{name}"
+        optional = name not in schema.get("required", []) and "default" not in part
+        yield key, {**part, "optional": optional}
+        yield from _keys(f"{key}.", part)
+        if isinstance(part.get("additionalProperties"), dict):
+            yield from _keys(f"{key}.<name>.", part["additionalProperties"])
+        if part.get("type") == "array":
+            yield from _keys(f"{key}[].", part["items"])
+
+
+if __name__ == "__main__":
+    print(key_table())

@@ -45,12 +45,11 @@ def _rows(shard: Shard) -> pd.DataFrame:
 def _dead_unit_share(shard: Shard) -> np.ndarray:
     """Dead units of all layers over units of all layers, (R,)."""
     dead = shard.telemetry("dead_units")
+    if not dead:  # a model without ReLU layers
+        return np.full(len(shard.seeds), np.nan)
     epoch = f"epochs/{shard.header.final_epoch}"
-    units = {layer: shard.read(f"{epoch}/{layer}/bias", 0).size for layer in dead}
-    total = sum(units.values())
-    return sum(dead[layer][:, -1] * units[layer] / total for layer in dead) + np.zeros(
-        len(shard.seeds)
-    )
+    units = [shard.read(f"{epoch}/{layer}/bias", 0).size for layer in dead]
+    return np.average([share[:, -1] for share in dead.values()], axis=0, weights=units)
 
 
 def group(

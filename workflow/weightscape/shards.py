@@ -153,8 +153,8 @@ class Shard:
         return self.read(f"epochs/{epoch}/{layer}/weight", row)
 
     def telemetry(self, kind: str) -> dict[str, np.ndarray]:
-        """`dead_units` or `gradient_norm`: layer -> (R, epochs + 1)."""
-        group = self._file[f"telemetry/{kind}"]
+        """`dead_units` or `gradient_norm`: layer -> (R, epochs + 1); empty if none has it."""
+        group = self._file.get(f"telemetry/{kind}", {})
         return {layer: self.read(f"telemetry/{kind}/{layer}") for layer in group}
 
 

@@ -1,0 +1,61 @@
+"""The documents say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from weightscape import config
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_config_readme_has_the_schema_s_table():
+    assert config.key_table() in (ROOT / "config" / "README.md").read_text()
+
+
+def test_config_readme_lists_every_config():
+    readme = (ROOT / "config" / "README.md").read_text()
+    for path in (ROOT / "config").glob("*.yaml"):
+        study = yaml.safe_load(path.read_text())["study"]
+        assert re.search(rf"`{path.name}` \| `{study}`", readme), path.name
+
+
+def test_every_key_has_a_type_and_a_meaning():
+    for key, part in config._keys("", config.load_schema()):
+        assert len(part["description"]) > 10, key
+        assert {"type", "enum", "anyOf"} & set(part), key
+        required = key.endswith((".low", ".mid", ".high", "populations", "study", ".file"))
+        assert "default" in part or part["optional"] or required or "[]" in key, key
+
+
+@pytest.mark.parametrize("document", ["README.md", "config/README.md"])
+def test_links_lead_somewhere(document):
+    path = ROOT / document
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
+    assert document != "README.md" or len(links) > 3
+    missing = [link for link in links if not (path.parent / link).exists()]
+    assert missing == []
+
+
+def test_conda_environment_has_the_versions_of_the_lock():
+    """For Python 3.12, which the environment asks for."""
+    environment = yaml.safe_load((ROOT / "envs" / "weightscape.yaml").read_text())
+    assert "python =3.12" in environment["dependencies"]
+    pinned = dict(line.split("==") for line in environment["dependencies"][-1]["pip"])
+    lock = (ROOT / "requirements.lock").read_text()
+    for name, version in pinned.items():
+        entries = re.findall(rf"^{name}==(\S+)(.*)$", lock, flags=re.MULTILINE)
+        for_312 = [
+            found for found, marker in entries if "python_full_version < '3.12'" not in marker
+        ]
+        assert for_312 == [version], name
+
+
+def test_lock_has_hashes_and_no_addresses():
+    lock = (ROOT / "requirements.lock").read_text()
+    entries = re.findall(r"^[a-z0-9._-]+==", lock, flags=re.MULTILINE)
+    assert len(entries) > 50
+    assert lock.count("--hash=sha256:") >= len(entries)
+    assert not re.search(r"https?:|file:|--(extra-)?index", lock)

@@ -1,0 +1,43 @@
+"""What make says where Python is missing or too old."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from conftest import ROOT
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """What `make setup` needs of a checkout."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "envs", tmp_path / "envs")
+    return tmp_path
+
+
+def make_setup(folder, python):
+    return subprocess.run(
+        ["make", "setup", f"PYTHON={python}"],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_a_missing_python_is_one_clear_line(clone):
+    done = make_setup(clone, "python-that-is-nowhere")
+    assert done.returncode != 0
+    line = done.stderr.splitlines()[0]
+    assert line.startswith("make: there is no python-that-is-nowhere; install Python 3.11")
+    assert not (clone / ".venv").exists()
+
+
+@pytest.mark.parametrize("version", ["3.10", "2.7", "3.14"])
+def test_a_python_of_another_version_is_one_clear_line(clone, version):
+    python = clone / "oldpython"
+    python.write_text(f"#!/bin/sh\necho {version}\n")
+    python.chmod(0o755)
+    done = make_setup(clone, "./oldpython")
+    assert done.returncode != 0
+    assert f"is Python {version}; 3.11, 3.12 or 3.13 is needed" in done.stderr.splitlines()[0]
+    assert not (clone / ".venv").exists()

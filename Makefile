@@ -11,7 +11,7 @@ REPORT := results/quick/report.html
 .PHONY: study setup test lint format types rulegraph lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
-	@$(BIN)/snakemake --quiet rules progress host --
+	@$(BIN)/snakemake --quiet rules host --
 	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/quick/figures results/quick/tables -newer $(REPORT) -print -quit)" ]; then \
 	    $(BIN)/snakemake --quiet all --report $(REPORT) -- && echo "The report is in $(REPORT)"; \
 	else \

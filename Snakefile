@@ -1,4 +1,5 @@
 include: "workflow/Snakefile"
 
 
+# Snakemake takes no default target from an included file
 workflow.default_target = "all"

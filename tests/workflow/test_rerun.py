@@ -62,6 +62,11 @@ def test_another_device_retrains_nothing(finished):
     assert finished.planned() == {}
 
 
+def test_another_data_folder_changes_nothing(finished, tmp_path):
+    finished.study["data_folder"] = str(tmp_path)
+    assert finished.planned() == {}
+
+
 def test_another_accuracy_regroups_and_retrains_nothing(finished):
     finished.study["groups"] = {"accuracy": "test"}
     counts = finished.planned()

@@ -119,6 +119,8 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
         "models": {"vit": {"d_model": 8, "feedforward": 12}},
     }
     fresh.succeed()
+    before = fresh.shards()
+    assert fresh.planned() == {}
     layers = pd.read_csv(fresh.results / "tables" / "statistics.csv").groupby("model")["layer"]
     assert layers.unique().map(list).to_dict() == {
         "dnn": ["fc1", "fc2", "fc3"],
@@ -128,6 +130,9 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     runs = pd.read_csv(fresh.results / "tables" / "runs.csv", dtype={"width": str})
     assert sorted(runs["width"]) == ["2", "2", "3", "4x2"]
     assert (fresh.results / "figures" / "statistics-vit-mine.png").exists()
+    assert len(before) == 4
+    (fresh.folder / "mine.npz").touch()  # another content would be another population
+    assert fresh.planned()["train_runs"] == 4
 
 
 def test_the_model_in_the_readme_is_one_file_and_no_change_elsewhere(fresh):

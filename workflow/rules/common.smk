@@ -32,6 +32,12 @@ def get_population(wildcards):
     return study.find_population(config, wildcards.model, wildcards.dataset)
 
 
+def get_own_file(wildcards):
+    """The file of a dataset of the user's; nothing for a built-in one."""
+    own = config["datasets"].get(wildcards.dataset)
+    return [own["file"]] if own else []
+
+
 def get_shards(wildcards):
     """All shards of the population of the wildcards."""
     return study.shards(config, get_population(wildcards))

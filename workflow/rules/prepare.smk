@@ -1,4 +1,6 @@
 rule prepare_dataset:
+    input:
+        get_own_file,
     output:
         "results/datasets/{dataset}.h5",
     log:
@@ -10,7 +12,6 @@ rule prepare_dataset:
         runtime=60,
     params:
         own=lookup("datasets/{dataset}", within=config, default=None),
-        folder=config["data_folder"],
         downloads="results/datasets/downloads",
     script:
         "../scripts/prepare_dataset.py"

@@ -6,7 +6,7 @@ from weightscape.datasets import prepare
 from weightscape.logs import job_log
 
 with job_log(snakemake.log[0]) as log:
-    folder = snakemake.params.folder
+    folder = snakemake.config["data_folder"]  # no param: where the files are changes no image
     prepare(
         snakemake.wildcards.dataset,
         Path(snakemake.output[0]),

@@ -65,7 +65,9 @@ def group(
     non = is_non(runs[f"{split}_loss"].to_numpy(), accuracy, baseline)
     model, name = runs["model"].iloc[0], runs["dataset"].iloc[0]
     edges, source = choose_edges(model, name, config, own_edges, accuracy[~non])
-    grouped = runs.assign(group=assign(accuracy, non, edges))
+    groups = assign(accuracy, non, edges)
+    grouped = runs.copy()
+    grouped.insert(list(runs.columns).index("dead_unit_share"), "group", groups)
     return grouped, summarise(grouped, edges, split, source, baseline)
 
 

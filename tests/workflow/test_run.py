@@ -103,12 +103,12 @@ def test_graphs_own_standard_output(fresh):
 
 def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     generator = np.random.default_rng(0)
-    np.savez(
-        fresh.folder / "mine.npz",
-        images=generator.integers(0, 256, (60, 8, 8), dtype=np.uint8),
-        labels=np.arange(60) % 3,
-        split=np.repeat(["train", "test"], [40, 20]),
-    )
+    images = {
+        "images": generator.integers(0, 256, (60, 8, 8), dtype=np.uint8),
+        "labels": np.arange(60) % 3,
+        "split": np.repeat(["train", "test"], [40, 20]),
+    }
+    np.savez(fresh.folder / "mine.npz", **images)
     fresh.study |= {
         "datasets": {"mine": {"file": "mine.npz"}},
         "populations": [
@@ -131,8 +131,8 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     assert sorted(runs["width"]) == ["2", "2", "3", "4x2"]
     assert (fresh.results / "figures" / "statistics-vit-mine.png").exists()
     assert len(before) == 4
-    (fresh.folder / "mine.npz").touch()  # another content would be another population
-    assert fresh.planned()["train_runs"] == 4
+    np.savez(fresh.folder / "mine.npz", **images | {"labels": np.arange(60) % 2})
+    assert fresh.planned()["train_runs"] == 4  # other images make another population
 
 
 def test_the_model_in_the_readme_is_one_file_and_no_change_elsewhere(fresh):

@@ -7,6 +7,7 @@ import copy
 import difflib
 import functools
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,8 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
     """`value` with the schema's defaults for the keys that it leaves out."""
     if isinstance(value, list):
         return [_fill(item, schema.get("items", {})) for item in value]
+    if schema.get("type") == "integer":
+        return int(value)  # YAML's 1e+2 is a float
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})
@@ -83,6 +86,7 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
 
 
 def _schema_faults(config: Config) -> Iterator[str]:
+    yield from _infinite(config, "")
     validator = jsonschema.Draft202012Validator(load_schema())
     for error in sorted(validator.iter_errors(config), key=lambda error: str(error.path)):
         where = _dotted(error.absolute_path)
@@ -90,6 +94,16 @@ def _schema_faults(config: Config) -> Iterator[str]:
             yield from _unknown_keys(where, error.instance, error.schema)
         else:
             yield f"{where or 'top level'}: {_sentence(error)}"
+
+
+def _infinite(value: Any, where: str) -> Iterator[str]:
+    """Numbers that YAML allows and JSON schema does not know: .inf and .nan."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{where}: {value} is no finite number"
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    for key, item in value.items() if isinstance(value, dict) else ():
+        yield from _infinite(item, _dotted([*([where] if where else []), key]))
 
 
 def _unknown_keys(where: str, found: dict, schema: dict[str, Any]) -> Iterator[str]:

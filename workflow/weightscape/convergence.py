@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from weightscape.runs import KEYS
-from weightscape.shards import CURVES, Shard, read_population
+from weightscape.shards import Shard, read_population
+from weightscape.study import CURVES
 
 
 def measure(shards: list[str], runs: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,8 @@ import hashlib
 import json
 import shutil
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,7 @@ import numpy as np
 
 from weightscape.catalogue import BUILTIN, Dataset
 from weightscape.errors import WeightscapeError
-from weightscape.files import replace_whole
+from weightscape.hdf5 import DAMAGE, read_file, write_file
 
 FORMAT_VERSION = 1
 DIGITS_TEST = 297  # of 1,797 images; leaves 1,500 to train on
@@ -62,21 +64,26 @@ def prepare(
 
 def load(path: Path) -> Images:
     """A prepared dataset. Raises WeightscapeError if it is damaged; remaking it mends that."""
-    remedy = f"delete {path} and run again to make it anew"
-    try:
-        with h5py.File(path) as file:
-            if file.attrs["format_version"] != FORMAT_VERSION:
-                raise WeightscapeError(f"{path} is of another format version; {remedy}")
+    remedy = "delete it and run again to make it anew"
+    with read_file(path, "the dataset", FORMAT_VERSION, remedy) as file:
+        try:
             splits = {
                 split: (file[f"{split}/images"][()], file[f"{split}/labels"][()])
                 for split in ("train", "test")
             }
             facts = dict(file.attrs)
-    except (OSError, KeyError, RuntimeError) as error:
-        raise WeightscapeError(f"{path} can't be read ({error}); {remedy}") from error
-    if _digest(splits) != facts["digest"]:
-        raise WeightscapeError(f"{path} is damaged: its digest is wrong; {remedy}")
-    return Images(str(facts["name"]), int(facts["classes"]), str(facts["digest"]), **splits)
+            images = Images(
+                facts["name"],
+                int(facts["classes"]),
+                facts["digest"],
+                splits["train"],
+                splits["test"],
+            )
+            if _digest(splits) != images.digest:
+                raise ValueError("its images or labels are damaged")
+        except DAMAGE as error:
+            raise WeightscapeError(f"the dataset {path} is refused: {error}; {remedy}") from error
+    return images
 
 
 def describe(own: dict[str, Any]) -> Dataset:
@@ -177,25 +184,26 @@ def _read_own(own: dict[str, Any]) -> Splits:
     """The user's arrays, checked and cut into splits."""
     path = own["file"]
     arrays = {role: _read_array(path, own[role]) for role in ("images", "labels", "split")}
-    images, labels = arrays["images"], arrays["labels"]
+    images, labels, split = arrays["images"], arrays["labels"], arrays["split"]
     if images.dtype != np.uint8:
         raise WeightscapeError(f"{path}: images are {images.dtype}; store them as uint8, 0 to 255")
-    if images.ndim not in (3, 4):
+    if images.ndim not in (3, 4) or 0 in images.shape:
         raise WeightscapeError(
             f"{path}: images have shape {images.shape}; N x H x W or N x C x H x W is wanted"
         )
-    if labels.dtype.kind not in "iu" or (labels.size and labels.min() < 0):
+    for role, array in (("labels", labels), ("split", split)):
+        if array.shape != images.shape[:1]:
+            raise WeightscapeError(
+                f"{path}: {role} has shape {array.shape}; one entry for each of the "
+                f"{len(images)} images is wanted"
+            )
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
         raise WeightscapeError(f"{path}: labels must be whole numbers 0, 1, ...")
-    if not len(images) == len(labels) == len(arrays["split"]):
-        raise WeightscapeError(
-            f"{path}: {len(images)} images, {len(labels)} labels and {len(arrays['split'])} "
-            "entries in split; they must be as many"
-        )
     if images.ndim == 3:
         images = images[:, None]
     elif own["channels"] == "last":
         images = images.transpose(0, 3, 1, 2)
-    is_test = _is_test(path, arrays["split"])
+    is_test = _is_test(path, split)
     return {
         "train": (images[~is_test], labels[~is_test].astype(np.int64)),
         "test": (images[is_test], labels[is_test].astype(np.int64)),
@@ -213,7 +221,7 @@ def _read_array(path: str, name: str) -> np.ndarray:
         raise WeightscapeError(
             f"{path} has no array '{name}'; name the right one under datasets in the config"
         ) from error
-    except (OSError, ValueError, EOFError) as error:
+    except (*DAMAGE, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise WeightscapeError(f"{path} can't be read as arrays: {error}") from error
 
 
@@ -258,11 +266,14 @@ def _digest(splits: Splits) -> str:
 
 
 def _write(name: str, target: Path, splits: Splits, provenance: dict[str, Any]) -> None:
-    with replace_whole(target) as aside, h5py.File(aside, "w") as file:
+    attributes = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "classes": _n_classes(splits),
+        "provenance": json.dumps(provenance, sort_keys=True),
+        "digest": _digest(splits),
+    }
+    with write_file(target, attributes) as file:
         for split, (images, labels) in splits.items():
-            file.create_dataset(f"{split}/images", data=images, compression="lzf", chunks=True)
-            file.create_dataset(f"{split}/labels", data=labels)
-        file.attrs.update(
-            format_version=FORMAT_VERSION, name=name, classes=_n_classes(splits),
-            provenance=json.dumps(provenance, sort_keys=True), digest=_digest(splits),
-        )  # fmt: skip
+            file.create_dataset(f"{split}/images", data=images, compression="lzf", fletcher32=True)
+            file.create_dataset(f"{split}/labels", data=labels, chunks=True, fletcher32=True)

@@ -4,6 +4,7 @@ Cost comes from benchmark records of earlier training jobs where there are any, 
 assumptions below elsewhere; the plan says which.
 """
 
+import contextlib
 import functools
 import json
 import math
@@ -14,7 +15,9 @@ from typing import Any, NamedTuple
 from weightscape import models
 from weightscape.catalogue import BUILTIN, Dataset
 from weightscape.config import Config
+from weightscape.errors import WeightscapeError
 from weightscape.study import (
+    CURVES,
     Population,
     existing_shards,
     find_population,
@@ -32,7 +35,7 @@ MULTIPLY_ADDS_PER_SECOND = 15e9
 SECONDS_PER_JOB = 7.0
 BASE_MEMORY_MB = 1200
 TRAINING_PASSES = 3  # forward, and backward to weights and to activations
-BYTES_PER_RUN = 12_000  # HDF5's own, curves and telemetry
+BYTES_PER_SHARD, BYTES_PER_ARRAY = 7_700, 320  # HDF5's own, fitted to shards of all models
 RECORDS_PER_WIDTH = 20  # benchmark records read of each width
 
 
@@ -116,7 +119,7 @@ def training_memory_mb(config: Config, model: str, dataset: str, width: str) -> 
 
 
 def _plan_population(config: Config, population: Population) -> Row:
-    kept, sizes = len(snapshots(config)), _sizes(config, population.dataset)
+    sizes = _sizes(config, population.dataset)
     parameters = n_bytes = n_jobs = n_done = 0
     seconds = 0.0
     for width in population.widths:
@@ -125,7 +128,7 @@ def _plan_population(config: Config, population: Population) -> Row:
         n_jobs += len(ranges)
         n_done += _count_done(config, population, width, ranges)
         parameters += population.seeds * built.n_parameters
-        n_bytes += population.seeds * (kept * 4 * built.n_parameters + BYTES_PER_RUN)
+        n_bytes += sum(_shard_bytes(config, built, len(seeds)) for seeds in ranges)
         seconds += len(ranges) * SECONDS_PER_JOB
         seconds += _assumed_seconds(config["training"], built, sizes, population.seeds)
     factor, source = _calibrate(config, population)
@@ -133,6 +136,16 @@ def _plan_population(config: Config, population: Population) -> Row:
         population.model, population.dataset, len(population.widths), population.n_runs,
         n_done, n_jobs, parameters, n_bytes, factor * seconds / 3600, source,
     )  # fmt: skip
+
+
+def _shard_bytes(config: Config, built: models.Model, n_runs: int) -> int:
+    """Size of a shard: its numbers, and what HDF5 adds per file, array and chunk."""
+    n_layers, columns = len(built.layers), config["training"]["epochs"] + 1
+    kept = len(snapshots(config))
+    curves = len(CURVES) + 2 * n_layers
+    arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 1
+    numbers = kept * built.n_parameters + curves * columns
+    return BYTES_PER_SHARD + BYTES_PER_ARRAY * arrays + n_runs * (4 * numbers + 16 * arrays)
 
 
 def network(config: Config, population: Population, width: str) -> models.Model:
@@ -170,32 +183,34 @@ def _assumed_seconds(
 
 
 def _calibrate(config: Config, population: Population) -> tuple[float, str]:
-    """Measured over assumed seconds of this population's benchmark records, all together.
-
-    Measured is wall time times threads: the records' cpu_time lags by up to half a minute.
-    """
-    measured = assumed = 0.0
-    count = 0
-    sizes, options = _sizes(config, population.dataset), config["models"][population.model]
-    for width, seeds, record in _records(population):
-        training = json.loads(record["params"]["recipe"])
-        if training["options"] == options:
-            built = network(config, population, width)
-            assumed += SECONDS_PER_JOB + _assumed_seconds(training, built, sizes, len(seeds))
-            measured += record["s"] * record["threads"]
-            count += 1
-    return (measured / assumed, f"{count} benchmark records") if count else (1.0, "assumptions")
+    """Measured over assumed seconds of this population's benchmark records, all together."""
+    records = list(_records(config, population))
+    if not records:
+        return 1.0, "assumptions"
+    measured, assumed = map(sum, zip(*records, strict=True))
+    return measured / assumed, f"{len(records)} benchmark records"
 
 
-def _records(population: Population) -> Iterator[tuple[str, range, dict[str, Any]]]:
-    """Benchmark records of training jobs of this population, of any study."""
+def _records(config: Config, population: Population) -> Iterator[tuple[float, float]]:
+    """Measured and assumed seconds of training jobs of this population, of any study."""
     pattern = f"*/benchmarks/train_runs/{population.model}/{population.dataset}/width-*"
     for folder in sorted(Path("results").glob(pattern)):
         for path in sorted(folder.glob("seeds-*.jsonl"))[:RECORDS_PER_WIDTH]:
-            try:
-                record = json.loads(path.read_text().splitlines()[-1])
-                float(record["s"]), int(record["threads"]), record["params"]["recipe"]
-            except (OSError, ValueError, KeyError, IndexError, TypeError):
-                continue  # half-written, or of a run without --benchmark-extended
-            seeds = parse_seeds(path.stem.removeprefix("seeds-"))
-            yield folder.name.removeprefix("width-"), seeds, record
+            # a record may be half-written, of another model's options or without its recipe
+            with contextlib.suppress(
+                OSError, LookupError, ValueError, TypeError, AttributeError, WeightscapeError
+            ):
+                yield _read_record(config, population, path)
+
+
+def _read_record(config: Config, population: Population, path: Path) -> tuple[float, float]:
+    """Measured is wall time times threads: the records' cpu_time lags by up to half a minute."""
+    record = json.loads(path.read_text().splitlines()[-1])
+    training = json.loads(record["params"]["recipe"])
+    if training["options"] != config["models"][population.model]:
+        raise ValueError("the recipe is of other options")
+    built = network(config, population, path.parent.name.removeprefix("width-"))
+    n_runs = len(parse_seeds(path.stem.removeprefix("seeds-")))
+    sizes = _sizes(config, population.dataset)
+    assumed = SECONDS_PER_JOB + _assumed_seconds(training, built, sizes, n_runs)
+    return float(record["s"]) * int(record["threads"]), assumed

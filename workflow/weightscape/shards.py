@@ -15,12 +15,11 @@ import h5py
 import numpy as np
 
 from weightscape.errors import WeightscapeError
-from weightscape.files import replace_whole
-from weightscape.study import canonical_json
+from weightscape.hdf5 import DAMAGE, read_file, write_file
+from weightscape.study import CURVES, canonical_json
 
 FORMAT_VERSION = 1
-
-CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+REMEDY = "delete it and run again to train it anew"
 
 
 class Header(NamedTuple):
@@ -64,16 +63,8 @@ def write_shard(
     `auxiliary` names the parameters that are no layer's weight or bias.
     """
     names = set(auxiliary)
-    with replace_whole(path) as aside, h5py.File(aside, "w", libver="v110") as file:
-        file.attrs.update(
-            format_version=FORMAT_VERSION,
-            recipe=canonical_json(header.recipe),
-            recipe_digest=header.recipe_digest,
-            software=canonical_json(header.software),
-            layers=canonical_json(header.layers),
-            **{key: getattr(header, key) for key in
-               ("model", "dataset", "width", "dataset_digest", "device", "final_epoch")},
-        )  # fmt: skip
+    with write_file(path, _attributes(header)) as file:
+        file.create_group("telemetry/dead_units")  # stays empty without ReLU layers
         count = 0
         for row, run in enumerate(runs):
             for name, values in _arrays(run, names):
@@ -81,6 +72,13 @@ def write_shard(
             count += 1
         if count != n_runs:
             raise ValueError(f"{path}: {count} runs came, {n_runs} were announced")
+
+
+def _attributes(header: Header) -> dict[str, Any]:
+    texts = {key: canonical_json(getattr(header, key)) for key in ("recipe", "software", "layers")}
+    return header._asdict() | texts | {
+        "format_version": FORMAT_VERSION, "recipe_digest": header.recipe_digest
+    }  # fmt: skip
 
 
 def _arrays(run: RunRecord, auxiliary: set[str]) -> Iterator[tuple[str, Any]]:
@@ -112,24 +110,17 @@ class Shard:
     def __init__(self, path: Path, file: h5py.File):
         self.path, self._file = path, file
         attributes = dict(file.attrs)
-        version = attributes.get("format_version")
-        if version != FORMAT_VERSION:
-            raise self._refuse(f"its format_version is {version}, not {FORMAT_VERSION}")
-        self.header = Header(
-            model=attributes["model"], dataset=attributes["dataset"], width=attributes["width"],
-            recipe=json.loads(attributes["recipe"]), dataset_digest=attributes["dataset_digest"],
-            software=json.loads(attributes["software"]), device=attributes["device"],
-            final_epoch=int(attributes["final_epoch"]), layers=json.loads(attributes["layers"]),
-        )  # fmt: skip
+        texts = {key: json.loads(attributes[key]) for key in ("recipe", "software", "layers")}
+        final_epoch = int(attributes["final_epoch"])
+        known = {key: attributes[key] for key in Header._fields}
+        self.header = Header(**known | texts | {"final_epoch": final_epoch})
         if self.header.recipe_digest != attributes["recipe_digest"]:
             raise self._refuse("its recipe and its recipe_digest differ")
         self.seeds: list[int] = self.read("seed").tolist()
         self._check_shapes()
 
     def _refuse(self, reason: str) -> WeightscapeError:
-        return WeightscapeError(
-            f"the shard {self.path} is refused: {reason}; delete it and run again to train it anew"
-        )
+        return WeightscapeError(f"the shard {self.path} is refused: {reason}; {REMEDY}")
 
     def _check_shapes(self) -> None:
         lengths = {f"curves/{name}": self.header.final_epoch + 1 for name in CURVES}
@@ -145,7 +136,7 @@ class Shard:
         """The array `name` whole, or of one run."""
         try:
             return self._file[name][() if row is None else row]
-        except (OSError, KeyError, RuntimeError) as error:
+        except DAMAGE as error:
             raise self._refuse(f"{name} can't be read ({error})") from error
 
     def weight(self, epoch: int, layer: str, row: int) -> np.ndarray:
@@ -154,8 +145,11 @@ class Shard:
 
     def telemetry(self, kind: str) -> dict[str, np.ndarray]:
         """`dead_units` or `gradient_norm`: layer -> (R, epochs + 1); empty if none has it."""
-        group = self._file.get(f"telemetry/{kind}", {})
-        return {layer: self.read(f"telemetry/{kind}/{layer}") for layer in group}
+        try:
+            layers = list(self._file[f"telemetry/{kind}"])
+        except DAMAGE as error:
+            raise self._refuse(f"telemetry/{kind} can't be read ({error})") from error
+        return {layer: self.read(f"telemetry/{kind}/{layer}") for layer in layers}
 
 
 @contextmanager
@@ -165,17 +159,12 @@ def open_shard(path: Path | str) -> Iterator[Shard]:
     Raises WeightscapeError, naming the file and the reason, if it is missing, truncated, damaged,
     of another format_version or not a shard at all.
     """
-    remedy = "delete it and run again to train it anew"
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise WeightscapeError(f"the shard {path} is refused: {error}; {remedy}") from error
-    with file:
+    with read_file(path, "the shard", FORMAT_VERSION, REMEDY) as file:
         try:
             shard = Shard(Path(path), file)
-        except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        except DAMAGE as error:
             raise WeightscapeError(
-                f"the shard {path} is refused: it is damaged or no shard ({error}); {remedy}"
+                f"the shard {path} is refused: it is damaged or no shard ({error}); {REMEDY}"
             ) from error
         yield shard
 

@@ -11,6 +11,8 @@ from weightscape.config import Config
 
 RECIPE_VERSION = 1
 
+CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
 SHARD_NAME = re.compile(r"seeds-(\d{4,})(?:-(\d{4,}))?\.h5")
 
 

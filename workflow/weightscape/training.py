@@ -25,8 +25,8 @@ from weightscape import models
 from weightscape.datasets import Images, load
 from weightscape.errors import WeightscapeError
 from weightscape.models import Model
-from weightscape.shards import CURVES, Header, RunRecord, write_shard
-from weightscape.study import canonical_json
+from weightscape.shards import Header, RunRecord, write_shard
+from weightscape.study import CURVES, canonical_json
 
 log = logging.getLogger(__name__)
 

@@ -26,6 +26,8 @@ class CNN(Model):
     def __init__(self, width, shape, classes, options):
         super().__init__(width, shape, classes, options)
         outputs, (channels, height, breadth) = int(width), shape
+        if min(height, breadth) < KERNEL:
+            raise ValueError(f"images of {height} x {breadth} are smaller than its 3 x 3 kernel")
         places = (height - KERNEL + 1) * (breadth - KERNEL + 1)
         features = outputs * places if options["head"] == "flatten" else outputs
         self.layers = [

@@ -1,0 +1,180 @@
+"""What the unit tests share: a small config, a small dataset, small shards."""
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+from weightscape.shards import Header, RunRecord, write_shard
+from weightscape.study import CURVES
+
+# read when torch is first imported, which is later: two threads on tiny arrays only cost time
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# the same examples each time; `pytest --hypothesis-profile=explore` looks further
+settings.register_profile(
+    "ring",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.register_profile(
+    "explore",
+    deadline=None,
+    max_examples=2000,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("ring")
+
+
+@pytest.fixture
+def small():
+    """The smallest config that is right, to be changed by a test."""
+    return {
+        "study": "small",
+        "populations": [{"model": "dnn", "dataset": "digits", "widths": [4, "3x5"], "seeds": 3}],
+    }
+
+
+@pytest.fixture(scope="session")
+def arrays():
+    """40 images (4 x 4, three classes, every fourth for testing) that a small network can learn."""
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 3
+    images = random.integers(0, 60, (40, 4, 4))
+    images[np.arange(40), labels] += 150
+    return {
+        "images": images.astype(np.uint8),
+        "labels": labels,
+        "split": np.where(np.arange(40) % 4 == 3, "test", "train"),
+    }
+
+
+@pytest.fixture(scope="session")
+def own(arrays, tmp_path_factory):
+    """A config's description of the small dataset, with its file."""
+    path = tmp_path_factory.mktemp("own") / "own.npz"
+    np.savez(path, **arrays)
+    return {
+        "file": str(path),
+        "images": "images",
+        "labels": "labels",
+        "split": "split",
+        "channels": "first",
+    }
+
+
+@pytest.fixture(scope="session")
+def dataset(own, tmp_path_factory):
+    """The small dataset as prepared: 30 images to train on, 10 to test."""
+    from weightscape.datasets import prepare
+
+    path = tmp_path_factory.mktemp("prepared") / "own.h5"
+    prepare("own", path, own, None, Path("unused"))
+    return path
+
+
+def _record(seed: int, epochs: list[int], final_epoch: int) -> RunRecord:
+    random = np.random.default_rng(seed)
+    shapes = {
+        "conv1.weight": (2, 1, 3, 3),
+        "conv1.bias": (2,),
+        "fc.weight": (3, 8),
+        "fc.bias": (3,),
+        "position": (4, 2),
+        "norm1.weight": (2,),
+    }
+    snapshots = {
+        epoch: {name: random.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+        for epoch in epochs
+    }
+    curves = {name: random.uniform(0, 100, final_epoch + 1) for name in CURVES}
+    final = {name: random.uniform(0, 100) for name in CURVES}
+    names = ("dead_units/conv1", "gradient_norm/conv1", "gradient_norm/fc")
+    telemetry = {name: random.uniform(size=final_epoch + 1) for name in names}
+    return RunRecord(seed, snapshots, curves, final, telemetry)
+
+
+@pytest.fixture(scope="session")
+def header():
+    """What the runs of the synthetic shards have in common."""
+    return Header(
+        model="cnn",
+        dataset="digits",
+        width="2",
+        recipe={"version": 1, "epochs": 3, "options": {"head": "flatten"}},
+        dataset_digest="0123456789abcdef",
+        software={"torch": "2.0", "threads": 1},
+        device="cpu (x86_64)",
+        final_epoch=3,
+        layers=["conv1", "fc"],
+    )
+
+
+@pytest.fixture(scope="session")
+def synthesise(header):
+    """Write a shard of random numbers for given seeds; returns what was written."""
+
+    def write(path: Path, seeds, **changes) -> list[RunRecord]:
+        ours = header._replace(**changes)
+        epochs = sorted({0, 1, ours.final_epoch})
+        records = [_record(seed, epochs, ours.final_epoch) for seed in seeds]
+        write_shard(path, ours, len(records), ["position", "norm1.weight"], records)
+        return records
+
+    return write
+
+
+class DamagedFiles:
+    """Damages copies of files, and says what came of reading them in a process apart."""
+
+    PATIENCE = 10.0  # seconds; reading takes milliseconds
+
+    def __init__(self, folder: Path):
+        self.copy, self.process = folder / "damaged.h5", None
+
+    def read(self, kind: str, content: bytes) -> str:
+        """`read` and a digest of all that was read, `refused`, or what else happened."""
+        self.copy.write_bytes(content)
+        if self.process is None:
+            command = [sys.executable, str(Path(__file__).with_name("read_damaged.py"))]
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        self.process.stdin.write(f"{kind} {self.copy}\n".encode())
+        self.process.stdin.flush()
+        ready, _, _ = select.select([self.process.stdout], [], [], self.PATIENCE)
+        answer = self.process.stdout.readline().decode(errors="replace").strip() if ready else ""
+        if not answer:
+            self.close()
+        return answer or ("a crash" if ready else "no end")
+
+    def fault(self, kind: str, path: Path, damaged: bytes) -> str | None:
+        """None if the damaged file is refused by name or read as it was: never other numbers."""
+        found = self.read(kind, damaged)
+        if found == "refused" or found == self.read(kind, path.read_bytes()):
+            return None
+        return "other numbers" if found.startswith("read ") else found
+
+    def fault_of_flip(self, kind: str, path: Path, place: int, flip: int) -> str | None:
+        damaged = bytearray(path.read_bytes())
+        damaged[place] ^= flip
+        return self.fault(kind, path, bytes(damaged))
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+
+@pytest.fixture(scope="session")
+def damaged_files(tmp_path_factory):
+    files = DamagedFiles(tmp_path_factory.mktemp("damaged"))
+    yield files
+    files.close()

@@ -1,0 +1,50 @@
+"""Read files that may be damaged, one a line of standard input; say on one line what came of it.
+
+HDF5 may crash or loop for ever on damaged metadata, so the tests do this in a process apart.
+"""
+
+import hashlib
+import sys
+
+from weightscape.datasets import load
+from weightscape.errors import WeightscapeError
+from weightscape.shards import open_shard
+from weightscape.study import CURVES
+
+
+def read_dataset(path):
+    images = load(path)
+    arrays = {"train": images.train, "test": images.test}
+    found = {name: [(a.shape, a.dtype, a.tobytes()) for a in two] for name, two in arrays.items()}
+    return images.name, images.classes, images.digest, found
+
+
+def read_shard(path):
+    """All that a reader can ask of a shard."""
+    with open_shard(path) as shard:
+        names = [f"{kind}/{curve}" for kind in ("curves", "final") for curve in CURVES]
+        arrays = {name: shard.read(name) for name in names}
+        for epoch in (0, shard.header.final_epoch):
+            for layer in shard.header.layers:
+                arrays[f"{epoch}/{layer}/bias"] = shard.read(f"epochs/{epoch}/{layer}/bias")
+                for row in range(len(shard.seeds)):
+                    arrays[f"{epoch}/{layer}/{row}"] = shard.weight(epoch, layer, row)
+        for kind in ("dead_units", "gradient_norm"):
+            arrays |= {f"{kind}/{layer}": a for layer, a in shard.telemetry(kind).items()}
+        found = {name: (a.shape, a.tobytes()) for name, a in arrays.items()}
+        return shard.header, shard.seeds, found
+
+
+def outcome(kind, path):
+    try:
+        found = {"dataset": read_dataset, "shard": read_shard}[kind](path)
+    except WeightscapeError as error:
+        return "refused" if path in str(error) else f"refused without its name: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "read " + hashlib.sha256(repr(found).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(" ".join(outcome(*line.rstrip("\n").split(" ", 1)).split("\n")), flush=True)

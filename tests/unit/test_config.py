@@ -1,0 +1,371 @@
+"""The config: every default, and faults that name their key and say what to do."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from weightscape.catalogue import BUILTIN
+from weightscape.config import check, load_schema
+from weightscape.errors import WeightscapeError
+
+CONFIGS = Path(__file__).parents[2] / "config"
+
+
+def change(config, path, value):
+    """Set the key `a.0.b` of a config."""
+    *parents, last = [int(part) if part.isdecimal() else part for part in path.split(".")]
+    node = config
+    for parent in parents:
+        node = node[parent] if isinstance(node, list) else node.setdefault(parent, {})
+    node[last] = value
+    return config
+
+
+def fault(config):
+    with pytest.raises(WeightscapeError) as caught:
+        check(config)
+    return str(caught.value)
+
+
+def test_left_out_keys_get_the_paper_s_values(small):
+    full = check(small)
+    assert full["training"] == {
+        "epochs": 20,
+        "batch_size": 100,
+        "optimiser": "adam",
+        "learning_rate": 0.001,
+        "initialisation": {"weights": "normal", "std": 0.05, "biases": "uniform"},
+        "snapshots": [0, "last"],
+        "threads": 1,
+    }
+    assert full["models"]["cnn"] == {"head": "flatten"}
+    assert full["models"]["vit"] == {
+        "tokens": "patches",
+        "d_model": 784,
+        "feedforward": 2048,
+        "dropout": 0.1,
+        "depth": 1,
+    }
+    assert full["groups"]["accuracy"] == "train"
+    assert full["groups"]["edges"] == "paper"
+    assert full["figures"]["colour"] == "test"
+    assert (full["runs_per_job"], full["device"], full["data_folder"]) == (1, "auto", None)
+
+
+def test_given_values_are_kept(small):
+    change(small, "training.epochs", 7)
+    change(small, "training.initialisation.std", 1)
+    change(small, "models.vit.d_model", 12)
+    full = check(small)
+    assert full["training"]["epochs"] == 7
+    assert full["training"]["initialisation"] == {
+        "weights": "normal",
+        "std": 1,
+        "biases": "uniform",
+    }
+    assert full["models"]["vit"]["d_model"] == 12
+    assert full["populations"] == small["populations"]
+
+
+def test_the_given_config_stays_as_it_is(small):
+    before = copy.deepcopy(small)
+    check(small)
+    assert small == before
+
+
+def test_defaults_are_not_shared_between_configs(small):
+    check(small)["training"]["snapshots"].append(7)
+    check(small)["groups"]["quantiles"]["low"][0] = 0.1
+    full = check(small)
+    assert full["training"]["snapshots"] == [0, "last"]
+    assert full["groups"]["quantiles"]["low"] == [0, 0.25]
+
+
+def test_a_full_config_is_full(small):
+    # each job of a workflow gets the filled config and checks it again
+    full = check(small)
+    assert check(full) == full
+
+
+def test_own_datasets_are_filled_and_known(small, own):
+    small["datasets"] = {"stars": {"file": own["file"]}}
+    small["populations"][0]["dataset"] = "stars"
+    assert check(small)["datasets"] == {"stars": own}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("populatons", "did you mean 'populations'"),
+        ("training.epoch", "did you mean 'epochs'"),
+        ("training.initialisation.sdt", "did you mean 'std'"),
+        ("populations.0.sede", "did you mean 'seeds'"),
+        ("groups.quantiles.hihg", "did you mean 'high'"),
+        ("models.vitt", "did you mean 'vit'"),
+        ("models.vit.dmodel", "did you mean 'd_model'"),
+        ("models.cnn.heads", "did you mean 'head'"),
+        ("figures.zzz", "colour, dpi"),
+        ("models.dnn.zzz", "none"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(small, path, words):
+    text = fault(change(small, path, 1))
+    assert path.replace(".0.", "[0].") in text
+    assert words in text
+
+
+@pytest.mark.parametrize("key", ["study", "populations"])
+def test_a_missing_key_is_named(small, key):
+    del small[key]
+    assert f"'{key}'" in fault(small)
+
+
+@pytest.mark.parametrize("key", ["model", "dataset", "widths", "seeds"])
+def test_a_missing_key_of_a_population_is_named(small, key):
+    del small["populations"][0][key]
+    text = fault(small)
+    assert "populations[0]" in text
+    assert f"'{key}'" in text
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("study", 5),
+        ("study", ""),
+        ("study", "a/b"),
+        ("study", "../a"),
+        ("study", "datasets"),
+        ("study", "benchmarks"),
+        ("populations", []),
+        ("populations", None),
+        ("populations", {"model": "dnn"}),
+        ("populations.0.model", 1),
+        ("populations.0.dataset", None),
+        ("populations.0.seeds", -1),
+        ("populations.0.seeds", 0),
+        ("populations.0.seeds", 2.5),
+        ("populations.0.seeds", True),
+        ("populations.0.seeds", "many"),
+        ("populations.0.widths", []),
+        ("populations.0.widths", 5),
+        ("populations.0.widths", [0]),
+        ("populations.0.widths", [-4]),
+        ("populations.0.widths", [4.5]),
+        ("populations.0.widths", ["x5"]),
+        ("populations.0.widths", ["5x"]),
+        ("populations.0.widths", ["-5"]),
+        ("populations.0.widths", [5, 5]),
+        ("populations.0.widths", [5, "5"]),
+        ("populations.0.edges", {"low": [0, 1], "mid": [2, 3]}),
+        ("populations.0.edges", {"low": [0, 1], "mid": [3, 2], "high": [4, 5]}),
+        ("populations.0.edges", {"low": [0, 1], "mid": [2, 3], "high": [4, 101]}),
+        ("populations.0.edges", {"low": [0, 1], "mid": [2, 3], "high": [4]}),
+        ("runs_per_job", 0),
+        ("runs_per_job", -5),
+        ("device", "tpu"),
+        ("data_folder", 3),
+        ("datasets", []),
+        ("training", None),
+        ("training.epochs", 0),
+        ("training.epochs", -20),
+        ("training.epochs", "ten"),
+        ("training.batch_size", 0),
+        ("training.optimiser", "sgd"),
+        ("training.learning_rate", 0),
+        ("training.learning_rate", -0.1),
+        ("training.learning_rate", "1e-3"),
+        ("training.initialisation.weights", "uniform"),
+        ("training.initialisation.std", -0.05),
+        ("training.initialisation.biases", "ones"),
+        ("training.snapshots", [-1]),
+        ("training.snapshots", [21]),
+        ("training.snapshots", [0, 0]),
+        ("training.snapshots", ["first"]),
+        ("training.threads", 0),
+        ("models.cnn.head", "max"),
+        ("models.vit.tokens", "pixels"),
+        ("models.vit.d_model", 0),
+        ("models.vit.dropout", 1),
+        ("models.vit.depth", 0),
+        ("groups.accuracy", "validation"),
+        ("groups.edges", "mine"),
+        ("groups.quantiles.low", [0.5, 0.2]),
+        ("groups.quantiles.high", [0, 2]),
+        ("groups.quantiles.mid", [0.1]),
+        ("figures.colour", "loss"),
+        ("figures.dpi", 10),
+        ("figures.dpi", 5000),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_key(small, path, value):
+    assert path.replace(".0.", "[0].") in fault(change(small, path, value))
+
+
+@pytest.mark.parametrize("path", ["training.learning_rate", "training.initialisation.std"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(small, path, value):
+    assert path in fault(change(small, path, value))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "populations.0.seeds",
+        "runs_per_job",
+        "training.epochs",
+        "training.batch_size",
+        "training.threads",
+        "models.vit.d_model",
+    ],
+)
+def test_a_whole_number_is_one_or_is_refused(small, path):
+    # YAML's 1.0e+2 is a float, which JSON schema takes for an integer, and range() does not
+    change(small, path, 100.0)
+    try:
+        node = check(small)
+    except WeightscapeError:
+        return
+    for part in path.split("."):
+        node = node[int(part) if part.isdecimal() else part]
+    assert type(node) is int
+
+
+def test_all_faults_are_listed_at_once(small):
+    change(small, "runs_per_job", 0)
+    change(small, "training.epochs", "ten")
+    change(small, "figures.size", 3)
+    text = fault(small)
+    assert all(key in text for key in ("runs_per_job", "training.epochs", "figures.size"))
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "words"),
+    [
+        ("dnn", "5x5x5", "two hidden layers"),
+        ("dnn", "0x5", "hidden units"),
+        ("cnn", "3x3", "channels"),
+        ("vit", 3, "2, 4, 7, 8, 14, 16"),
+        ("vit", "2x2", "heads"),
+    ],
+)
+def test_a_width_must_fit_its_model(small, model, width, words):
+    small["populations"][0] |= {"model": model, "widths": [2, width]}
+    text = fault(small)
+    assert "populations[0].widths" in text
+    assert str(width) in text
+    assert words in text
+
+
+def test_heads_are_checked_against_the_config_s_d_model(small):
+    small["populations"][0] |= {"model": "vit", "widths": [3]}
+    assert check(change(small, "models.vit.d_model", 12))
+    assert "d_model = 16" in fault(change(small, "models.vit.d_model", 16))
+
+
+def test_an_unknown_dataset_is_named(small):
+    small["populations"][0]["dataset"] = "mnits"
+    text = fault(small)
+    assert "populations[0].dataset" in text
+    assert "did you mean 'mnist'" in text
+
+
+def test_an_unknown_model_is_named(small):
+    small["populations"][0]["model"] = "lstm"
+    text = fault(small)
+    assert "populations[0].model" in text
+    assert all(family in text for family in ("cnn", "dnn", "vit"))
+
+
+def test_a_pair_of_model_and_dataset_stands_once(small):
+    small["populations"].append(small["populations"][0] | {"widths": [9]})
+    text = fault(small)
+    assert "populations[1]" in text
+    assert "dnn on digits" in text
+
+
+def test_a_data_folder_must_be_there(small, tmp_path):
+    text = fault(change(small, "data_folder", str(tmp_path / "away")))
+    assert "data_folder" in text
+    assert str(tmp_path / "away") in text
+
+
+def test_a_data_folder_must_hold_what_the_populations_need(small, tmp_path):
+    small["data_folder"] = str(tmp_path)
+    assert check(small), "digits need no files"
+    small["populations"].append({"model": "cnn", "dataset": "cifar10", "widths": [1], "seeds": 1})
+    for name in BUILTIN["cifar10"].files:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert check(small)
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").unlink()
+    text = fault(small)
+    assert "data_folder" in text
+    assert "cifar-10-batches-py/data_batch_3" in text
+    assert "data_batch_2" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "described", "words"),
+    [
+        ("stars", {"file": "away.npz"}, "datasets.stars.file"),
+        ("stars", {"file": "stars.csv"}, "datasets.stars.file"),
+        ("stars", {}, "datasets.stars"),
+        ("stars", {"file": "a.npz", "channels": "middle"}, "datasets.stars.channels"),
+        ("stars", {"file": "a.npz", "lables": "y"}, "did you mean 'labels'"),
+        ("mnist", {"file": "a.npz"}, "datasets.mnist"),
+        ("Stars/x", {"file": "a.npz"}, "Stars/x"),
+    ],
+)
+def test_a_fault_of_an_own_dataset_is_named(small, name, described, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.npz").touch()
+    small["datasets"] = {name: described}
+    assert words in fault(small)
+
+
+def test_every_key_of_the_schema_has_a_description_and_every_optional_one_a_default():
+    def walk(node, where, optional):
+        if where:
+            assert node.get("description"), where
+            assert not optional or "default" in node, where
+        for key, part in node.get("properties", {}).items():
+            walk(part, f"{where}.{key}", key not in node.get("required", []))
+
+    schema = load_schema()
+    for key in ("training", "models", "groups", "figures"):
+        walk(schema["properties"][key], key, True)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_configs_of_the_project_are_right(path):
+    assert check(yaml.safe_load(path.read_text()))
+
+
+def test_the_paper_s_config_is_table_1():
+    full = check(yaml.safe_load((CONFIGS / "paper.yaml").read_text()))
+    runs = {
+        (item["model"], item["dataset"]): len(item["widths"]) * item["seeds"]
+        for item in full["populations"]
+    }
+    assert runs == {
+        (model, dataset): n
+        for model, n in (("dnn", 1000), ("cnn", 1000), ("vit", 30))
+        for dataset in ("mnist", "fmnist", "cifar10")
+    }
+    training = full["training"]
+    assert (training["epochs"], training["batch_size"]) == (20, 100)
+    assert (training["optimiser"], training["learning_rate"]) == ("adam", 0.001)
+    assert training["initialisation"]["weights"] == "normal"
+    assert full["models"]["vit"]["d_model"] == 784
+
+
+def test_the_paper_s_widths_are_table_1():
+    full = check(yaml.safe_load((CONFIGS / "paper.yaml").read_text()))
+    widths = {(p["model"], p["dataset"]): p["widths"] for p in full["populations"]}
+    for dataset, largest in (("mnist", 200), ("fmnist", 200), ("cifar10", 1000)):
+        assert (min(widths["dnn", dataset]), max(widths["dnn", dataset])) == (5, largest)
+        assert widths["vit", dataset] == [2, 4, 7, 8, 14, 16]

@@ -1,0 +1,326 @@
+"""The plan, against sums by hand, shards on disk and made-up benchmark records."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from weightscape import study
+from weightscape.config import check
+from weightscape.plan import (
+    Row,
+    format_bytes,
+    make_plan,
+    render,
+    training_memory_mb,
+    training_seconds,
+)
+from weightscape.study import weights_folder
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """Results of the project are none of these tests' business."""
+    monkeypatch.chdir(tmp_path)
+
+
+def plan_of(config):
+    (row,) = make_plan(check(config))
+    return row
+
+
+def test_counts_of_a_population(small):
+    small["runs_per_job"] = 2
+    row = plan_of(small)
+    assert (row.model, row.dataset) == ("dnn", "digits")
+    assert (row.widths, row.runs, row.jobs, row.runs_done) == (2, 6, 4, 0)
+    # 8 x 8 pixels, 10 classes: widths 4 and 3 x 5, three seeds each
+    of_4 = 64 * 4 + 4 + 4 * 4 + 4 + 4 * 10 + 10
+    of_3x5 = 64 * 3 + 3 + 3 * 5 + 5 + 5 * 10 + 10
+    assert row.parameters == 3 * (of_4 + of_3x5)
+
+
+def test_the_paper_s_populations_are_counted():
+    config = {"study": "paper", "populations": [
+        {"model": "dnn", "dataset": "cifar10", "widths": [1000], "seeds": 50},
+        {"model": "cnn", "dataset": "mnist", "widths": [64], "seeds": 100},
+        {"model": "vit", "dataset": "mnist", "widths": [2, 16], "seeds": 5},
+    ]}  # fmt: skip
+    dnn, cnn, vit = make_plan(check(config))
+    assert dnn.parameters == 50 * (3072 * 1000 + 1000 + 1000 * 1000 + 1000 + 1000 * 10 + 10)
+    assert cnn.parameters == 100 * (64 * 9 + 64 + 26 * 26 * 64 * 10 + 10)
+    encoder = 4 * (784**2 + 784) + 784 * 2048 + 2048 + 2048 * 784 + 784 + 4 * 784
+    assert vit.parameters == 10 * (49 * 784 + 784 + 16 * 784 + encoder + 784 * 10 + 10)
+
+
+def test_runs_that_are_done_are_counted_whatever_their_shards(small):
+    small["populations"][0] |= {"widths": [4], "seeds": 10}
+    small["runs_per_job"] = 4
+    folder = weights_folder("small", "dnn", "digits", "4")
+    folder.mkdir(parents=True)
+    (folder / "seeds-0001-0003.h5").touch()
+    (folder / "seeds-0008-0011.h5").touch()
+    (folder / ".seeds-0000.h5.host-1.part").touch()
+    row = plan_of(small)
+    # 1 to 3, and 8 and 9; the seeds 10 and 11 are not asked for
+    assert (row.runs, row.runs_done) == (10, 5)
+    # 0; 1-3; 4-7; 8-11
+    assert row.jobs == 4
+
+
+def own_config(tmp_path, model, width, seeds, side, **options):
+    random = np.random.default_rng(0)
+    n = 40
+    np.savez(
+        tmp_path / "own.npz",
+        images=random.integers(0, 256, (n, side, side), dtype=np.uint8),
+        labels=np.arange(n) % 10,
+        split=np.arange(n) >= 30,
+    )
+    population = {"model": model, "dataset": "own", "widths": [width], "seeds": seeds}
+    return check(
+        {
+            "study": "s",
+            "populations": [population],
+            "datasets": {"own": {"file": str(tmp_path / "own.npz")}},
+            "models": {model: options},
+            "runs_per_job": seeds,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "seeds", "side", "options"),
+    [
+        ("dnn", "2", 1, 8, {}),
+        ("dnn", "20", 1, 8, {}),
+        ("dnn", "20", 20, 8, {}),
+        ("dnn", "5", 1, 28, {}),
+        ("dnn", "5", 20, 28, {}),
+        ("dnn", "200", 1, 28, {}),
+        ("cnn", "1", 20, 8, {}),
+        ("cnn", "16", 1, 28, {}),
+        ("vit", "2", 1, 8, {"d_model": 8, "feedforward": 16}),
+        ("vit", "2", 1, 28, {"d_model": 48, "feedforward": 64}),
+    ],
+)
+def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds, side, options):
+    from weightscape.datasets import prepare
+    from weightscape.training import train_shard
+
+    config = own_config(tmp_path, model, width, seeds, side, **options)
+    prepare("own", tmp_path / "own.h5", config["datasets"]["own"], None, tmp_path)
+    train_shard(
+        dataset=tmp_path / "own.h5", target=tmp_path / "shard.h5", model=model, width=width,
+        seeds=list(range(seeds)), recipe=study.recipe(config, model),
+        snapshots=study.snapshots(config), device="cpu", threads=1,
+    )  # fmt: skip
+    (row,) = make_plan(config)
+    assert row.bytes == pytest.approx((tmp_path / "shard.h5").stat().st_size, rel=0.2)
+
+
+def test_more_snapshots_take_more_disk(small):
+    two = plan_of(small)
+    five = plan_of(small | {"training": {"snapshots": [0, 1, 2, 3, "last"]}})
+    # the weights thrice more, and what HDF5 adds: under 500 bytes for each of 6 arrays of a run
+    weights = 3 * 4 * two.parameters
+    assert weights <= five.bytes - two.bytes <= weights + 3 * 6 * (two.runs * 500)
+
+
+def test_an_own_dataset_is_planned_from_its_file(small, own):
+    small["datasets"] = {"stars": {"file": own["file"]}}
+    small["populations"][0] |= {"dataset": "stars", "widths": [5], "seeds": 1}
+    # 4 x 4 pixels and three classes
+    assert plan_of(small).parameters == 16 * 5 + 5 + 5 * 5 + 5 + 5 * 3 + 3
+
+
+def test_seconds_grow_with_runs_and_start_up_is_paid_once(small):
+    config = check(small)
+    one, two, three = (training_seconds(config, "dnn", "digits", "4", n) for n in (1, 2, 3))
+    assert three - two == pytest.approx(two - one)
+    assert 0 < two - one < two
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 40}, {"batch_size": 10}])
+def test_seconds_grow_with_the_work(small, changes):
+    more = check(small | {"training": changes})
+    base = training_seconds(check(small), "dnn", "digits", "4", 1)
+    assert training_seconds(more, "dnn", "digits", "4", 1) > base
+    assert training_seconds(check(small), "dnn", "digits", "400", 1) > base
+
+
+def test_hours_are_those_of_all_jobs(small):
+    small["runs_per_job"] = 2
+    config = check(small)
+    jobs = [(width, n) for width in ("4", "3x5") for n in (2, 1)]
+    seconds = sum(training_seconds(config, "dnn", "digits", width, n) for width, n in jobs)
+    row = plan_of(small)
+    assert row.cpu_hours == pytest.approx(seconds / 3600)
+    assert row.source == "assumptions"
+
+
+def test_memory_holds_images_and_training_state():
+    widths = {"dnn": 1000, "vit": 2}
+    populations = [
+        {"model": model, "dataset": "cifar10", "widths": [width], "seeds": 1}
+        for model, width in widths.items()
+    ]
+    config = check({"study": "s", "populations": populations})
+    images = 60_000 * 3 * 32 * 32
+    for model, parameters in (("dnn", 4.08e6), ("vit", 5.8e6)):
+        # weights, gradients and two moments of Adam, and two snapshots
+        needed = (images + 6 * 4 * parameters) / 1e6
+        found = training_memory_mb(config, model, "cifar10", str(widths[model]))
+        assert needed < found < needed + 4000
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0.0 kB"),
+        (999_949, "999.9 kB"),
+        (1_000_000, "1.0 MB"),
+        (12_340_000, "12.3 MB"),
+        (5.6e9, "5.6 GB"),
+        (7.89e12, "7.9 TB"),
+        (1.5e15, "1500.0 TB"),
+    ],
+)
+def test_bytes_are_written_in_decimal_units(count, text):
+    assert format_bytes(int(count)) == text
+
+
+def test_the_plan_is_a_table_with_its_total(small):
+    rows = [
+        Row("dnn", "mnist", 8, 1500, 300, 30, 1_000_000, 2_500_000, 1.5, "assumptions"),
+        Row("vit", "digits", 2, 500, 0, 10, 234_567, 7_500_000, 1000.25, "3 records"),
+    ]
+    text = render(check(small | {"runs_per_job": 50}), rows)
+    title, _, *body, total = text.splitlines()
+    assert all(word in title for word in ("small", "20 epochs", "50 runs"))
+    assert len(body) == 2
+    for word in ("dnn", "mnist", "1,500", "300", "30", "1,000,000", "2.5 MB", "1.50"):
+        assert word in re.split(r"  +", body[0])
+    assert body[1].endswith("3 records")
+    for word in ("2,000", "300", "40", "1,234,567", "10.0 MB", "1,001.75"):
+        assert word in total
+
+
+# benchmark records
+
+
+def recipe_of(small, **changes):
+    return study.recipe(check(small | changes), "dnn")
+
+
+def record(recipe, seconds, threads=1):
+    wall = seconds / threads
+    return {"s": wall, "cpu_time": seconds, "threads": threads,
+            "params": {"recipe": json.dumps(recipe), "snapshots": [0]}}  # fmt: skip
+
+
+def write_record(text, width="4", seeds="0000", population="dnn/digits", name="earlier"):
+    folder = Path("results", name, "benchmarks/train_runs", population, f"width-{width}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"seeds-{seeds}.jsonl").write_text(text)
+
+
+def test_records_of_earlier_jobs_replace_the_assumptions(small):
+    before, config = plan_of(small), check(small)
+    for width, seeds, n in (("4", "0000", 1), ("3x5", "0000-0009", 10)):
+        seconds = 3 * training_seconds(config, "dnn", "digits", width, n)
+        write_record(json.dumps(record(recipe_of(small), seconds)), width, seeds)
+    row = plan_of(small)
+    assert row.cpu_hours == pytest.approx(3 * before.cpu_hours)
+    assert "2" in row.source
+    assert "records" in row.source
+
+
+def test_records_count_all_threads(small):
+    before = plan_of(small)
+    seconds = 2 * training_seconds(check(small), "dnn", "digits", "4", 1)
+    write_record(json.dumps(record(recipe_of(small), seconds, threads=4)))
+    assert plan_of(small).cpu_hours == pytest.approx(2 * before.cpu_hours)
+
+
+def test_records_of_another_length_of_training_are_scaled(small):
+    before = plan_of(small)
+    longer = small | {"training": {"epochs": 200, "batch_size": 10}}
+    seconds = 2 * training_seconds(check(longer), "dnn", "digits", "4", 1)
+    write_record(json.dumps(record(recipe_of(small, training=longer["training"]), seconds)))
+    assert plan_of(small).cpu_hours == pytest.approx(2 * before.cpu_hours)
+
+
+def test_of_a_file_with_several_records_the_last_counts(small):
+    before = plan_of(small)
+    seconds = training_seconds(check(small), "dnn", "digits", "4", 1)
+    lines = [json.dumps(record(recipe_of(small), factor * seconds)) for factor in (9, 2)]
+    write_record("\n".join(lines) + "\n")
+    assert plan_of(small).cpu_hours == pytest.approx(2 * before.cpu_hours)
+
+
+@pytest.mark.parametrize("population", ["dnn/mnist", "cnn/digits"])
+def test_records_of_another_population_do_not_count(small, population):
+    write_record(json.dumps(record(recipe_of(small), 1e6)), population=population)
+    assert plan_of(small).source == "assumptions"
+
+
+def test_records_of_other_options_do_not_count(small):
+    write_record(json.dumps(record(recipe_of(small) | {"options": {"deep": True}}, 1e6)))
+    assert plan_of(small).source == "assumptions"
+
+
+def edited(small, **changes):
+    return json.dumps(record(recipe_of(small), 1e6) | changes)
+
+
+BROKEN = {
+    "empty": lambda small: "",
+    "a blank line": lambda small: "\n",
+    "half-written": lambda small: edited(small)[:60],
+    "no record": lambda small: "[]",
+    "null": lambda small: "null",
+    "a number": lambda small: "5",
+    "of a run without --benchmark-extended": lambda small: '{"s": 5.0, "cpu_time": 5.0}',
+    "no parameters": lambda small: edited(small, params={}),
+    "parameters of another kind": lambda small: edited(small, params=[1]),
+    "no time": lambda small: edited(small, s=None, cpu_time=None),
+    "a time that is a word": lambda small: edited(small, s="NA", cpu_time="NA"),
+    "a time that is a text": lambda small: edited(small, s="5.0", cpu_time="5.0"),
+    "no threads": lambda small: edited(small, threads=None),
+    "a recipe that is no JSON": lambda small: edited(small, params={"recipe": "{half"}),
+    "a recipe that is a list": lambda small: edited(small, params={"recipe": "[]"}),
+    "a recipe without options": lambda small: edited(small, params={"recipe": '{"epochs": 3}'}),
+    "a recipe without epochs": lambda small: edited(small, params={"recipe": '{"options": {}}'}),
+    "a recipe of another kind": lambda small: edited(small, params={"recipe": 5}),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_broken_records_do_not_stop_the_plan(small, broken):
+    before = plan_of(small)
+    write_record(BROKEN[broken](small))
+    row = plan_of(small)
+    if broken == "a time that is a text":  # as good as the number it spells
+        assert math.isfinite(row.cpu_hours)
+    else:
+        assert row == before
+
+
+def test_a_record_of_bytes_does_not_stop_the_plan(small):
+    before = plan_of(small)
+    write_record("")
+    next(Path("results").rglob("*.jsonl")).write_bytes(b"\xff\xfe\x00")
+    assert plan_of(small) == before
+
+
+@pytest.mark.parametrize(
+    ("width", "seeds"), [("4", "x"), ("4", ""), ("5x5x5", "0000"), ("", "0000"), ("0", "0000")]
+)
+def test_a_record_with_a_name_of_another_kind_does_not_stop_the_plan(small, width, seeds):
+    before = plan_of(small)
+    write_record(edited(small), width, seeds)
+    assert plan_of(small) == before

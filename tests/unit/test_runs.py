@@ -1,0 +1,158 @@
+"""The table of runs: final numbers, dead units and groups."""
+
+import math
+
+import h5py
+import numpy as np
+import pytest
+
+from weightscape.config import check
+from weightscape.errors import WeightscapeError
+from weightscape.runs import collect, group, read_baseline
+from weightscape.shards import write_shard
+from weightscape.study import CURVES, Population
+
+GROUPS = {
+    "accuracy": "test",
+    "edges": "paper",
+    "quantiles": {"low": [0, 0.25], "mid": [0.375, 0.625], "high": [0.75, 1]},
+}
+
+
+@pytest.fixture
+def population():
+    return Population("cnn", "digits", ("2", "5"), 2)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return [tmp_path / "a.h5", tmp_path / "b.h5"]
+
+
+def test_a_row_per_run_with_its_final_numbers(synthesise, population, paths):
+    records = [*synthesise(paths[0], [0, 1]), *synthesise(paths[1], [0, 1], width="5")]
+    runs = collect(population, paths)
+    assert runs["width"].tolist() == ["2", "2", "5", "5"]
+    assert runs["seed"].tolist() == [0, 1, 0, 1]
+    assert runs["shard"].tolist() == [str(paths[0])] * 2 + [str(paths[1])] * 2
+    for name in CURVES:
+        np.testing.assert_allclose(runs[name], [record.final[name] for record in records], 1e-6)
+
+
+def test_runs_that_the_study_does_not_ask_for_are_left_out(synthesise, population, paths):
+    synthesise(paths[0], [0, 1, 2, 3])
+    synthesise(paths[1], [0, 1], width="9")
+    runs = collect(population, paths)
+    assert list(zip(runs["width"], runs["seed"], strict=True)) == [("2", 0), ("2", 1)]
+    assert runs.index.tolist() == [0, 1]
+
+
+def test_shards_of_another_recipe_are_refused(synthesise, population, paths):
+    synthesise(paths[0], [0])
+    synthesise(paths[1], [1], recipe={"version": 2})
+    with pytest.raises(WeightscapeError, match="recipe_digest"):
+        collect(population, paths)
+
+
+def of_units(record, dead):
+    """The record with layers of 3, 1 and 6 units whose shares of dead units end in `dead`."""
+    sizes = {"fc1": 3, "fc2": 1, "mlp": 6}
+    weights = {f"{layer}.weight": np.zeros((n, 2), np.float32) for layer, n in sizes.items()}
+    biases = {f"{layer}.bias": np.zeros(n, np.float32) for layer, n in sizes.items()}
+    curves = {f"dead_units/{layer}": np.array([1, 1, 0, share]) for layer, share in dead.items()}
+    return record._replace(snapshots=dict.fromkeys((0, 3), weights | biases), telemetry=curves)
+
+
+def test_the_share_of_dead_units_is_over_the_units_of_all_layers(
+    synthesise, header, population, paths
+):
+    first, second = synthesise(paths[0], [0, 1])
+    runs = [of_units(first, {"fc1": 2 / 3, "fc2": 1.0, "mlp": 1 / 6}),
+            of_units(second, {"fc1": 0.0, "fc2": 0.0, "mlp": 0.5})]  # fmt: skip
+    write_shard(paths[0], header._replace(layers=["fc1", "fc2", "mlp"]), 2, [], runs)
+    # of 10 units, 2 + 1 + 1 are dead in the first run and 3 in the second
+    np.testing.assert_allclose(collect(population, paths[:1])["dead_unit_share"], [0.4, 0.3], 1e-6)
+
+
+def test_a_model_without_relu_units_has_runs_too(synthesise, header, population, paths):
+    (record,) = synthesise(paths[0], [0])
+    telemetry = {"gradient_norm/fc": record.telemetry["gradient_norm/fc"]}
+    write_shard(paths[0], header, 1, ["position", "norm1.weight"],
+                [record._replace(telemetry=telemetry)])  # fmt: skip
+    share = collect(population, paths[:1])["dead_unit_share"].tolist()
+    assert len(share) == 1
+    assert math.isnan(share[0]) or share[0] == 0
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """Labels of a dataset: of 40 to test on, 22 are of class 1; of 10 to train on, 5 of class 0."""
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["test/labels"] = np.repeat([0, 1, 2, 3], [8, 22, 6, 4])
+        file["train/labels"] = np.repeat([0, 1, 2, 3], [5, 2, 2, 1])
+        file.attrs["classes"] = 4
+    return tmp_path / "d.h5"
+
+
+def test_what_a_constant_predictor_scores(prepared):
+    assert read_baseline(prepared, "test") == (4, pytest.approx(55))
+    assert read_baseline(prepared, "train") == (4, pytest.approx(50))
+
+
+@pytest.fixture
+def final(synthesise, population, paths):
+    """Five runs: constant on test, constant on train, NaN, weak and strong."""
+    synthesise(paths[0], range(5))
+    numbers = {
+        "test_accuracy": [55, 40, 55, 60, 99],
+        "test_loss": [math.log(4), 1, math.nan, 1, 0.1],
+        "train_accuracy": [70, 50, 50, 60, 99],
+        "train_loss": [1, math.log(4), math.nan, 1, 0.1],
+    }
+    return collect(population._replace(seeds=5), paths[:1]).assign(**numbers)
+
+
+@pytest.mark.parametrize(
+    ("split", "non", "share"),
+    [
+        ("test", [True, False, True, False, False], 55),
+        ("train", [False, True, True, False, False], 50),
+    ],
+)
+def test_runs_are_sorted_by_the_split_of_the_config(final, prepared, split, non, share):
+    runs, table = group(final, prepared, GROUPS | {"accuracy": split}, None)
+    assert (runs["group"] == "non").tolist() == non
+    table = table.set_index("group")
+    assert table.loc["non", "n"] == sum(non)
+    assert table.loc["non", ["edge_low", "edge_high"]].tolist() == [share - 0.5, share + 0.5]
+    assert set(table["accuracy"]) == {split}
+    assert table["n"].sum() == 5
+
+
+def test_quantiles_are_of_the_converged_runs(final, prepared):
+    # converged on test: 40, 60 and 99, whose quartiles are 50 and 79.5
+    _, table = group(final, prepared, GROUPS, None)
+    table = table.set_index("group")
+    assert table.loc["low", ["edge_low", "edge_high"]].tolist() == [40, 50]
+    assert table.loc["high", ["edge_low", "edge_high"]].tolist() == pytest.approx([79.5, 99])
+    assert set(table["edges"]) == {"quantiles"}
+
+
+def test_own_edges_are_taken(final, prepared):
+    own = {"low": [0, 50], "mid": [50, 70], "high": [70, 100]}
+    runs, table = group(final, prepared, GROUPS, own)
+    assert runs["group"].tolist() == ["non", "low", "non", "mid", "high"]
+    assert set(table["edges"]) == {"config"}
+
+
+def test_the_config_s_own_section_is_enough(final, prepared, small):
+    runs, _ = group(final, prepared, check(small)["groups"], None)
+    assert len(runs) == 5
+
+
+def test_a_population_of_non_alone_is_grouped(final, prepared):
+    runs, table = group(final.assign(test_loss=math.nan), prepared, GROUPS, None)
+    assert set(runs["group"]) == {"non"}
+    assert table.set_index("group")["n"].to_dict() == {
+        "non": 5, "low": 0, "mid": 0, "high": 0, "ungrouped": 0,
+    }  # fmt: skip

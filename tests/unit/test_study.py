@@ -1,0 +1,195 @@
+"""A study: which shards hold its runs, and what determines them."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weightscape.config import check
+from weightscape.study import (
+    Population,
+    canonical_json,
+    cover,
+    existing_shards,
+    find_population,
+    parse_seeds,
+    populations,
+    recipe,
+    seeds_text,
+    shard_ranges,
+    shards,
+    snapshots,
+    weights_folder,
+)
+
+ranges = st.builds(lambda first, n: range(first, first + n), st.integers(0, 60), st.integers(1, 25))
+
+
+def test_populations_in_the_order_of_the_config(small):
+    edges = {"low": [0, 1], "mid": [2, 3], "high": [4, 5]}
+    small["populations"].append(
+        {"model": "cnn", "dataset": "mnist", "widths": [1], "seeds": 9, "edges": edges}
+    )
+    first, second = populations(check(small))
+    assert first == Population("dnn", "digits", ("4", "3x5"), 3, None)
+    assert second == Population("cnn", "mnist", ("1",), 9, edges)
+    assert (first.n_runs, second.n_runs) == (6, 9)
+    assert find_population(check(small), "cnn", "mnist") == second
+
+
+@pytest.mark.parametrize(
+    ("seeds", "text"),
+    [
+        (range(7, 8), "0007"),
+        (range(50), "0000-0049"),
+        (range(9_999, 10_001), "9999-10000"),
+        (range(12_345, 12_346), "12345"),
+    ],
+)
+def test_seeds_as_in_the_names_of_shards(seeds, text):
+    assert seeds_text(seeds) == text
+    assert parse_seeds(text) == seeds
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**5))
+def test_parse_seeds_undoes_seeds_text(first, n):
+    seeds = range(first, first + n)
+    assert parse_seeds(seeds_text(seeds)) == seeds
+
+
+@given(st.integers(1, 80), st.integers(1, 30), st.lists(ranges, max_size=8))
+def test_shards_hold_each_wanted_seed_once(wanted, runs_per_job, existing):
+    covered = [seed for seeds in cover(wanted, runs_per_job, existing) for seed in seeds]
+    assert len(covered) == len(set(covered))
+    assert set(range(wanted)) <= set(covered)
+
+
+@given(st.integers(1, 80), st.integers(1, 30), st.lists(ranges, max_size=8))
+def test_a_new_shard_holds_only_wanted_seeds_and_at_most_runs_per_job(wanted, per_job, existing):
+    new = [seeds for seeds in cover(wanted, per_job, existing) if seeds not in existing]
+    assert all(0 < len(seeds) <= per_job for seeds in new)
+    assert all(seeds.stop <= wanted for seeds in new)
+
+
+@given(st.integers(1, 80), st.integers(1, 30), st.lists(ranges, max_size=8))
+def test_a_shard_is_trained_only_where_no_kept_one_has_its_seeds(wanted, per_job, existing):
+    shards = cover(wanted, per_job, existing)
+    kept = {seed for seeds in shards if seeds in existing for seed in seeds}
+    for seeds in shards:
+        assert seeds in existing or not kept & set(seeds)
+
+
+@given(st.integers(1, 80), st.integers(1, 30), st.lists(ranges, max_size=8))
+def test_asked_again_with_its_shards_there_cover_gives_the_same(wanted, runs_per_job, existing):
+    first = cover(wanted, runs_per_job, existing)
+    assert cover(wanted, runs_per_job, [*existing, *first]) == first
+
+
+@given(st.integers(1, 60), st.integers(1, 30), st.integers(0, 60), st.integers(1, 30))
+def test_more_seeds_keep_every_shard_whatever_the_runs_per_job(wanted, per_job, more, other):
+    first = cover(wanted, per_job, [])
+    assert set(first) <= set(cover(wanted + more, other, first))
+
+
+def test_cover_by_hand():
+    assert cover(3, 1, []) == [range(0, 1), range(1, 2), range(2, 3)]
+    assert cover(25, 10, []) == [range(10), range(10, 20), range(20, 25)]
+    assert cover(25, 10, [range(5, 12)]) == [range(5), range(5, 12), range(12, 20), range(20, 25)]
+    # fewer seeds than a shard has: the shard is still the one to read
+    assert cover(5, 1, [range(50)]) == [range(50)]
+
+
+def test_overlapping_shards_do_not_give_a_seed_twice():
+    assert cover(10, 10, [range(0, 1), range(0, 10), range(5, 20)]) == [range(10)]
+
+
+def test_existing_shards_are_those_with_a_shard_s_name(tmp_path):
+    for name in ("seeds-0007.h5", "seeds-0010-0019.h5", ".seeds-0001.h5.host-12.part",
+                 "seeds-0002.h5.bak", "seeds-3.h5", "seeds-0004.txt"):  # fmt: skip
+        (tmp_path / name).touch()
+    assert sorted(existing_shards(tmp_path), key=min) == [range(7, 8), range(10, 20)]
+    assert existing_shards(tmp_path / "away") == []
+
+
+def test_paths_of_shards(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = check(small | {"runs_per_job": 2})
+    (population,) = populations(config)
+    folder = "results/small/weights/dnn/digits"
+    assert shards(config, population) == [
+        f"{folder}/width-4/seeds-0000-0001.h5",
+        f"{folder}/width-4/seeds-0002.h5",
+        f"{folder}/width-3x5/seeds-0000-0001.h5",
+        f"{folder}/width-3x5/seeds-0002.h5",
+    ]
+
+
+def test_shards_that_are_there_are_asked_for_again(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = weights_folder("small", "dnn", "digits", "4")
+    folder.mkdir(parents=True)
+    (folder / "seeds-0001-0002.h5").touch()
+    small["populations"][0]["seeds"] = 5
+    config = check(small)
+    (population,) = populations(config)
+    assert shard_ranges(config, population, "4") == [
+        range(0, 1), range(1, 3), range(3, 4), range(4, 5),
+    ]  # fmt: skip
+    assert shard_ranges(config, population, "3x5") == [range(n, n + 1) for n in range(5)]
+    made = [Path(path) for path in shards(config, population)]
+    for path in made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert [Path(path) for path in shards(config, population)] == made
+
+
+@pytest.mark.parametrize(
+    ("named", "epochs", "kept"),
+    [
+        ([0, "last"], 20, [0, 20]),
+        ([], 5, [0, 5]),
+        ([3, "last", 1], 5, [0, 1, 3, 5]),
+        ([5, "last"], 5, [0, 5]),
+    ],
+)
+def test_the_first_and_the_last_weights_are_always_kept(small, named, epochs, kept):
+    config = check(small | {"training": {"snapshots": named, "epochs": epochs}})
+    assert snapshots(config) == kept
+
+
+@pytest.mark.parametrize(
+    ("section", "changes"),
+    [
+        ("training", {"epochs": 3}),
+        ("training", {"batch_size": 99}),
+        ("training", {"learning_rate": 0.002}),
+        ("training", {"initialisation": {"std": 0.01}}),
+        ("training", {"initialisation": {"biases": "zero"}}),
+        ("models", {"vit": {"dropout": 0.2}}),
+    ],
+)
+def test_what_determines_the_weights_is_in_the_recipe(small, section, changes):
+    before = recipe(check(small), "vit")
+    assert recipe(check(small | {section: changes}), "vit") != before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"study": "other"},
+        {"runs_per_job": 9},
+        {"device": "cpu"},
+        {"training": {"snapshots": [1]}},
+        {"models": {"vit": {"dropout": 0.2}}},
+        {"groups": {"accuracy": "test"}},
+        {"figures": {"dpi": 100}},
+    ],
+)
+def test_what_does_not_touch_the_weights_is_not_in_the_recipe(small, changes):
+    assert recipe(check(small | changes), "dnn") == recipe(check(small), "dnn")
+
+
+def test_json_has_one_spelling():
+    assert canonical_json({"b": [1, 0.5, None], "a": "x"}) == '{"a":"x","b":[1,0.5,null]}'
+    assert canonical_json({"a": "x", "b": [1, 0.5, None]}) == '{"a":"x","b":[1,0.5,null]}'

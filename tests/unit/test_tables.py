@@ -1,0 +1,86 @@
+"""Tables: what is written is what is read."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weightscape.errors import WeightscapeError
+from weightscape.tables import join_tables, read_table, write_table
+
+finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(finite, min_size=1, max_size=20))
+def test_a_float32_survives(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    numbers = np.array(values, np.float32)
+    write_table(pd.DataFrame({"x": numbers}), path)
+    np.testing.assert_array_equal(read_table(path)["x"].to_numpy().astype(np.float32), numbers)
+
+
+def test_names_stay_text(tmp_path):
+    # pandas would make numbers of the widths and missing values of the names
+    table = pd.DataFrame(
+        {
+            "model": ["dnn", "dnn", "null"],
+            "dataset": ["na", "nan", "none"],
+            "width": ["20", "20x50", "007"],
+            "group": ["non", "low", "ungrouped"],
+            "layer": ["fc1", "1", "nan"],
+            "shard": ["a.h5", "b,c.h5", 'd"e.h5'],
+        }
+    )
+    write_table(table, tmp_path / "t.csv")
+    back = read_table(tmp_path / "t.csv")
+    assert back.to_dict("list") == table.to_dict("list")
+
+
+def test_widths_that_are_all_numbers_stay_text(tmp_path):
+    table = pd.DataFrame({"width": ["20", "007"], "dataset": ["1", "2"], "layer": ["3", "4.0"]})
+    write_table(table, tmp_path / "t.csv")
+    assert read_table(tmp_path / "t.csv").to_dict("list") == table.to_dict("list")
+
+
+def test_missing_and_infinite_numbers_survive(tmp_path):
+    table = pd.DataFrame({"loss": [np.nan, np.inf, -np.inf, 0.0], "seed": [0, 1, 2, 3]})
+    write_table(table, tmp_path / "t.csv")
+    back = read_table(tmp_path / "t.csv")
+    np.testing.assert_array_equal(back["loss"].to_numpy(), table["loss"].to_numpy())
+    assert back["seed"].tolist() == [0, 1, 2, 3]
+
+
+def test_the_file_is_plain_csv_with_a_header_and_no_index(tmp_path):
+    write_table(pd.DataFrame({"width": ["20"], "loss": [0.5]}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "width,loss\n20,0.5\n"
+
+
+def test_a_table_that_fails_leaves_the_old_one(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("old")
+
+    class Unprintable:
+        def __str__(self):
+            raise RuntimeError("no text")
+
+    with pytest.raises(RuntimeError):
+        write_table(pd.DataFrame({"x": [Unprintable()]}), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_joined_rows_stand_as_they_are_under_one_header(tmp_path):
+    for name, text in (("a", "x,y\n1,0.10\n2,\n"), ("b", "x,y\n"), ("c", "x,y\n3,nan\n")):
+        (tmp_path / name).write_text(text)
+    parts = [str(tmp_path / name) for name in "abc"]
+    join_tables(parts, tmp_path / "all" / "t.csv")
+    assert (tmp_path / "all" / "t.csv").read_text() == "x,y\n1,0.10\n2,\n3,nan\n"
+
+
+def test_other_columns_are_refused_by_the_file_s_name(tmp_path):
+    (tmp_path / "a").write_text("x,y\n1,2\n")
+    (tmp_path / "b").write_text("y,x\n1,2\n")
+    with pytest.raises(WeightscapeError, match=str(tmp_path / "b")):
+        join_tables([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "t.csv")
+    assert not (tmp_path / "t.csv").exists()

@@ -133,19 +133,23 @@ def synthesise(header):
 class DamagedFiles:
     """Damages copies of files, and says what came of reading them in a process apart."""
 
-    PATIENCE = 10.0  # seconds; reading takes milliseconds
+    PATIENCE = 5.0  # seconds; reading takes milliseconds
 
     def __init__(self, folder: Path):
         self.copy, self.process = folder / "damaged.h5", None
+
+    def _start(self) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("read_damaged.py"))]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert self.process.stdout.readline() == b"ready\n"
 
     def read(self, kind: str, content: bytes) -> str:
         """`read` and a digest of all that was read, `refused`, or what else happened."""
         self.copy.write_bytes(content)
         if self.process is None:
-            command = [sys.executable, str(Path(__file__).with_name("read_damaged.py"))]
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
+            self._start()
         self.process.stdin.write(f"{kind} {self.copy}\n".encode())
         self.process.stdin.flush()
         ready, _, _ = select.select([self.process.stdout], [], [], self.PATIENCE)

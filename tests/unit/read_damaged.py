@@ -1,4 +1,4 @@
-"""Read files that may be damaged, one a line of standard input; say on one line what came of it.
+"""Read files that may be damaged, one a line of standard input; say in a line what came of it.
 
 HDF5 may crash or loop for ever on damaged metadata, so the tests do this in a process apart.
 """
@@ -46,5 +46,6 @@ def outcome(kind, path):
 
 
 if __name__ == "__main__":
+    print("ready", flush=True)
     for line in sys.stdin:
         print(" ".join(outcome(*line.rstrip("\n").split(" ", 1)).split("\n")), flush=True)

@@ -300,6 +300,14 @@ def test_a_flipped_byte_of_an_attribute_is_refused_or_harmless(dataset, damaged_
         assert damaged_files.fault_of_flip("dataset", dataset, place, 1) is None, place
 
 
+@pytest.mark.parametrize("flip", [1, 0x80, 0xFF])
+def test_a_heap_of_texts_is_no_trap(dataset, damaged_files, flip):
+    # see the test of this name for shards
+    start = dataset.read_bytes().find(b"GCOL")
+    for place in range(start, start + 400, 8) if start >= 0 else []:
+        assert damaged_files.fault_of_flip("dataset", dataset, place, flip) is None, place
+
+
 @settings(phases=[Phase.explicit, Phase.generate])
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_truncated_dataset_is_refused(dataset, damaged_files, share):

@@ -1,0 +1,108 @@
+"""HDF5 files of ours: whole, of one version, and with attributes that nobody changed."""
+
+import h5py
+import numpy as np
+import pytest
+
+from weightscape.errors import WeightscapeError
+from weightscape.hdf5 import read_file, write_file
+
+ATTRIBUTES = {"format_version": 3, "name": "dnn", "classes": 10, "source": '{"a":1}', "who": "Å"}
+
+
+@pytest.fixture
+def path(tmp_path):
+    with write_file(tmp_path / "f.h5", ATTRIBUTES) as file:
+        file["x"] = np.arange(5)
+    return tmp_path / "f.h5"
+
+
+def reading(path, version=3):
+    return read_file(path, "the thing", version, "make it anew")
+
+
+def refusal(path, version=3):
+    with pytest.raises(WeightscapeError) as caught, reading(path, version):
+        pytest.fail("a damaged file was opened")
+    text = str(caught.value)
+    assert all(words in text for words in ("the thing", str(path), "make it anew"))
+    return text
+
+
+def test_what_is_written_is_read(path):
+    with reading(path) as file:
+        assert file["x"][()].tolist() == [0, 1, 2, 3, 4]
+        assert {key: file.attrs[key] for key in ATTRIBUTES} == ATTRIBUTES
+
+
+def test_a_file_is_closed_after_reading(path):
+    with reading(path) as file:
+        pass
+    assert not file
+    with h5py.File(path, "a") as again:
+        again["y"] = 1
+
+
+def test_a_refused_file_is_closed_too(path):
+    refusal(path, version=4)
+    with h5py.File(path, "a") as again:
+        again["y"] = 1
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_file_that_is_not_complete_is_not_there(tmp_path, error):
+    def write_half():
+        with write_file(tmp_path / "f.h5", ATTRIBUTES) as file:
+            file["x"] = 1
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_reader_is_its_own(path):
+    def read():
+        with reading(path):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        read()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("name", "dnm"), ("name", "dnn "), ("classes", 11), ("who", "A")],
+)
+def test_a_changed_attribute_is_refused(path, key, value):
+    with h5py.File(path, "a") as file:
+        file.attrs[key] = value
+    refusal(path)
+
+
+def test_a_missing_attribute_is_refused(path):
+    with h5py.File(path, "a") as file:
+        del file.attrs["name"]
+    refusal(path)
+
+
+def test_another_version_is_refused_by_both_numbers(path):
+    text = refusal(path, version=4)
+    assert "3" in text
+    assert "4" in text
+
+
+def test_a_file_of_others_is_refused(tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    refusal(tmp_path / "other.h5")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89HDF\r\n\x1a\n" + b"\0" * 100])
+def test_what_is_no_hdf5_is_refused(tmp_path, content):
+    (tmp_path / "f.h5").write_bytes(content)
+    refusal(tmp_path / "f.h5")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    refusal(tmp_path / "away.h5")

@@ -269,6 +269,15 @@ def test_a_dataset_that_lacks_an_attribute_is_refused(dataset, tmp_path, key):
     refusal(lambda: load(copy), str(copy))
 
 
+@pytest.mark.parametrize("name", ["train/images", "test/images", "train/labels", "test/labels"])
+def test_images_and_labels_that_were_changed_are_refused(dataset, tmp_path, name):
+    copy = tmp_path / "d.h5"
+    copy.write_bytes(dataset.read_bytes())
+    with h5py.File(copy, "a") as file:
+        file[name][0] = 1 - file[name][0].clip(0, 1)
+    refusal(lambda: load(copy), str(copy))
+
+
 def test_another_format_version_is_refused(dataset, tmp_path):
     copy = tmp_path / "d.h5"
     copy.write_bytes(dataset.read_bytes())

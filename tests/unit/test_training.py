@@ -398,6 +398,18 @@ def test_every_run_and_purpose_has_its_own_stream():
     assert len(set(draws)) == len(draws) == 108
 
 
+def test_a_run_draws_each_purpose_from_its_own_stream(network, monkeypatch):
+    asked, stream = [], RunKey.stream
+
+    def note(key, purpose):
+        asked.append((key, purpose))
+        return stream(key, purpose)
+
+    monkeypatch.setattr(RunKey, "stream", note)
+    train_run(network, KEY, random_split(9), random_split(9), make_recipe(), set())
+    assert sorted(asked) == [(KEY, purpose) for purpose in ("dropout", "init", "shuffle")]
+
+
 def test_streams_do_not_correlate():
     drawn = torch.stack(
         [torch.randn(20_000, generator=KEY._replace(seed=s).stream("init")) for s in range(6)]

@@ -32,7 +32,7 @@ from weightscape.study import (
 # arithmetic, the rate of the arithmetic, and what a job costs before its first step.
 SECONDS_PER_STEP = 0.6e-3
 MULTIPLY_ADDS_PER_SECOND = 15e9
-SECONDS_PER_JOB = 7.0
+SECONDS_PER_JOB = 4.5
 BASE_MEMORY_MB = 1200
 TRAINING_PASSES = 3  # forward, and backward to weights and to activations
 BYTES_PER_SHARD, BYTES_PER_ARRAY = 7_700, 320  # HDF5's own, fitted to shards of all models

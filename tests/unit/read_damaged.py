@@ -12,6 +12,11 @@ from weightscape.shards import open_shard
 from weightscape.study import CURVES
 
 
+def texts_of(attributes):
+    """Attributes with text as str: HDF5 text of fixed length reads as bytes."""
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
+
+
 def read_dataset(path):
     images = load(path)
     arrays = {"train": images.train, "test": images.test}

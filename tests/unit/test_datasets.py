@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from read_damaged import texts_of
 from sklearn.datasets import load_digits
 
 from weightscape.catalogue import BUILTIN, Dataset
@@ -245,8 +246,9 @@ def test_the_prepared_file_is_what_it_says(dataset, arrays):
         assert file["train/images"].dtype == np.uint8
         assert file["test/labels"].dtype == np.int64
         np.testing.assert_array_equal(file["test/images"][:, 0], arrays["images"][is_test])
-        assert (file.attrs["name"], file.attrs["classes"]) == ("own", 3)
-        assert {"digest", "format_version", "provenance"} <= set(file.attrs)
+        attributes = texts_of(file.attrs)
+    assert (attributes["name"], attributes["classes"]) == ("own", 3)
+    assert {"digest", "format_version", "provenance"} <= set(attributes)
 
 
 def test_other_images_have_another_digest(tmp_path, arrays, dataset):

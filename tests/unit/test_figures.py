@@ -1,6 +1,7 @@
 """Figures: what is drawn, read back from the artists and the files."""
 
 import functools
+import io
 import math
 import re
 import struct
@@ -99,6 +100,12 @@ def saved(figure, folder, dpi=60):
     return (folder / "f.svg").read_text(), (folder / "f.png").read_bytes()
 
 
+def svg_of(figure):
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    return text.getvalue()
+
+
 def test_each_run_has_its_line(runs):
     curves = make_curves(runs)
     drawn = lines_of(convergence.draw(curves, runs, "test"))
@@ -186,7 +193,7 @@ def test_every_panel_and_the_figure_state_n(runs):
     assert all(w in figure.get_suptitle() for w in ("DNN on MNIST", "n = 6", "2 of them non"))
 
 
-@pytest.mark.parametrize("n_layers", range(1, 7))
+@pytest.mark.parametrize("n_layers", [1, 2, 4, 6])
 def test_every_layer_has_a_panel(runs, n_layers):
     figure = statistics.draw(make_statistics(runs, LAYERS[:n_layers]), runs, "test")
     panels = panels_of(figure)
@@ -203,8 +210,7 @@ CASES = {
     "one run": make_runs([50.0]),
     "one run that is non": make_runs([11.0], non=(0,)),
     "all non": make_runs([11.0, 11.1, 11.2], non=(0, 1, 2)),
-    "none non": make_runs([50.0, 60.0]),
-    "equal accuracies": make_runs([50.0] * 4, non=(2,)),
+    "equal accuracies": make_runs([50.0] * 4),
     "more than 500": make_runs(np.linspace(10, 99, 530), non=range(20)),
 }
 
@@ -243,7 +249,7 @@ def test_many_runs_are_an_image_inside_the_svg(case, images, files_of):
     assert [svg.count("<image") > 1 for svg, _ in files_of(case)] == [images, images]
 
 
-@pytest.mark.parametrize("case", ["equal accuracies", "more than 500"])
+@pytest.mark.parametrize("case", ["all non", "more than 500"])
 def test_the_same_data_give_the_same_bytes(case, files_of, tmp_path):
     again = [saved(figure, tmp_path) for figure in draw_both(CASES[case])]
     assert again == files_of(case)
@@ -251,19 +257,19 @@ def test_the_same_data_give_the_same_bytes(case, files_of, tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["one run", "all runs", "last epochs"])
-def test_runs_of_nan_are_drawn(runs, lost, tmp_path):
+def test_runs_of_nan_are_drawn(runs, lost):
     curves = make_curves(runs)
     rows = {"one run": curves["seed"] == 1, "all runs": curves["seed"] >= 0,
             "last epochs": curves["epoch"] > 1}[lost]  # fmt: skip
     curves.loc[rows, "train_loss"] = math.nan
-    svg, _ = saved(convergence.draw(curves, runs, "test"), tmp_path)
+    svg = svg_of(convergence.draw(curves, runs, "test"))
     assert "n = 6 runs" in svg
 
 
-def test_statistics_of_nan_are_drawn(runs, tmp_path):
+def test_statistics_of_nan_are_drawn(runs):
     table = make_statistics(runs, ["fc1"])
     table.loc[table["seed"] == 4, ["mean", "std"]] = math.nan
-    svg, _ = saved(statistics.draw(table, runs, "test"), tmp_path)
+    svg = svg_of(statistics.draw(table, runs, "test"))
     assert "n = 6 runs" in svg
 
 
@@ -274,13 +280,13 @@ def test_the_png_has_the_dots_per_inch_of_the_config(runs, tmp_path):
     assert size == tuple(int(50 * inches) for inches in figure.get_size_inches())
 
 
-def test_six_layers_are_saved(runs, tmp_path):
-    svg, _ = saved(statistics.draw(make_statistics(runs, LAYERS), runs, "test"), tmp_path)
+def test_six_layers_are_drawn(runs):
+    svg = svg_of(statistics.draw(make_statistics(runs, LAYERS), runs, "test"))
     assert all(f"{layer} (n = 6)" in svg for layer in LAYERS)
 
 
-def test_text_in_the_svg_is_text(runs, tmp_path):
-    svg, _ = saved(convergence.draw(make_curves(runs), runs, "test"), tmp_path)
+def test_text_in_the_svg_is_text(runs):
+    svg = svg_of(convergence.draw(make_curves(runs), runs, "test"))
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert any("training loss" in text for text in texts)
     assert "non (n = 2)" in texts

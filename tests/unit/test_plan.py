@@ -88,6 +88,7 @@ def own_config(tmp_path, model, width, seeds, side, **options):
             "datasets": {"own": {"file": str(tmp_path / "own.npz")}},
             "models": {model: options},
             "runs_per_job": seeds,
+            "training": {"epochs": 4},
         }
     )
 
@@ -120,6 +121,13 @@ def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds
     )  # fmt: skip
     (row,) = make_plan(config)
     assert row.bytes == pytest.approx((tmp_path / "shard.h5").stat().st_size, rel=0.2)
+
+
+def test_each_shard_takes_its_own_disk(small):
+    small["populations"][0] |= {"widths": [4], "seeds": 10}
+    shards = plan_of(small | {"runs_per_job": 1}).bytes
+    small["populations"][0]["seeds"] = 1
+    assert shards == 10 * plan_of(small).bytes
 
 
 def test_more_snapshots_take_more_disk(small):

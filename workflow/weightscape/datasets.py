@@ -11,6 +11,8 @@ import shutil
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,26 +66,24 @@ def prepare(
 
 def load(path: Path) -> Images:
     """A prepared dataset. Raises WeightscapeError if it is damaged; remaking it mends that."""
+    with open_dataset(path) as file:
+        train, test = (
+            (file[f"{split}/images"][()], file[f"{split}/labels"][()])
+            for split in ("train", "test")
+        )
+        facts = dict(file.attrs)
+        return Images(facts["name"], int(facts["classes"]), facts["digest"], train, test)
+
+
+@contextmanager
+def open_dataset(path: Path) -> Iterator[h5py.File]:
+    """A prepared dataset for reading; whatever is wrong with it is a WeightscapeError."""
     remedy = "delete it and run again to make it anew"
     with read_file(path, "the dataset", FORMAT_VERSION, remedy) as file:
         try:
-            splits = {
-                split: (file[f"{split}/images"][()], file[f"{split}/labels"][()])
-                for split in ("train", "test")
-            }
-            facts = dict(file.attrs)
-            images = Images(
-                facts["name"],
-                int(facts["classes"]),
-                facts["digest"],
-                splits["train"],
-                splits["test"],
-            )
-            if _digest(splits) != images.digest:
-                raise ValueError("its images or labels are damaged")
+            yield file
         except DAMAGE as error:
             raise WeightscapeError(f"the dataset {path} is refused: {error}; {remedy}") from error
-    return images
 
 
 def describe(own: dict[str, Any]) -> Dataset:
@@ -275,5 +275,5 @@ def _write(name: str, target: Path, splits: Splits, provenance: dict[str, Any]) 
     }
     with write_file(target, attributes) as file:
         for split, (images, labels) in splits.items():
-            file.create_dataset(f"{split}/images", data=images, compression="lzf", fletcher32=True)
-            file.create_dataset(f"{split}/labels", data=labels, chunks=True, fletcher32=True)
+            file.create_dataset(f"{split}/images", data=images, compression="lzf")
+            file.create_dataset(f"{split}/labels", data=labels)

@@ -1,7 +1,8 @@
-"""HDF5 files of ours: written whole, and protected against damage wherever it falls.
+"""HDF5 files of ours: written whole, and sealed so that damage is found wherever it falls.
 
-HDF5's own checksums cover its metadata (from libver v110 on) and the arrays (fletcher32), but not
-attributes of text, which it keeps in a heap. A digest over all attributes closes that gap.
+HDF5 checks its metadata, and arrays if asked to, but not the heap in which it keeps text; damage
+there can send it round for ever. So a seal, a BLAKE2 digest of all that follows, stands in the
+user block, the space before the HDF5 data that HDF5 leaves to its users.
 """
 
 import hashlib
@@ -11,56 +12,61 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from weightscape.errors import WeightscapeError
 from weightscape.files import replace_whole
 
-SEAL = "attributes_digest"
-# readers check these by themselves, and say better what is wrong
-UNSEALED = {"format_version", "recipe", "recipe_digest"}
+USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
+
+# what h5py may raise on a file that is damaged or of another layout
+DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 
 
 @contextmanager
 def write_file(target: Path, attributes: dict[str, Any]) -> Iterator[h5py.File]:
     """A new file with these attributes, open to be filled; `target` appears when it is complete."""
-    with replace_whole(target) as aside, h5py.File(aside, "w", libver="v110") as file:
-        file.attrs.update(attributes)
-        # of fixed length, so that it lies where HDF5's own checksum covers it
-        file.attrs[SEAL] = np.bytes_(_digest(dict(file.attrs)))
-        yield file
-
-
-# what h5py may raise on a damaged file
-DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
+    with replace_whole(target) as aside:
+        with h5py.File(aside, "w", libver="v110", userblock_size=USER_BLOCK) as file:
+            file.attrs.update(attributes)
+            yield file
+        with aside.open("r+b") as raw:
+            raw.write(_seal(aside))
 
 
 @contextmanager
 def read_file(path: Path | str, what: str, version: int, remedy: str) -> Iterator[h5py.File]:
-    """A file of ours for reading.
+    """A file of ours for reading, whole and undamaged.
 
     Raises WeightscapeError, which names `what`, the path, the reason and the `remedy`, if the file
-    is missing, none of ours, of another format_version, or if its attributes are damaged.
+    is missing, none of ours, of another format_version, or not as it was written. A file without
+    a user block was made by other hands and has no seal to check.
     """
     try:
         file = h5py.File(path)
-        _check(file, version)
-    except DAMAGE as error:
+    except OSError as error:
         raise WeightscapeError(f"{what} {path} is refused: {error}; {remedy}") from error
     with file:
+        try:
+            _check(file, Path(path), version)
+        except DAMAGE as error:
+            raise WeightscapeError(f"{what} {path} is refused: {error}; {remedy}") from error
         yield file
 
 
-def _check(file: h5py.File, version: int) -> None:
-    attributes = dict(file.attrs)
-    found = attributes.get("format_version")
+def _check(file: h5py.File, path: Path, version: int) -> None:
+    found = file.attrs["format_version"]
     if found != version:
         raise ValueError(f"its format_version is {found}, not {version}")
-    if attributes.pop(SEAL, b"") != _digest(attributes).encode():
-        raise ValueError("its attributes are damaged or were changed")
+    if file.userblock_size:
+        with path.open("rb") as raw:
+            seal = raw.read(USER_BLOCK)
+        if seal != _seal(path):
+            raise ValueError("it is damaged, or was changed after it was written")
 
 
-def _digest(attributes: dict[str, Any]) -> str:
-    sealed = attributes.keys() - UNSEALED
-    text = repr([(key, str(attributes[key])) for key in sorted(sealed)])
-    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()
+def _seal(path: Path) -> bytes:
+    """The user block of a file: what it is, and the digest of all that follows."""
+    with path.open("rb") as raw:
+        raw.seek(USER_BLOCK)
+        digest = hashlib.file_digest(raw, "blake2b").hexdigest()
+    return f"weightscape\nblake2b {digest}\n".encode().ljust(USER_BLOCK, b"\0")

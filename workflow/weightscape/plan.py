@@ -30,8 +30,8 @@ from weightscape.study import (
 
 # Assumptions, for one thread of a server processor of 2020: what a step costs apart from
 # arithmetic, the rate of the arithmetic, and what a job costs before its first step.
-SECONDS_PER_STEP = 0.6e-3
-MULTIPLY_ADDS_PER_SECOND = 15e9
+SECONDS_PER_STEP = 0.3e-3
+MULTIPLY_ADDS_PER_SECOND = 25e9
 SECONDS_PER_JOB = 4.5
 BASE_MEMORY_MB = 1200
 TRAINING_PASSES = 3  # forward, and backward to weights and to activations

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
+from weightscape.datasets import open_dataset
 from weightscape.groups import Baseline, assign, choose_edges, is_non, summarise
 from weightscape.shards import Shard, read_population
 from weightscape.study import Population
@@ -73,6 +73,6 @@ def group(
 
 def read_baseline(dataset: Path, split: str) -> Baseline:
     """Number of classes, and share of the most frequent one in a split."""
-    with h5py.File(dataset) as file:
+    with open_dataset(dataset) as file:
         labels = file[f"{split}/labels"][()]
         return Baseline(int(file.attrs["classes"]), 100 * np.bincount(labels).max() / len(labels))

@@ -1,6 +1,6 @@
 """Shards: the HDF5 files in which training jobs keep their runs, and their only reader and writer.
 
-The layout is documented in docs/shard.md. Every array carries a checksum (fletcher32), so that a
+The layout is documented in docs/shard.md. A file is sealed with a digest of its content, so that a
 flipped bit is an error and not a number.
 """
 
@@ -98,9 +98,7 @@ def _arrays(run: RunRecord, auxiliary: set[str]) -> Iterator[tuple[str, Any]]:
 def _store(file: h5py.File, name: str, values: np.ndarray, row: int, n_runs: int) -> None:
     if name not in file:
         chunk = (1, *values.shape) if values.ndim else (n_runs,)
-        file.create_dataset(
-            name, (n_runs, *values.shape), values.dtype, chunks=chunk, fletcher32=True
-        )
+        file.create_dataset(name, (n_runs, *values.shape), values.dtype, chunks=chunk)
     file[name][row] = values
 
 

@@ -64,6 +64,21 @@ class Model(ABC):
         the identity in evaluation.
         """
 
+    def kernel(
+        self, parameters: dict[str, Tensor], batch: int
+    ) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """The hand-derived gradients of this family for `batch` images; None leaves it to autograd.
+
+        A kernel takes images (batch, channels, height, width) uint8 and one-hot targets (batch,
+        classes), puts the gradients of the mean cross-entropy into the `.grad` of `parameters`,
+        and returns the logits (batch, classes), which its next call may overwrite.
+        """
+        return None
+
+    def lay_out(self, name: str, value: Tensor) -> Tensor:
+        """A fresh parameter in the memory order in which the kernel is fast; values unchanged."""
+        return value
+
     @property
     def n_parameters(self) -> int:
         """All trained numbers: weights, biases and auxiliary parameters."""

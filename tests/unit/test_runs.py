@@ -88,6 +88,7 @@ def test_a_model_without_relu_units_has_runs_too(synthesise, header, population,
 def prepared(tmp_path):
     """Labels of a dataset: of 40 to test on, 22 are of class 1; of 10 to train on, 5 of class 0."""
     with h5py.File(tmp_path / "d.h5", "w") as file:
+        file.attrs["format_version"] = 1
         file["test/labels"] = np.repeat([0, 1, 2, 3], [8, 22, 6, 4])
         file["train/labels"] = np.repeat([0, 1, 2, 3], [5, 2, 2, 1])
         file.attrs["classes"] = 4

@@ -54,7 +54,7 @@ def read_file(path: Path | str, what: str, version: int, remedy: str) -> Iterato
 
 
 def _check(file: h5py.File, path: Path, version: int) -> None:
-    found = file.attrs["format_version"]
+    found = file.attrs.get("format_version")
     if found != version:
         raise ValueError(f"its format_version is {found}, not {version}")
     if file.userblock_size:

@@ -5,8 +5,10 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -137,6 +139,22 @@ def synthesise(header):
         return records
 
     return write
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """Make a copy of an HDF5 file after `edit(file)`, without the seal that would tell of it."""
+
+    def make(path: Path, edit: Callable[[h5py.File], object]) -> Path:
+        copy = tmp_path / "edited.h5"
+        with h5py.File(path) as file, h5py.File(copy, "w") as plain:
+            for name in file:
+                file.copy(name, plain)
+            plain.attrs.update(file.attrs)
+            edit(plain)
+        return copy
+
+    return make
 
 
 class DamagedFiles:

@@ -165,6 +165,15 @@ def test_an_image_s_logits_do_not_depend_on_the_others(name, width, shape, optio
         torch.testing.assert_close(alone[0], together[row])
 
 
+@pytest.mark.parametrize(
+    ("name", "width", "shape", "options"), [*CASES, ("dnn", "30x20", (1, 8, 8), {})]
+)
+def test_the_order_in_memory_changes_no_value(name, width, shape, options):
+    network = models.build(name, width, shape, 10, options)
+    for key, value in draw(network).items():
+        assert torch.equal(network.lay_out(key, value), value)
+
+
 def test_the_units_of_a_dnn_are_the_outputs_of_its_relus():
     network = models.build("dnn", "6x5", (1, 8, 8), 10, {})
     parameters, batch = draw(network), images((1, 8, 8))
@@ -458,3 +467,10 @@ def test_a_new_file_is_trained_and_collected(new_family, dataset, tmp_path):
     runs = collect(Population(new_family, "own", ("1",), 1), [str(path)])
     assert len(runs) == 1
     assert math.isfinite(runs["train_loss"].iloc[0])
+
+
+@pytest.mark.parametrize("name", ["dnn", "cnn", "vit"])
+@pytest.mark.parametrize("width", ["020", "0", "00", "-4", "\uff14"])
+def test_a_width_has_one_spelling(name, width):
+    with pytest.raises(ValueError, match="whole number"):
+        models.families()[name].check_width(width, VIT)

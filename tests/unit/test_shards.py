@@ -38,15 +38,6 @@ def refusal(path):
     return str(caught.value)
 
 
-def edited(path, folder, edit):
-    """A copy of a shard after `edit(file)`."""
-    copy = folder / "edited.h5"
-    shutil.copy(path, copy)
-    with h5py.File(copy, "r+") as file:
-        edit(file)
-    return copy
-
-
 def test_the_header_survives(path, header):
     with open_shard(path) as shard:
         assert shard.header == header
@@ -154,21 +145,21 @@ def test_an_interrupted_shard_leaves_the_one_before(path, header, tmp_path):
 
 
 @pytest.mark.parametrize("version", [0, 2, "1.0", None])
-def test_another_format_version_is_refused(path, tmp_path, version):
+def test_another_format_version_is_refused(path, edited, version):
     def edit(file):
         del file.attrs["format_version"]
         if version is not None:
             file.attrs["format_version"] = version
 
-    assert "format_version" in refusal(edited(path, tmp_path, edit))
+    assert "format_version" in refusal(edited(path, edit))
 
 
-def test_a_recipe_that_is_not_that_of_its_digest_is_refused(path, tmp_path):
+def test_a_recipe_that_is_not_that_of_its_digest_is_refused(path, edited):
     def edit(file):
         recipe = texts_of(file.attrs)["recipe"]
         file.attrs["recipe"] = recipe.replace('"epochs":3', '"epochs":4')
 
-    refusal(edited(path, tmp_path, edit))
+    assert "recipe_digest" in refusal(edited(path, edit))
 
 
 @pytest.mark.parametrize(
@@ -184,23 +175,36 @@ def test_a_recipe_that_is_not_that_of_its_digest_is_refused(path, tmp_path):
         "epochs/0/conv1/weight",
     ],
 )
-def test_a_shard_that_lacks_something_is_refused(path, tmp_path, name):
-    refusal(edited(path, tmp_path, lambda file: file.__delitem__(name)))
+def test_a_shard_that_lacks_something_is_refused(path, edited, name):
+    refusal(edited(path, lambda file: file.__delitem__(name)))
 
 
 @pytest.mark.parametrize("key", ["model", "width", "recipe", "layers", "final_epoch", "device"])
-def test_a_shard_that_lacks_an_attribute_is_refused(path, tmp_path, key):
-    refusal(edited(path, tmp_path, lambda file: file.attrs.__delitem__(key)))
+def test_a_shard_that_lacks_an_attribute_is_refused(path, edited, key):
+    refusal(edited(path, lambda file: file.attrs.__delitem__(key)))
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [0, 1, 2, 2]])
-def test_arrays_of_unlike_numbers_of_runs_are_refused(path, tmp_path, rows):
+def test_arrays_of_unlike_numbers_of_runs_are_refused(path, edited, rows):
     def edit(file):
         values = file["epochs/3/fc/weight"][()][rows]
         del file["epochs/3/fc/weight"]
         file["epochs/3/fc/weight"] = values
 
-    refusal(edited(path, tmp_path, edit))
+    refusal(edited(path, edit))
+
+
+def test_a_shard_without_seal_is_read(path, edited):
+    # made by other hands, in the layout of docs/shard.md
+    assert read_shard(str(edited(path, lambda file: None))) == read_shard(str(path))
+
+
+def test_a_sealed_shard_that_was_changed_is_refused(path, tmp_path):
+    copy = tmp_path / "changed.h5"
+    shutil.copy(path, copy)
+    with h5py.File(copy, "r+") as file:
+        file["final/test_accuracy"][0] = 100
+    refusal(copy)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -229,8 +233,8 @@ def test_what_is_not_in_a_shard_is_an_error_that_names_both(path):
 
 
 @pytest.mark.parametrize("name", ["telemetry", "telemetry/dead_units"])
-def test_missing_telemetry_is_empty_or_refused(path, tmp_path, name):
-    copy = edited(path, tmp_path, lambda file: file.__delitem__(name))
+def test_missing_telemetry_is_empty_or_refused(path, edited, name):
+    copy = edited(path, lambda file: file.__delitem__(name))
     try:
         with open_shard(copy) as shard:
             found = shard.telemetry("dead_units")

@@ -93,6 +93,7 @@ class Model(ABC):
 
 def parse_count(width: str, what: str) -> int:
     """The width as a whole number >= 1; ValueError says what it counts."""
-    if not width.isdecimal() or int(width) < 1:
+    # one spelling only: 020 would be 20 under another name
+    if not (width.isascii() and width.isdecimal()) or width.startswith("0"):
         raise ValueError(f"a whole number of {what} is wanted, as in 4")
     return int(width)

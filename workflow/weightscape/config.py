@@ -109,8 +109,7 @@ def _infinite(value: Any, where: str) -> Iterator[str]:
 def _unknown_keys(where: str, found: dict, schema: dict[str, Any]) -> Iterator[str]:
     known = list(schema.get("properties", {}))
     for key in (str(key) for key in found if key not in known):
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(known) or 'none'}"
+        hint = _hint(key, known, "known here: ")
         yield f"{where}{'.' if where else ''}{key}: unknown key; {hint}"
 
 
@@ -208,9 +207,13 @@ def _snapshot_faults(training: dict[str, Any]) -> Iterator[str]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
+    return f"'{name}' is not known; {_hint(name, known, 'choose one of ')}"
+
+
+def _hint(name: str, known: list[str], otherwise: str) -> str:
+    """The known name nearest to `name`, or all of them after the words `otherwise`."""
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(known)}"
-    return f"'{name}' is not known; {hint}"
+    return f"did you mean '{near[0]}'?" if near else otherwise + (", ".join(known) or "none")
 
 
 def key_table() -> str:

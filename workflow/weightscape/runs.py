@@ -9,7 +9,7 @@ import pandas as pd
 from weightscape.datasets import open_dataset
 from weightscape.groups import Baseline, assign, choose_edges, is_non, summarise
 from weightscape.shards import Shard, read_population
-from weightscape.study import Population
+from weightscape.study import CURVES, Population
 
 KEYS = ["model", "dataset", "width", "seed"]
 
@@ -28,7 +28,6 @@ def collect(population: Population, shards: list[str]) -> pd.DataFrame:
 
 def _rows(shard: Shard) -> pd.DataFrame:
     header = shard.header
-    names = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
     return pd.DataFrame(
         {
             "model": header.model,
@@ -36,7 +35,7 @@ def _rows(shard: Shard) -> pd.DataFrame:
             "width": header.width,
             "seed": shard.seeds,
             "shard": str(shard.path),
-            **{name: shard.read(f"final/{name}").astype(float) for name in names},
+            **{name: shard.read(f"final/{name}").astype(float) for name in CURVES},
             "dead_unit_share": _dead_unit_share(shard),
         }
     )

@@ -70,7 +70,8 @@ def get_recipe(wildcards):
 
 def get_training_mem_mb(wildcards, attempt):
     """Megabytes that one training job needs, and as much again at each attempt."""
-    return attempt * plan.training_memory_mb(config, *get_training_key(wildcards))
+    n_runs = len(study.parse_seeds(wildcards.seeds))
+    return attempt * plan.training_memory_mb(config, *get_training_key(wildcards), n_runs)
 
 
 def get_training_runtime(wildcards, attempt):

@@ -7,6 +7,8 @@ from weightscape.logs import job_log
 from weightscape.study import parse_seeds
 from weightscape.training import train_shard
 
+device = snakemake.config["device"]  # no param: moving to a GPU retrains nothing
+
 with job_log(snakemake.log[0]):
     train_shard(
         dataset=Path(snakemake.input.dataset),
@@ -16,6 +18,8 @@ with job_log(snakemake.log[0]):
         seeds=list(parse_seeds(snakemake.wildcards.seeds)),
         recipe=json.loads(snakemake.params.recipe),
         snapshots=list(snakemake.params.snapshots),
-        device=snakemake.config["device"],  # no param: moving to a GPU retrains nothing
+        device=device,
         threads=snakemake.threads,
+        # what the plan asked for is meant for a GPU's stacks only where one is asked for
+        memory_mb=snakemake.resources.get("mem_mb") if device == "cuda" else None,
     )

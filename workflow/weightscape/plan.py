@@ -29,11 +29,12 @@ from weightscape.study import (
 )
 
 # Assumptions, for one thread of a server processor of 2020: what a step costs apart from
-# arithmetic, the rate of the arithmetic, and what a job costs before its first step.
-SECONDS_PER_STEP = 0.3e-3
+# arithmetic, by compiled gradients and by autograd, the rate of the arithmetic, and what a job
+# costs before its first step.
+SECONDS_PER_STEP, SECONDS_PER_AUTOGRAD_STEP = 0.05e-3, 2e-3
 MULTIPLY_ADDS_PER_SECOND = 25e9
 SECONDS_PER_JOB = 4.5
-BASE_MEMORY_MB = 1200
+BASE_MEMORY_MB, CUDA_MEMORY_MB = 1200, 4000
 TRAINING_PASSES = 3  # forward, and backward to weights and to activations
 BYTES_PER_SHARD, BYTES_PER_ARRAY = 7_700, 320  # HDF5's own, fitted to shards of all models
 RECORDS_PER_WIDTH = 20  # benchmark records read of each width
@@ -109,12 +110,18 @@ def training_seconds(config: Config, model: str, dataset: str, width: str, n_run
     return SECONDS_PER_JOB + _assumed_seconds(config["training"], built, sizes, n_runs)
 
 
-def training_memory_mb(config: Config, model: str, dataset: str, width: str) -> int:
-    """Megabytes that one training job needs: torch, the images, one run, a block's activations."""
+def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_runs: int) -> int:
+    """Megabytes that one training job needs: torch, the images, one run, a block's activations.
+
+    With device: cuda, CUDA itself and the orders and weights of all its runs, side by side.
+    """
     population = find_population(config, model, dataset)
     built, sizes = network(config, population, width), _sizes(config, dataset)
     images = math.prod(sizes.shape) * (sizes.train + sizes.test)
     run = 4 * built.n_parameters * (4 + len(snapshots(config)))  # weights, gradients, moments
+    if config["device"] == "cuda":
+        order = 8 * sizes.train  # that an epoch takes, and the next
+        return math.ceil((images + n_runs * (run + 2 * order)) / 1e6) + CUDA_MEMORY_MB
     return math.ceil((images + run) / 1e6) + BASE_MEMORY_MB
 
 
@@ -179,7 +186,8 @@ def _assumed_seconds(
     steps = math.ceil(sizes.train / training["batch_size"])
     images = TRAINING_PASSES * sizes.train + sizes.test
     arithmetic = images * network.n_multiply_adds / MULTIPLY_ADDS_PER_SECOND
-    return n_runs * training["epochs"] * (steps * SECONDS_PER_STEP + arithmetic)
+    per_step = SECONDS_PER_STEP if network.has_gradients_by_hand else SECONDS_PER_AUTOGRAD_STEP
+    return n_runs * training["epochs"] * (steps * per_step + arithmetic)
 
 
 def _calibrate(config: Config, population: Population) -> tuple[float, str]:

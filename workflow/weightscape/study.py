@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from weightscape.config import Config
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 

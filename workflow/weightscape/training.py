@@ -1,7 +1,8 @@
-"""Training: from images and seeds to a shard, one run after another.
+"""Training: from images and seeds to a shard.
 
 A run's weights follow from model, dataset, width, seed and recipe alone: its random streams do not
-know of the shard it is in, and runs of a shard share nothing but the images.
+know of the shard it is in, and runs of a shard share nothing but the images. On the CPU that holds
+for every bit; on a GPU the number of runs that train side by side can change the last ones.
 """
 
 import hashlib
@@ -9,39 +10,38 @@ import logging
 import math
 import os
 import platform
-import time
-from collections.abc import Callable, Iterator
+import resource
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
+import numba
 import numpy as np
+import scipy
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax, one_hot
 
 import weightscape
 from weightscape import models
 from weightscape.datasets import Images, load
+from weightscape.engine.autograd import AutogradStack, activation_bytes
+from weightscape.engine.by_hand import HandStack
+from weightscape.engine.kernels.primitives import BLAS
+from weightscape.engine.stack import Scores, Split, Stack
 from weightscape.errors import WeightscapeError
 from weightscape.models import Model
+from weightscape.progress import Progress
 from weightscape.shards import Header, RunRecord, write_shard
 from weightscape.study import CURVES, canonical_json
 
 log = logging.getLogger(__name__)
 
-EVALUATION_BLOCK = 1000  # images; keeps a block's activations small
-GATHERED = 10  # batches whose images are gathered together
-PROBE = 1000  # training images on which the gradient norms are measured
+HEADROOM = 0.8  # share of the free memory that stacks are planned to fill
 
 Parameters = dict[str, Tensor]
-
-
-class Split(NamedTuple):
-    """Images (N, channels, height, width) uint8 and labels (N,) int64, on the device."""
-
-    images: Tensor
-    labels: Tensor
 
 
 class RunKey(NamedTuple):
@@ -52,18 +52,22 @@ class RunKey(NamedTuple):
     width: str
     seed: int
 
-    def stream(self, purpose: str) -> torch.Generator:
-        """The run's own random stream for `init`, `shuffle` or `dropout`; always on the CPU."""
+    def stream(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+        """The run's own random stream for `init`, `shuffle` or `dropout`."""
         text = canonical_json([*self, purpose])
         number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-        return torch.Generator().manual_seed(number >> 1)
+        return torch.Generator(device).manual_seed(number >> 1)
 
 
 def train_shard(
     *, dataset: Path, target: Path, model: str, width: str, seeds: list[int],
     recipe: dict[str, Any], snapshots: list[int], device: str, threads: int,
+    memory_mb: int | None = None,
 ) -> None:  # fmt: skip
-    """Train the runs `seeds` of one width and write them to `target`."""
+    """Train the runs `seeds` of one width and write them to `target`.
+
+    On a GPU as many train side by side as fit its memory, and `memory_mb` of the host's.
+    """
     images = load(dataset)
     network = models.build(model, width, images.shape, images.classes, recipe["options"])
     where = choose_device(device)
@@ -73,13 +77,14 @@ def train_shard(
         dataset_digest=images.digest, software=software(threads), device=describe(where),
         final_epoch=recipe["epochs"], layers=[layer.name for layer in network.layers],
     )  # fmt: skip
-    runs = _train_runs(network, images, seeds, header, set(snapshots), where)
+    runs = _train_runs(network, images, seeds, header, set(snapshots), where, memory_mb)
     write_shard(target, header, len(seeds), network.auxiliary, runs)
 
 
 def make_deterministic(device: torch.device, threads: int) -> None:
     """Let the same run give the same bytes, on this machine type and thread count."""
     torch.set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")
     # Adam's moments of dead units decay into denormal numbers, on which processors crawl
     torch.set_flush_denormal(True)
     if device.type == "cuda":  # on the CPU our operations are deterministic as they are
@@ -112,6 +117,9 @@ def software(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "blas": BLAS,
+        "numba": numba.__version__,
         "h5py": h5py.__version__,
         "hdf5": h5py.version.hdf5_version,
         "platform": platform.platform(),
@@ -122,51 +130,105 @@ def software(threads: int) -> dict[str, Any]:
 
 def _train_runs(
     network: Model, images: Images, seeds: list[int], header: Header, snapshots: set[int],
-    device: torch.device,
+    device: torch.device, memory_mb: int | None,
 ) -> Iterator[RunRecord]:  # fmt: skip
     train, test = _to_device(images.train, device), _to_device(images.test, device)
-    started = time.perf_counter()
-    for done, seed in enumerate(seeds, start=1):
-        key = RunKey(header.model, header.dataset, header.width, seed)
-        run = train_run(network, key, train, test, header.recipe, snapshots)
-        yield run
-        seconds = (time.perf_counter() - started) / done
-        log.info(
-            "seed %d: train %.2f %%, test %.2f %%; %d of %d runs, %.2f s a run, %.0f s left",
-            seed, run.final["train_accuracy"], run.final["test_accuracy"],
-            done, len(seeds), seconds, seconds * (len(seeds) - done),
-        )  # fmt: skip
+    keys = [RunKey(header.model, header.dataset, header.width, seed) for seed in seeds]
+    size = runs_at_once(network, header.recipe, train, memory_mb)
+    if size > 1:
+        log.info("%d runs side by side", min(size, len(keys)))
+    with Progress(f"{header.model} {header.dataset} {header.width}", len(keys)) as progress:
+        for first in range(0, len(keys), size):
+            stack = keys[first : first + size]
+            for run in train_stack(network, stack, train, test, header.recipe, snapshots, progress):
+                log.info(
+                    "seed %d: train %.2f %%, test %.2f %%",
+                    run.seed, run.final["train_accuracy"], run.final["test_accuracy"],
+                )  # fmt: skip
+                yield run
 
 
 def _to_device(split: tuple[np.ndarray, np.ndarray], device: torch.device) -> Split:
     return Split(*(torch.from_numpy(array).to(device) for array in split))
 
 
-def train_run(
-    network: Model, key: RunKey, train: Split, test: Split, recipe: dict[str, Any],
-    snapshots: set[int],
-) -> RunRecord:  # fmt: skip
-    """Train one run from its initialisation to the last epoch.
+def runs_at_once(
+    network: Model, recipe: dict[str, Any], train: Split, memory_mb: int | None
+) -> int:
+    """How many runs to train side by side: one on the CPU, and as many as fit on a GPU.
+
+    A stack on the CPU gains nothing where gradients are compiled, and elsewhere it would make a
+    run's last bits depend on its neighbours.
+    """
+    if train.images.device.type == "cpu":
+        return 1
+    needed = bytes_per_run(network, recipe, train)
+    free, _ = torch.cuda.mem_get_info(train.images.device)
+    fitting = HEADROOM * free / needed.device
+    if memory_mb is not None:
+        left = memory_mb * 2**20 - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        fitting = min(fitting, left / needed.host)
+    return max(1, int(fitting))
+
+
+class Bytes(NamedTuple):
+    """What one more run of a stack takes of the memory of the GPU and of the host."""
+
+    device: float
+    host: float
+
+
+def bytes_per_run(network: Model, recipe: dict[str, Any], train: Split) -> Bytes:
+    """Estimated from the number of parameters, and from what autograd keeps of two images."""
+    values = initialise(network, recipe["initialisation"], torch.Generator())
+    kept = activation_bytes(network, values, train.images[:2].cpu()) / 2
+    order, weights = 8 * len(train.labels), 4 * network.n_parameters
+    # value, gradient as found and as laid out, two moments, and one for what comes and goes
+    at_work = 6 * weights + recipe["batch_size"] * (2 * kept + 5 * train.images[0].numel())
+    return Bytes(at_work + order, 2 * order + 4 * weights)
+
+
+def train_stack(
+    network: Model, keys: Sequence[RunKey], train: Split, test: Split, recipe: dict[str, Any],
+    snapshots: set[int], progress: Progress | None = None,
+) -> list[RunRecord]:  # fmt: skip
+    """Train runs of one width side by side from their initialisation to the last epoch.
 
     Loss and accuracy in training are means over the images of an epoch, as they were trained on.
     A run that turns to NaN goes on and is recorded as it is.
     """
-    epochs, device = recipe["epochs"], train.images.device
-    start = initialise(network, recipe["initialisation"], key.stream("init"))
-    adam = Adam(start, recipe["learning_rate"], device)
-    parameters = adam.parameters
-    shuffle = key.stream("shuffle")
-    drop = dropout(recipe["options"].get("dropout", 0.0), key.stream("dropout"))
-    record = _Recorder(network, parameters, train, test, epochs)
-    kept = {0: _copy(parameters)}
-    record.epoch(0, *evaluate(network, parameters, train))
-    for epoch in range(1, epochs + 1):
-        order = torch.randperm(len(train.labels), generator=shuffle).to(device)
-        loss, accuracy = _train_epoch(network, adam, train, order, recipe["batch_size"], drop)
-        record.epoch(epoch, loss, accuracy)
+    epochs = recipe["epochs"]
+    stack = make_stack(network, keys, train, recipe)
+    records = [_Recorder(epochs) for _ in keys]
+    kept = [{0: parameters} for parameters in stack.parameters()]
+    _record(stack, records, 0, [scores for scores, _ in stack.evaluate(train)], test)
+    shuffles = [key.stream("shuffle") for key in keys]
+    orders = _orders(shuffles, len(train.labels), epochs, ahead=train.images.is_cuda)
+    for epoch, order in enumerate(orders, start=1):
+        _record(stack, records, epoch, stack.train_epoch(order), test)
         if epoch in snapshots or epoch == epochs:
-            kept[epoch] = _copy(parameters)
-    return RunRecord(key.seed, kept, record.curves, record.final(), record.telemetry)
+            for run, parameters in zip(kept, stack.parameters(), strict=True):
+                run[epoch] = parameters
+        if progress is not None:
+            progress.epoch(len(keys), epoch, epochs)
+    final = [scores for scores, _ in stack.evaluate(train)]
+    return [
+        RunRecord(key.seed, weights, record.curves, record.final(scores), record.telemetry)
+        for key, weights, record, scores in zip(keys, kept, records, final, strict=True)
+    ]
+
+
+def make_stack(
+    network: Model, keys: Sequence[RunKey], train: Split, recipe: dict[str, Any]
+) -> Stack:
+    """Freshly initialised runs on the device of `train`, in the fastest way that there is."""
+    starts = [initialise(network, recipe["initialisation"], key.stream("init")) for key in keys]
+    device = train.images.device
+    method = network.by_hand() if device.type == "cpu" and len(keys) == 1 else None
+    if method is not None:
+        return HandStack(network, method, starts[0], train, recipe)
+    dropouts = [key.stream("dropout", device) for key in keys]
+    return AutogradStack(network, starts, dropouts, train, recipe)
 
 
 def initialise(network: Model, how: dict[str, Any], stream: torch.Generator) -> Parameters:
@@ -182,184 +244,61 @@ def initialise(network: Model, how: dict[str, Any], stream: torch.Generator) -> 
         if start == "normal":
             value.normal_(0.0, how["std"], generator=stream)
         parameters[name] = value
-    return {name: network.lay_out(name, value) for name, value in parameters.items()}
+    return parameters
 
 
-class Adam:
-    """Adam (Kingma and Ba 2015, arXiv 1412.6980) over all parameters of a run as one vector.
+def _orders(
+    shuffles: Sequence[torch.Generator], images: int, epochs: int, ahead: bool
+) -> Iterator[list[Tensor]]:
+    """Each run's order of the images, epoch by epoch; `ahead` draws the next while one trains."""
 
-    One kernel a step, whatever the number of layers; `parameters` and their gradients are views of
-    the vectors. torch.optim.Adam does the same sums, but importing it pulls in torch's compiler,
-    which costs as much as torch itself.
-    """
+    def draw() -> list[Tensor]:
+        return [torch.randperm(images, generator=shuffle) for shuffle in shuffles]
 
-    def __init__(self, start: Parameters, learning_rate: float, device: torch.device):
-        self.learning_rate = learning_rate
-        flat = torch.cat([_in_memory(value).flatten() for value in start.values()]).to(device)
-        gradient = torch.zeros_like(flat)
-        self._state = [flat], [gradient], [torch.zeros_like(flat)], [torch.zeros_like(flat)]
-        self._steps = torch.zeros((), device=device)
-        self.parameters: Parameters = {}
-        offset = 0
-        for name, value in start.items():
-            part = slice(offset, offset + value.numel())
-            view = _as_laid_out(flat[part], value).requires_grad_()
-            view.grad = _as_laid_out(gradient[part], value)
-            self.parameters[name] = view
-            offset = part.stop
-
-    def zero_gradients(self) -> None:
-        self._state[1][0].zero_()
-
-    def step(self) -> None:
-        """One update from the gradients, with Table 1's settings."""
-        self._steps += 1
-        torch._fused_adam_(
-            *self._state, [], [self._steps], lr=self.learning_rate, beta1=0.9, beta2=0.999,
-            weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
-        )  # fmt: skip
-
-
-def _in_memory(value: Tensor) -> Tensor:
-    """The value, or its transpose where that is what lies contiguous in memory."""
-    return value if value.is_contiguous() else value.t()
-
-
-def _as_laid_out(part: Tensor, value: Tensor) -> Tensor:
-    """A view of the vector `part` with the shape and the memory order of `value`."""
-    view = part.view(_in_memory(value).shape)
-    return view if value.is_contiguous() else view.t()
-
-
-def dropout(rate: float, stream: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """Inverted dropout that draws from the run's own stream."""
-    if rate == 0:
-        return keep
-    keep_rate = 1 - rate
-
-    def drop(x: Tensor) -> Tensor:
-        mask = torch.rand(x.shape, generator=stream) < keep_rate
-        return x * mask.to(x.device) / keep_rate
-
-    return drop
-
-
-def keep(x: Tensor) -> Tensor:
-    """What dropout is in evaluation."""
-    return x
-
-
-def _train_epoch(
-    network: Model, adam: Adam, train: Split, order: Tensor, batch_size: int,
-    drop: Callable[[Tensor], Tensor],
-) -> tuple[float, float]:  # fmt: skip
-    """One pass over the training split; mean loss and accuracy (%) over its images."""
-    labels = train.labels[order]
-    targets = one_hot(labels, network.classes).float()
-    logits = torch.empty_like(targets)
-    sizes = {min(batch_size, len(order)), len(order) % batch_size} - {0}
-    kernels = {size: network.kernel(adam.parameters, size) for size in sizes}
-    by_hand = None not in kernels.values()
-    batches = zip(targets.split(batch_size), logits.split(batch_size), strict=True)
-    with torch.inference_mode(by_hand):
-        # rows from all over memory: ten batches gathered at once cost half of ten times one
-        for rows in order.split(batch_size * GATHERED):
-            for images in train.images.index_select(0, rows).split(batch_size):
-                wanted, found = next(batches)
-                run = kernels[len(images)] or _by_autograd(network, adam, drop)
-                found.copy_(run(images, wanted))
-                adam.step()
-    by_class = log_softmax(logits.t().contiguous(), 0)  # far faster than along a short last axis
-    loss = -by_class.gather(0, labels[None]).double().mean().item()
-    return loss, 100 * (logits.argmax(1) == labels).double().mean().item()
-
-
-def _by_autograd(
-    network: Model, adam: Adam, drop: Callable[[Tensor], Tensor]
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """What `Model.kernel` describes, for families that bring none."""
-
-    def run(images: Tensor, targets: Tensor) -> Tensor:
-        logits, _ = network.forward(adam.parameters, pixels(images), drop)
-        adam.zero_gradients()
-        cross_entropy(logits, targets).backward()
-        return logits.detach()
-
-    return run
-
-
-def pixels(images: Tensor) -> Tensor:
-    """uint8 images as float32 in [0, 1]."""
-    return images.float().div_(255)
-
-
-@torch.no_grad()
-def evaluate(
-    network: Model, parameters: Parameters, split: Split, active: dict[str, Tensor] | None = None
-) -> tuple[float, float]:
-    """Mean loss and accuracy (%) over a whole split.
-
-    `active`, where given, receives per ReLU layer which units (units,) were above zero for at
-    least one image.
-    """
-    loss_sum, correct = 0.0, 0
-    blocks = split.images.split(EVALUATION_BLOCK), split.labels.split(EVALUATION_BLOCK)
-    for images, labels in zip(*blocks, strict=True):
-        logits, units = network.forward(parameters, pixels(images), keep)
-        loss_sum += cross_entropy(logits, labels, reduction="sum").double().item()
-        correct += int((logits.argmax(1) == labels).sum())
-        if active is not None:
-            for name, output in units.items():
-                fired = (output > 0).flatten(0, -2).any(0)
-                active[name] = active[name] | fired if name in active else fired
-    return loss_sum / len(split.labels), 100 * correct / len(split.labels)
+    if not ahead:
+        for _ in range(epochs):
+            yield draw()
+        return
+    with ThreadPoolExecutor(1) as aside:
+        coming = aside.submit(draw)
+        for epoch in range(epochs):
+            orders = coming.result()
+            if epoch + 1 < epochs:
+                coming = aside.submit(draw)
+            yield orders
 
 
 class _Recorder:
     """Curves and telemetry of one run, column by column."""
 
-    def __init__(
-        self, network: Model, parameters: Parameters, train: Split, test: Split, epochs: int
-    ):
-        self.network, self.parameters = network, parameters
-        self.train, self.test, self.epochs = train, test, epochs
-        self.curves = {name: np.full(epochs + 1, np.nan) for name in CURVES}
+    def __init__(self, epochs: int):
+        self.columns = epochs + 1
+        self.curves = {name: np.full(self.columns, np.nan) for name in CURVES}
         self.telemetry: dict[str, np.ndarray] = {}
 
-    def epoch(self, epoch: int, train_loss: float, train_accuracy: float) -> None:
-        active: dict[str, Tensor] = {}
-        test_loss, test_accuracy = evaluate(self.network, self.parameters, self.test, active)
-        values = (train_loss, train_accuracy, test_loss, test_accuracy)
-        for name, value in zip(CURVES, values, strict=True):
+    def epoch(
+        self, epoch: int, train: Scores, test: Scores, active: dict[str, np.ndarray],
+        norms: dict[str, float],
+    ) -> None:  # fmt: skip
+        for name, value in zip(CURVES, (*train, *test), strict=True):
             self.curves[name][epoch] = value
         for layer, fired in active.items():
-            self._note(f"dead_units/{layer}", epoch, 1 - fired.double().mean().item())
-        for layer, norm in gradient_norms(self.network, self.parameters, self.train).items():
+            self._note(f"dead_units/{layer}", epoch, 1 - float(np.mean(fired)))
+        for layer, norm in norms.items():
             self._note(f"gradient_norm/{layer}", epoch, norm)
 
     def _note(self, name: str, epoch: int, value: float) -> None:
-        column = self.telemetry.setdefault(name, np.full(self.epochs + 1, np.nan))
+        column = self.telemetry.setdefault(name, np.full(self.columns, np.nan))
         column[epoch] = value
 
-    def final(self) -> dict[str, float]:
-        train_loss, train_accuracy = evaluate(self.network, self.parameters, self.train)
-        return {
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "test_loss": float(self.curves["test_loss"][-1]),
-            "test_accuracy": float(self.curves["test_accuracy"][-1]),
-        }
+    def final(self, train: Scores) -> dict[str, float]:
+        last = {name: float(self.curves[name][-1]) for name in ("test_loss", "test_accuracy")}
+        return {"train_loss": train.loss, "train_accuracy": train.accuracy} | last
 
 
-def gradient_norms(network: Model, parameters: Parameters, train: Split) -> dict[str, float]:
-    """L2 norm per layer of the weights' gradient of the mean loss on the first PROBE images."""
-    images, labels = train.images[:PROBE], train.labels[:PROBE]
-    logits, _ = network.forward(parameters, pixels(images), keep)
-    weights = [parameters[f"{layer.name}.weight"] for layer in network.layers]
-    gradients = torch.autograd.grad(cross_entropy(logits, labels), weights)
-    pairs = zip(network.layers, gradients, strict=True)
-    return {layer.name: gradient.norm().item() for layer, gradient in pairs}
-
-
-def _copy(parameters: Parameters) -> dict[str, np.ndarray]:
-    return {name: value.detach().cpu().numpy().copy() for name, value in parameters.items()}
+def _record(
+    stack: Stack, records: list[_Recorder], epoch: int, trained: list[Scores], test: Split
+) -> None:
+    columns = zip(records, trained, stack.evaluate(test), stack.gradient_norms(), strict=True)
+    for record, train, (scores, active), norms in columns:
+        record.epoch(epoch, train, scores, active, norms)

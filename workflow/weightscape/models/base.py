@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from weightscape.engine.by_hand import ByHand
+
 
 class Layer(NamedTuple):
     """A layer with a weight and a bias, in the shard's layout."""
@@ -61,23 +63,17 @@ class Model(ABC):
         """Logits (batch, classes) and each ReLU layer's output (batch, ..., units) by layer name.
 
         `images` is (batch, channels, height, width) in [0, 1]; `drop` is dropout in training and
-        the identity in evaluation.
+        the identity in evaluation. Stacks of runs are made of it by torch.vmap.
         """
 
-    def kernel(
-        self, parameters: dict[str, Tensor], batch: int
-    ) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """The hand-derived gradients of this family for `batch` images; None leaves it to autograd.
-
-        A kernel takes images (batch, channels, height, width) uint8 and one-hot targets (batch,
-        classes), puts the gradients of the mean cross-entropy into the `.grad` of `parameters`,
-        and returns the logits (batch, classes), which its next call may overwrite.
-        """
+    def by_hand(self) -> ByHand | None:
+        """Training on the CPU by hand-derived gradients; None leaves it to autograd."""
         return None
 
-    def lay_out(self, name: str, value: Tensor) -> Tensor:
-        """A fresh parameter in the memory order in which the kernel is fast; values unchanged."""
-        return value
+    @property
+    def has_gradients_by_hand(self) -> bool:
+        """Whether the family brings `by_hand`, told without importing what that needs."""
+        return type(self).by_hand is not Model.by_hand
 
     @property
     def n_parameters(self) -> int:

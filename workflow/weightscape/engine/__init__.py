@@ -1,0 +1,5 @@
+"""The training engine: stacks of runs of one width, and the two ways to advance them.
+
+`by_hand` trains one run on the CPU with its family's own compiled gradients; `autograd` trains any
+family, one run or many side by side, on the CPU or a GPU. To training.py both are a `stack.Stack`.
+"""

@@ -1,0 +1,117 @@
+"""One run on the CPU, with its family's gradients derived by hand and compiled.
+
+A stack of one: here runs side by side only push each other out of the processor's cache.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from weightscape.engine.kernels.primitives import Parameter
+from weightscape.engine.stack import PROBE, Scores, Split, Stack
+from weightscape.models import Model
+
+EVALUATED = 100  # images at a time; as small as a batch, so that their outputs stay in cache
+
+
+class ByHand(ABC):
+    """A family's compiled training and evaluation.
+
+    Parameters are a tuple of Parameter, in the order of the layers: weight, bias, weight, bias.
+    """
+
+    relus: ClassVar[tuple[str, ...]]
+    """the layers whose outputs go through a ReLU"""
+
+    def pack(self, name: str, value: NDArray) -> NDArray:
+        """The array in which training holds a parameter of the shard's shape."""
+        return value
+
+    def unpack(self, name: str, value: NDArray) -> NDArray:
+        """The reverse of `pack`."""
+        return value
+
+    @abstractmethod
+    def train(
+        self, images: NDArray, labels: NDArray, batches: NDArray, first_step: int,
+        learning_rate: float, parameters: tuple[Parameter, ...],
+    ) -> tuple[float, int]:  # fmt: skip
+        """A step of Adam for each row of `batches` (steps, batch), numbered from `first_step`, in
+        place; sums of loss and of right answers. images (N, pixels) uint8, labels (N,)."""
+
+    @abstractmethod
+    def evaluate(
+        self, images: NDArray, labels: NDArray, batches: NDArray, parameters: tuple[Parameter, ...]
+    ) -> tuple[float, int, tuple[NDArray, ...]]:
+        """Sums of loss and of right answers over all rows of `batches`, and for each of `relus`
+        which units (units,) were above zero for an image."""
+
+
+class HandStack(Stack):
+    """A stack of one run that trains by its family's ByHand."""
+
+    def __init__(
+        self, network: Model, method: ByHand, start: dict[str, Tensor], train: Split,
+        recipe: dict[str, Any],
+    ):  # fmt: skip
+        self.network, self.method, self.recipe = network, method, recipe
+        self.names = list(start)
+        values = (method.pack(name, value.numpy()) for name, value in start.items())
+        self.state = tuple(_at_rest(np.array(value, order="C")) for value in values)
+        self.train = _arrays(train)
+        self.step = 1
+
+    def train_epoch(self, orders: Sequence[Tensor]) -> list[Scores]:
+        (order,) = orders
+        loss, right = 0.0, 0
+        for batches in _batches(order.numpy(), self.recipe["batch_size"]):
+            more = self.method.train(
+                *self.train, batches, self.step, self.recipe["learning_rate"], self.state
+            )
+            self.step += len(batches)
+            loss, right = loss + more[0], right + more[1]
+        return [Scores(loss / len(order), 100 * right / len(order))]
+
+    def evaluate(self, split: Split) -> list[tuple[Scores, dict[str, np.ndarray]]]:
+        images, labels = _arrays(split)
+        loss, right, active = 0.0, 0, dict[str, np.ndarray]()
+        for batches in _batches(np.arange(len(labels)), EVALUATED):
+            more = self.method.evaluate(images, labels, batches, self.state)
+            loss, right = loss + more[0], right + more[1]
+            for name, fired in zip(self.method.relus, more[2], strict=True):
+                active[name] = fired | active.get(name, False)
+        return [(Scores(loss / len(labels), 100 * right / len(labels)), active)]
+
+    def gradient_norms(self) -> list[dict[str, float]]:
+        # a first step of Adam leaves (1 - 0.9) of the gradient as its mean
+        probe = tuple(_at_rest(parameter.value.copy()) for parameter in self.state)
+        images, labels = (array[:PROBE] for array in self.train)
+        self.method.train(images, labels, np.arange(len(labels))[None], 1, 0.0, probe)
+        norms = {name: float(np.linalg.norm(parameter.mean)) / 0.1
+                 for name, parameter in zip(self.names, probe, strict=True)}  # fmt: skip
+        return [{layer.name: norms[f"{layer.name}.weight"] for layer in self.network.layers}]
+
+    def parameters(self) -> list[dict[str, np.ndarray]]:
+        pairs = zip(self.names, self.state, strict=True)
+        return [{name: np.array(self.method.unpack(name, p.value)) for name, p in pairs}]
+
+
+def _at_rest(value: NDArray) -> Parameter:
+    return Parameter(value, np.zeros_like(value), np.zeros_like(value))
+
+
+def _arrays(split: Split) -> tuple[NDArray, NDArray]:
+    return split.images.flatten(1).numpy(), split.labels.numpy()
+
+
+def _batches(order: NDArray, size: int) -> list[NDArray]:
+    """The whole batches (steps, size) of an order, and the rest as one smaller batch."""
+    whole = len(order) // size * size
+    parts = order[:whole].reshape(-1, size), order[whole:].reshape(1, -1)
+    return [part for part in parts if part.size]

@@ -1,0 +1,1 @@
+"""The hand-derived gradients, compiled; a file for each family that has them."""

@@ -1,0 +1,51 @@
+"""What training needs of a stack of runs, however it computes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+PROBE = 1000  # training images on which the gradient norms are measured
+
+
+class Split(NamedTuple):
+    """Images (N, channels, height, width) uint8 and labels (N,) int64, on the stack's device."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Scores(NamedTuple):
+    """Mean cross-entropy in nats and accuracy in % over the images of a split."""
+
+    loss: float
+    accuracy: float
+
+
+class Stack(ABC):
+    """R runs of one width that advance together and share nothing but the images."""
+
+    @abstractmethod
+    def train_epoch(self, orders: Sequence[Tensor]) -> list[Scores]:
+        """One pass over the training split, by each run in its own order (N,).
+
+        The scores are means over the images as they were trained on.
+        """
+
+    @abstractmethod
+    def evaluate(self, split: Split) -> list[tuple[Scores, dict[str, np.ndarray]]]:
+        """Per run the scores over a whole split, and by ReLU layer which units (units,) were above
+        zero for at least one image."""
+
+    @abstractmethod
+    def gradient_norms(self) -> list[dict[str, float]]:
+        """Per run and layer the L2 norm of the weights' gradient of the mean loss on the first
+        PROBE training images."""
+
+    @abstractmethod
+    def parameters(self) -> list[dict[str, np.ndarray]]:
+        """A copy of each run's parameters by name."""

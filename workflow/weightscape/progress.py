@@ -1,0 +1,51 @@
+"""How far a training job is: runs done, their rate, and the time left."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TextIO
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOG_LINES = 60.0
+SECONDS_ON_TERMINAL = 0.2
+
+
+class Progress:
+    """Tells the log now and then, and a terminal all the time, how far a job's runs are."""
+
+    def __init__(self, what: str, runs: int, terminal: TextIO | None = None):
+        self.what, self.runs, self.done = what, runs, 0
+        terminal = sys.stderr if terminal is None else terminal
+        self.terminal = terminal if terminal.isatty() else None
+        self.started = self.logged = self.shown = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.terminal:
+            print("\r\x1b[K", end="", file=self.terminal, flush=True)
+
+    def epoch(self, side_by_side: int, epoch: int, epochs: int) -> None:
+        """Notes that the runs that train side by side have finished an epoch of theirs."""
+        now = time.monotonic()
+        part = self.done + side_by_side * epoch / epochs
+        if epoch == epochs:
+            self.done += side_by_side
+        line = self._line(part, f"epoch {epoch} of {epochs}", now - self.started)
+        if self.terminal and now - self.shown >= SECONDS_ON_TERMINAL:
+            self.shown = now
+            print(f"\r\x1b[K{self.what}: {line}", end="", file=self.terminal, flush=True)
+        if now - self.logged >= SECONDS_BETWEEN_LOG_LINES or self.done == self.runs:
+            self.logged = now
+            log.info("%s", line)
+
+    def _line(self, part: float, epoch: str, seconds: float) -> str:
+        rate = part / seconds if seconds else 0.0
+        speed = f"{rate:.2f} runs/s" if rate >= 1 else f"{1 / rate:.1f} s a run" if rate else ""
+        left = (self.runs - part) / rate if rate else 0.0
+        where = "" if self.done == self.runs else f", {epoch}"
+        return f"{self.done} of {self.runs} runs{where}, {speed}, {left:.0f} s left"

@@ -6,9 +6,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --upgrade \
+    --python-version 3.11 --custom-compile-command 'make lock'
+# the folder of torchvision's files, where they need no download
+PREPARE := $(BIN)/snakemake --quiet all $(if $(WEIGHTSCAPE_DATASETS),--config data_folder=$(WEIGHTSCAPE_DATASETS)) -- \
+    results/datasets/mnist.h5 results/datasets/cifar10.h5
 REPORT := results/quick/report.html
 
-.PHONY: study setup test lint format types rulegraph lock clean help
+PREPARED := results/datasets
+
+.PHONY: study setup test bench bench-gpu lint format types rulegraph lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake --quiet rules host --
@@ -22,6 +29,16 @@ setup: $(READY) ## make .venv from requirements.lock
 
 test: $(READY) ## set up, and run the unit and workflow tests
 	@$(BIN)/python -m pytest
+
+bench: $(READY) ## measure training beside its peers and its floor (10 minutes, real images)
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-bench.lock
+	@$(PREPARE)
+	@$(BIN)/python -m benchmarks.training $(PREPARED) results/benchmarks/training.csv
+	@$(BIN)/python -m benchmarks.jobs $(PREPARED) results/benchmarks/jobs.csv
+
+bench-gpu: $(READY) ## the same on a GPU
+	@$(PREPARE)
+	@$(BIN)/python -m benchmarks.gpu $(PREPARED) results/benchmarks/training-gpu.csv
 
 lint: $(READY) ## check style: ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
@@ -38,9 +55,11 @@ rulegraph: $(READY) ## draw docs/rulegraph.svg for the README (needs graphviz)
 	@command -v dot >/dev/null || { echo "make rulegraph: install graphviz, which brings dot" >&2; exit 1; }
 	@$(BIN)/snakemake --quiet all --rulegraph -- | dot -Tsvg > docs/rulegraph.svg
 
-lock: $(READY) ## make requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --all-extras --upgrade \
-	    --python-version 3.11 --custom-compile-command 'make lock' pyproject.toml -o requirements.lock
+lock: $(READY) ## make the lock files anew from pyproject.toml
+	@$(COMPILE) --extra workflow --extra dev pyproject.toml -o requirements.lock
+	@$(BIN)/python -c "import tomllib; \
+	    print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['bench'])" \
+	    | $(COMPILE) -c requirements.lock - -o requirements-bench.lock
 
 clean: ## remove .venv and all results
 	rm -rf $(VENV) .snakemake

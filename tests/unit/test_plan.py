@@ -181,8 +181,19 @@ def test_memory_holds_images_and_training_state():
     for model, parameters in (("dnn", 3072e4 + 1e8 + 1e5), ("vit", 5.8e6)):
         # weights, gradients and two moments of Adam, and two snapshots
         needed = (images + 6 * 4 * parameters) / 1e6
-        found = training_memory_mb(config, model, "cifar10", str(widths[model]))
+        found = training_memory_mb(config, model, "cifar10", str(widths[model]), 50)
         assert needed < found < needed + 4000
+
+
+def test_memory_of_a_job_on_a_gpu_holds_all_its_runs_with_their_orders(small):
+    config = check(small | {"device": "cuda"})
+    sizes = (training_memory_mb(config, "dnn", "digits", "4", n) for n in (0, 1000, 2000))
+    none, some, more = sizes
+    parameters, images = 64 * 4 + 4 * 4 + 4 * 10 + 18, 1797
+    # weights, gradients, two moments and two snapshots; the order of an epoch and of the next
+    run = 6 * 4 * parameters + 2 * 8 * images
+    assert 1000 * run * 0.7 / 1e6 < some - none < 1000 * run * 1.01 / 1e6 + 1
+    assert more - some == pytest.approx(some - none, abs=2)
 
 
 @pytest.mark.parametrize(

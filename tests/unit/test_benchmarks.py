@@ -1,0 +1,191 @@
+"""The benchmarks: what they write, and that the peers train what ours trains."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import floor, gpu, jobs, torch_peers, training
+from benchmarks.case import BATCH, Case, make_case
+from benchmarks.table import write
+from weightscape import models
+from weightscape.datasets import prepare
+
+SMALL_VIT = {"tokens": "patches", "d_model": 8, "feedforward": 12, "dropout": 0.0, "depth": 1}
+CASES = [
+    ("dnn", "12", {}),
+    ("cnn", "2", {"head": "flatten"}),
+    ("vit", "2", SMALL_VIT),
+]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare("digits", folder / "digits.h5", None, None, folder)
+    return folder / "digits.h5"
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Benchmarks of milliseconds."""
+    monkeypatch.setattr(training, "SECONDS_PER_TURN", 0.01)
+    monkeypatch.setattr(training, "TURNS", 1)
+    monkeypatch.setattr(floor, "peak", lambda: 1e11)
+    monkeypatch.setattr(floor, "bandwidth", lambda size: 1e10)
+
+
+def easy_case(model, width, options):
+    """Images of one bright row each, which any network learns to name in some steps."""
+    random = np.random.default_rng(0)
+    labels = np.arange(1000) % 8
+    images = random.integers(0, 40, (1000, 1, 8, 8))
+    images[np.arange(1000), 0, labels] += 200
+    network = models.build(model, width, (1, 8, 8), 10, options)
+    return Case(network, model, "own", width, images.astype(np.uint8), labels)
+
+
+def batches_of(case, steps, seed=0):
+    rows = np.random.default_rng(seed).integers(0, len(case.labels), steps * BATCH)
+    return rows.reshape(steps, BATCH)
+
+
+def test_a_case_gives_the_rows_of_the_contract(digits, short, capsys):
+    rows = training.benchmark(make_case("dnn", digits, "12"), [torch_peers.in_memory])
+    assert [row["contender"] for row in rows] == ["floor", "ours", "torch-autograd"]
+    for row in rows:
+        assert tuple(row) == (
+            "model", "dataset", "width", "runs_per_job", "contender", "cpu_us_per_step",
+        )  # fmt: skip
+        assert (row["model"], row["dataset"], row["width"]) == ("dnn", "digits", "12")
+        assert float(row["cpu_us_per_step"]) > 0
+    assert "x ours" in capsys.readouterr().out
+
+
+def test_the_floor_of_a_dnn_by_hand(digits, short):
+    w, pixels = 12, 64
+    arithmetic, moving = floor.floor_us(make_case("dnn", digits, "12"))
+    forward = pixels * w + w * w + 10 * w
+    backward = forward + w * w + 10 * w  # to all weights, and to h1 and h2
+    assert arithmetic == pytest.approx(2e6 * BATCH * (forward + backward) / 1e11)
+    numbers = pixels * w + w + w * w + w + 10 * w + 10
+    moved = 2 * 3 * 4 * numbers + BATCH * pixels
+    assert moving == pytest.approx(1e6 * moved / 1e10)
+
+
+def test_the_measured_peak_and_bandwidth_are_those_of_a_machine(monkeypatch):
+    monkeypatch.setattr(floor, "best_seconds", floor_seconds)
+    assert 1e8 < floor.peak.__wrapped__() < 1e14
+    assert 1e7 < floor.bandwidth.__wrapped__(1 << 20) < 1e14
+
+
+def floor_seconds(work):
+    import time
+
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+@pytest.mark.parametrize(("model", "width", "options"), CASES)
+def test_peers_have_as_many_parameters_as_ours(model, width, options):
+    case = easy_case(model, width, options)
+    count = sum(value.numel() for value in torch_peers.make_module(case).parameters())
+    assert count == case.network.n_parameters
+
+
+@pytest.mark.parametrize("maker", ["in_memory", "data_loader"])
+@pytest.mark.parametrize(("model", "width", "options"), CASES)
+def test_torch_s_peers_learn(model, width, options, maker, monkeypatch):
+    case, made = easy_case(model, width, options), []
+    make = torch_peers.make_module
+    monkeypatch.setattr(torch_peers, "make_module", lambda c: made.append(make(c)) or made[-1])
+    torch.manual_seed(0)
+    contender = getattr(torch_peers, maker)(case)
+    before = accuracy(case, made[0])
+    for part in range(4):
+        contender.train(batches_of(case, 40, part))
+    assert accuracy(case, made[0]) > before + 25  # seed by seed from 40 to 100 %
+
+
+@pytest.mark.parametrize(("model", "width", "options"), CASES)
+def test_the_stacked_peer_moves_every_network(model, width, options, monkeypatch):
+    case, kept = easy_case(model, width, options), []
+    adam = torch_peers.make_adam
+    monkeypatch.setattr(torch_peers, "make_adam", lambda p: kept.extend(p) or adam(p))
+    contender = torch_peers.stacked(case, runs=3)
+    before = [value.detach().clone() for value in kept]
+    contender.train(batches_of(case, 2))
+    for value, old in zip(kept, before, strict=True):
+        assert value.shape[0] == 3
+        assert (value != old).flatten(1).any(1).all()
+
+
+def accuracy(case, module):
+    with torch.no_grad():
+        logits = module.eval()(torch.from_numpy(case.images).float() / 255)
+    module.train()
+    return 100 * (logits.argmax(1).numpy() == case.labels).mean()
+
+
+@pytest.mark.parametrize("maker", ["scanned", "stacked"])
+def test_jax_s_peers_take_steps(maker):
+    pytest.importorskip("jax", reason="JAX comes with `make bench`")
+    from benchmarks import jax_peers
+
+    case = easy_case(*CASES[0])
+    contender = getattr(jax_peers, maker)(case)
+    contender.train(batches_of(case, 3))
+    assert contender.runs == (1 if maker == "scanned" else jax_peers.STACKED)
+
+
+def test_jax_s_network_is_ours():
+    pytest.importorskip("jax", reason="JAX comes with `make bench`")
+    import jax
+
+    from benchmarks import jax_peers
+
+    for model, width, options in CASES:
+        case = easy_case(model, width, options)
+        p = jax_peers.make_parameters(case, np.random.default_rng(0))
+        ours = {}
+        for layer in case.network.layers:
+            weight, bias = (np.array(value) for value in p[layer.name])
+            if model == "cnn" and layer.name == "conv1":
+                weight = weight.transpose(3, 2, 0, 1)
+            elif model == "cnn":  # its maps come channels last
+                weight = weight.reshape(6, 6, -1, 10).transpose(3, 2, 0, 1).reshape(10, -1)
+            else:
+                weight = weight.T
+            ours |= {f"{layer.name}.weight": weight.copy(), f"{layer.name}.bias": bias}
+        ours |= {name: np.array(p[name]) for name in case.network.auxiliary}
+        values = {name: torch.from_numpy(value) for name, value in ours.items()}
+        x = case.images[:20].astype(np.float32) / 255
+        logits, _ = case.network.forward(values, torch.from_numpy(x), lambda t: t)
+        found = jax_peers.make_logits(case)(p, x, jax.random.key(0))
+        np.testing.assert_allclose(np.asarray(found), logits.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_the_gpu_s_benchmark_runs_where_there_is_none(digits):
+    rows = gpu.measure(make_case("dnn", digits, "4"), runs=3, device="cpu", steps=2)
+    assert [(row["contender"], row["runs_per_job"]) for row in rows] == [
+        ("ours", 3), ("torch-autograd", 1), ("torch-vmap", 3),
+    ]  # fmt: skip
+    assert all(float(row["wall_us_per_step"]) > 0 for row in rows)
+
+
+def test_a_whole_job_is_timed_in_a_process_of_its_own(digits, tmp_path):
+    row = jobs.measure(digits, "4", 2, tmp_path)
+    parts = [row["seconds_to_import_torch"], row["seconds_from_torch_to_training"],
+             row["seconds_training"]]  # fmt: skip
+    assert all(part > 0 for part in parts)
+    assert sum(parts) <= row["seconds"] + 0.05
+    assert row["seconds_in_steps"] <= row["seconds_training"]
+    assert (tmp_path / "4-2.h5").exists()
+
+
+def test_tables_are_tidy(tmp_path):
+    write(tmp_path / "new" / "t.csv", [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}])
+    with (tmp_path / "new" / "t.csv").open() as file:
+        assert list(csv.DictReader(file)) == [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]

@@ -25,11 +25,17 @@ SGEMM, DGEMM = (
     numba.extending.get_cython_function_address("scipy.linalg.cython_blas", name)
     for name in ("sgemm", "dgemm")
 )
-BLAS = next(
-    " ".join([found["internal_api"], str(found["version"]), str(found.get("architecture"))])
-    for found in threadpoolctl.threadpool_info()
-    if "scipy" in Path(found["filepath"]).parts[-2]
-)
+
+
+def _blas_in_use() -> str:
+    """Name, version and kernels of scipy's BLAS: its own copy, or the one that all share."""
+    found = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]
+    ours: dict = min(found, key=lambda info: "scipy.libs" not in info["filepath"], default={})
+    parts = (ours.get(key) for key in ("internal_api", "version", "architecture"))
+    return " ".join(str(part) for part in parts if part) or "unknown"
+
+
+BLAS = _blas_in_use()
 
 # Products of up to this many multiply-adds take OpenBLAS's kernels for small matrices, where it has
 # them: they copy nothing, and come near the processor's peak at 12 rows, or 8 if b is transposed

@@ -45,7 +45,10 @@ class Progress:
 
     def _line(self, part: float, epoch: str, seconds: float) -> str:
         rate = part / seconds if seconds else 0.0
-        speed = f"{rate:.2f} runs/s" if rate >= 1 else f"{1 / rate:.1f} s a run" if rate else ""
-        left = (self.runs - part) / rate if rate else 0.0
-        where = "" if self.done == self.runs else f", {epoch}"
-        return f"{self.done} of {self.runs} runs{where}, {speed}, {left:.0f} s left"
+        parts = [f"{self.done} of {self.runs} runs"]
+        if self.done < self.runs:
+            parts.append(epoch)
+        if rate:
+            parts.append(f"{rate:.2f} runs/s" if rate >= 1 else f"{1 / rate:.1f} s a run")
+            parts.append(f"{(self.runs - part) / rate:.0f} s left")
+        return ", ".join(parts)

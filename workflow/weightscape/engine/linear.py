@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
@@ -34,7 +35,8 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias):
-        rows = x.reshape(-1, x.shape[-1])
+        # BLAS reads numbers that lie side by side along an axis
+        rows, weight = x.reshape(-1, x.shape[-1]).contiguous(), weight.contiguous()
         ctx.save_for_backward(rows, weight)
         ctx.shape = x.shape
         out = bias.repeat(len(rows), 1)
@@ -42,9 +44,10 @@ class _Linear(torch.autograd.Function):
         return out.view(*x.shape[:-1], len(weight))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, *deltas):
         rows, weight = ctx.saved_tensors
-        delta = deltas[0].reshape(len(rows), -1)
+        delta = deltas[0].reshape(len(rows), -1).contiguous()
         by_x = None
         if ctx.needs_input_grad[0]:
             by_x = torch.empty_like(rows)

@@ -49,8 +49,12 @@ class CNN(Model):
         )
         return linear(flat, p["fc.weight"], p["fc.bias"]), {"conv1": maps}
 
+    @property
+    def has_gradients_by_hand(self):
+        return self.options["head"] == "flatten"
+
     def by_hand(self):
-        if self.options["head"] != "flatten":
+        if not self.has_gradients_by_hand:
             return None
         from weightscape.engine.kernels.cnn import CNNByHand
 

@@ -153,7 +153,7 @@ def _product(a, b, out, start):
         sizes[0], sizes[1], sizes[2] = out.shape[1], out.shape[0], a.shape[1]
         forms[0], sizes[3] = _form(b)
         forms[1], sizes[4] = _form(a)
-        sizes[5] = out.strides[0] // out.itemsize
+        sizes[5] = max(out.strides[0] // out.itemsize, out.shape[1])
         factors[0], factors[1] = number(1), number(start)
         gemm(
             forms[0:].ctypes, forms[1:].ctypes,
@@ -167,10 +167,14 @@ def _product(a, b, out, start):
 
 @compiled
 def _form(matrix):
-    """BLAS's letter, N or T, for the transpose of a matrix, and its leading dimension."""
-    if matrix.strides[1] == matrix.itemsize:
-        return ord("N"), max(matrix.strides[0] // matrix.itemsize, 1)
-    return ord("T"), max(matrix.strides[1] // matrix.itemsize, 1)
+    """BLAS's letter, N or T, for the transpose of a matrix, and its leading dimension.
+
+    The stride of an axis of length 1 can be anything.
+    """
+    rows, columns = matrix.shape
+    if columns == 1 or matrix.strides[1] == matrix.itemsize:
+        return ord("N"), max(matrix.strides[0] // matrix.itemsize, columns)
+    return ord("T"), max(matrix.strides[1] // matrix.itemsize, rows)
 
 
 @compiled

@@ -90,6 +90,23 @@ def dataset(own, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory):
+    """Name -> the dataset made from the original files; each is made once."""
+    from originals import ORIGINALS
+
+    from weightscape.datasets import load, prepare
+
+    folder = tmp_path_factory.mktemp("originals")
+
+    @functools.cache
+    def get(name):
+        prepare(name, folder / f"{name}.h5", None, Path(ORIGINALS), folder / "downloads")
+        return load(folder / f"{name}.h5")
+
+    return get
+
+
 def _record(seed: int, epochs: list[int], final_epoch: int) -> RunRecord:
     random = np.random.default_rng(seed)
     shapes = {

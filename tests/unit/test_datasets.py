@@ -2,7 +2,6 @@
 
 import collections
 import gzip
-import os
 import pickle
 import struct
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from originals import ORIGINALS, needs_originals
 from read_damaged import texts_of
 from sklearn.datasets import load_digits
 
@@ -19,11 +19,6 @@ from weightscape.catalogue import BUILTIN, Dataset
 from weightscape.datasets import describe, load, prepare
 from weightscape.errors import WeightscapeError
 
-ORIGINALS = os.environ.get("WEIGHTSCAPE_DATASETS")
-needs_originals = pytest.mark.skipif(
-    not ORIGINALS,
-    reason="WEIGHTSCAPE_DATASETS names no folder with MNIST, FashionMNIST and cifar-10-batches-py",
-)
 ROLES = {"images": "images", "labels": "labels", "split": "split", "channels": "first"}
 
 
@@ -373,19 +368,6 @@ def test_a_failed_download_says_what_to_do(tmp_path, no_network, name):
     assert "data_folder" in text
     assert BUILTIN[name].files[0] in text
     assert not (tmp_path / "out.h5").exists()
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory):
-    """Name -> the dataset made from the original files; each is made once."""
-    folder, made_ones = tmp_path_factory.mktemp("originals"), {}
-
-    def get(name):
-        if name not in made_ones:
-            made_ones[name] = made(name, folder / f"{name}.h5", folder=Path(ORIGINALS))
-        return made_ones[name]
-
-    return get
 
 
 # images per digit, as counted by others; the two others are balanced

@@ -1,12 +1,25 @@
 """The model families, against torch.nn modules with the same weights."""
 
 import importlib
-import math
 import sys
-import textwrap
+from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
+from cases import Case, batches, by_autograd, make_recipe, random_orders
+from references import (
+    ViTModules,
+    adam,
+    cnn_modules,
+    cut,
+    dnn_modules,
+    encoder_layer,
+    linear,
+    modules,
+    ours,
+    train_modules,
+)
 from torch import nn
 
 from weightscape import config as configs
@@ -50,74 +63,8 @@ def keep(x):
     return x
 
 
-def copied(module, weight, bias):
-    """The module with our numbers."""
-    module.double().load_state_dict({"weight": weight, "bias": bias})
-    return module
-
-
-def linear(parameters, name):
-    weight = parameters[f"{name}.weight"]
-    return copied(nn.Linear(*reversed(weight.shape)), weight, parameters[f"{name}.bias"])
-
-
-def dnn_modules(parameters):
-    first, second, last = (linear(parameters, name) for name in ("fc1", "fc2", "fc3"))
-    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), second, nn.ReLU(), last)
-
-
-def cnn_modules(parameters, head):
-    weight = parameters["conv1.weight"]
-    convolution = copied(nn.Conv2d(*weight.shape[1::-1], 3), weight, parameters["conv1.bias"])
-    pooling = [nn.AdaptiveAvgPool2d(1)] if head == "gap" else []
-    return nn.Sequential(convolution, nn.ReLU(), *pooling, nn.Flatten(), linear(parameters, "fc"))
-
-
-def encoder_layer(parameters, end, heads, scale=1.0):
-    """torch's own encoder layer; `scale` multiplies what attention mixes."""
-    p = {name.removesuffix(end): v for name, v in parameters.items()}
-    p |= {name.replace(f"{end}.", "."): v for name, v in parameters.items() if end and end in name}
-    d_model, feedforward = p["query.weight"].shape[0], p["mlp1.weight"].shape[0]
-    layer = nn.TransformerEncoderLayer(d_model, heads, feedforward, batch_first=True).double()
-    three = ("query", "key", "value")
-    layer.load_state_dict(
-        {
-            "self_attn.in_proj_weight": torch.cat([p[f"{name}.weight"] for name in three]),
-            "self_attn.in_proj_bias": torch.cat([p[f"{name}.bias"] for name in three]),
-            "self_attn.out_proj.weight": scale * p["attention_out.weight"],
-            "self_attn.out_proj.bias": p["attention_out.bias"],
-            "linear1.weight": p["mlp1.weight"],
-            "linear1.bias": p["mlp1.bias"],
-            "linear2.weight": p["mlp2.weight"],
-            "linear2.bias": p["mlp2.bias"],
-            **{f"{norm}.{part}": p[f"{norm}.{part}"]
-               for norm in ("norm1", "norm2") for part in ("weight", "bias")},
-        }
-    )  # fmt: skip
-    return layer.eval()
-
-
-def cut(batch, grid):
-    """(n, tokens, pixels of a patch) by torch's unfold."""
-    size = batch.shape[2] // grid, batch.shape[3] // grid
-    return nn.functional.unfold(batch, size, stride=size).mT
-
-
-def vit_output(parameters, batch, heads, options, encoders=None):
-    grid = 4 if options["tokens"] == "patches" else 1
-    tokens = linear(parameters, "patch")(cut(batch, grid)) + parameters["position"]
-    ends = ["" if n == 0 else f"_{n + 1}" for n in range(options["depth"])]
-    for layer in encoders or [encoder_layer(parameters, end, heads) for end in ends]:
-        tokens = layer(tokens)
-    return linear(parameters, "fc")(tokens.mean(1))
-
-
 def reference(name, width, parameters, batch, options):
-    if name == "dnn":
-        return dnn_modules(parameters)(batch)
-    if name == "cnn":
-        return cnn_modules(parameters, options["head"])(batch)
-    return vit_output(parameters, batch, int(width), options)
+    return modules(name, width, options, parameters)(batch)
 
 
 @pytest.mark.parametrize(("name", "width", "shape", "options"), CASES)
@@ -165,23 +112,20 @@ def test_an_image_s_logits_do_not_depend_on_the_others(name, width, shape, optio
         torch.testing.assert_close(alone[0], together[row])
 
 
-@pytest.mark.parametrize(
-    ("name", "width", "shape", "options"), [*CASES, ("dnn", "30x20", (1, 8, 8), {})]
-)
-def test_the_order_in_memory_changes_no_value(name, width, shape, options):
+@pytest.mark.parametrize(("name", "width", "shape", "options"), CASES)
+def test_gradients_by_hand_are_announced_where_there_are_some(name, width, shape, options):
     network = models.build(name, width, shape, 10, options)
-    for key, value in draw(network).items():
-        assert torch.equal(network.lay_out(key, value), value)
+    assert network.has_gradients_by_hand == (network.by_hand() is not None)
 
 
 def test_the_units_of_a_dnn_are_the_outputs_of_its_relus():
     network = models.build("dnn", "6x5", (1, 8, 8), 10, {})
     parameters, batch = draw(network), images((1, 8, 8))
     _, units = network.forward(parameters, batch, keep)
-    modules = dnn_modules(parameters)
+    module = dnn_modules(parameters)
     assert set(units) == {"fc1", "fc2"}
-    torch.testing.assert_close(units["fc1"], modules[:3](batch))
-    torch.testing.assert_close(units["fc2"], modules[:5](batch))
+    torch.testing.assert_close(units["fc1"], module[:3](batch))
+    torch.testing.assert_close(units["fc2"], module[:5](batch))
 
 
 @pytest.mark.parametrize("head", ["flatten", "gap"])
@@ -229,10 +173,9 @@ def test_dropout_falls_where_torch_s_encoder_layer_has_it(tokens):
     layer = encoder_layer(parameters, "", 4, scale=1.7)
     for place in ("dropout", "dropout1", "dropout2"):
         setattr(layer, place, Scale(1.7))
-    layer.train()  # torch's fast path for evaluation passes the modules by
-    layer.self_attn.dropout = 0.0
-    expected = vit_output(parameters, batch, 4, options, [layer])
-    torch.testing.assert_close(logits, expected)
+    module = ViTModules(parameters, 4, options)
+    module.encoders = nn.ModuleList([layer])
+    torch.testing.assert_close(logits, module(batch))
 
 
 def test_dropout_reaches_attention_and_mlp_alone():
@@ -417,20 +360,66 @@ class Linear(Model):
 '''
 
 
+OWN = '''
+"""A network of torch's own modules."""
+
+from collections import OrderedDict
+
+from weightscape.models.base import Layer, Model, parse_count
+
+
+class Own(Model):
+    @staticmethod
+    def check_width(width, options):
+        parse_count(width, "units")
+
+    def __init__(self, width, shape, classes, options):
+        from torch import nn
+
+        super().__init__(width, shape, classes, options)
+        pixels, units = shape[0] * shape[1] * shape[2], int(width)
+        self.layers = [Layer("inner", (units, pixels)), Layer("outer", (classes, units))]
+        self.modules = nn.Sequential(
+            OrderedDict(
+                flatten=nn.Flatten(),
+                inner=nn.Linear(pixels, units),
+                tanh=nn.Tanh(),
+                outer=nn.Linear(units, classes),
+            )
+        )
+
+    def forward(self, parameters, images, drop):
+        from torch.func import functional_call
+
+        return functional_call(self.modules, parameters, (images,)), {}
+'''
+
+
 @pytest.fixture
-def new_family(tmp_path, monkeypatch):
-    """A file `linear.py` in a folder where model families are looked for."""
+def new_family(add_family):
+    return add_family("linear", LINEAR)
+
+
+@pytest.fixture
+def add_family(tmp_path, monkeypatch):
+    """Write a file to a folder where model families are looked for."""
+    added = []
 
     def forget():
         models.families.cache_clear()
         configs.load_schema.cache_clear()
-        sys.modules.pop("weightscape.models.linear", None)
+        for name in added:
+            sys.modules.pop(f"weightscape.models.{name}", None)
         importlib.invalidate_caches()
 
-    (tmp_path / "linear.py").write_text(textwrap.dedent(LINEAR))
+    def add(name, text):
+        added.append(name)
+        (tmp_path / f"{name}.py").write_text(text)
+        forget()
+        return name
+
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
-    forget()
-    yield "linear"
+    yield add
     monkeypatch.undo()
     forget()
 
@@ -451,22 +440,50 @@ def test_a_new_file_is_a_family_of_the_config(new_family, small):
         configs.check(small)
 
 
-def test_a_new_file_is_trained_and_collected(new_family, dataset, tmp_path):
+@pytest.mark.parametrize(("name", "text"), [("linear", LINEAR), ("own", OWN)])
+def test_a_new_file_is_trained_and_collected(name, text, add_family, dataset, tmp_path):
     from weightscape.runs import collect
     from weightscape.study import Population
     from weightscape.training import train_shard
 
-    recipe = {
-        "version": 1, "options": {"gain": 1.0}, "epochs": 1, "batch_size": 10,
-        "optimiser": "adam", "learning_rate": 0.01,
-        "initialisation": {"weights": "normal", "std": 0.05, "biases": "uniform"},
-    }  # fmt: skip
-    path = tmp_path / "seeds-0000.h5"
-    train_shard(dataset=dataset, target=path, model=new_family, width="1", seeds=[0],
-                recipe=recipe, snapshots=[], device="cpu", threads=1)  # fmt: skip
-    runs = collect(Population(new_family, "own", ("1",), 1), [str(path)])
-    assert len(runs) == 1
-    assert math.isfinite(runs["train_loss"].iloc[0])
+    path = tmp_path / "seeds-0000-0001.h5"
+    recipe = make_recipe(epochs=1, batch_size=10, options={"gain": 1.0})
+    train_shard(dataset=dataset, target=path, model=add_family(name, text), width="4",
+                seeds=[0, 1], recipe=recipe, snapshots=[], device="cpu", threads=1)  # fmt: skip
+    runs = collect(Population(name, "own", ("4",), 2), [str(path)])
+    assert runs["seed"].tolist() == [0, 1]
+    assert np.isfinite(runs["train_loss"]).all()
+
+
+def linear_modules():
+    return nn.Sequential(OrderedDict(flatten=nn.Flatten(), fc=nn.Linear(16, 3)))
+
+
+def own_modules():
+    inner, outer = nn.Linear(16, 4), nn.Linear(4, 3)
+    return nn.Sequential(
+        OrderedDict(flatten=nn.Flatten(), inner=inner, tanh=nn.Tanh(), outer=outer)
+    )
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "text", "twin"), [("linear", LINEAR, linear_modules), ("own", OWN, own_modules)]
+)
+def test_runs_of_a_new_file_are_torch_s_own(name, text, twin, runs, add_family):
+    case = Case(add_family(name, text), "4", (1, 4, 4), gain=1.0)
+    starts, train = case.starts(runs), case.split(30)
+    stack = by_autograd(case.network, starts, train, case.recipe())
+    orders = [random_orders(runs, 30, seed=epoch) for epoch in range(3)]
+    for each in orders:
+        stack.train_epoch(each)
+    for run, (start, found) in enumerate(zip(starts, stack.parameters(), strict=True)):
+        module = twin().double()
+        module.load_state_dict(start)
+        steps = [rows for each in orders for rows in batches(each[run])]
+        train_modules(module, adam(module, 0.01), train, steps)
+        for key, value in ours(module).items():
+            np.testing.assert_allclose(found[key], value, 0, 2e-5, err_msg=key)
 
 
 @pytest.mark.parametrize("name", ["dnn", "cnn", "vit"])

@@ -66,7 +66,8 @@ def test_given_values_are_kept(small):
         "biases": "uniform",
     }
     assert full["models"]["vit"]["d_model"] == 12
-    assert full["populations"] == small["populations"]
+    for found, given in zip(full["populations"], small["populations"], strict=True):
+        assert found == given | {"options": {}}
 
 
 def test_the_given_config_stays_as_it_is(small):
@@ -369,3 +370,45 @@ def test_the_paper_s_widths_are_table_1():
     for dataset, largest in (("mnist", 200), ("fmnist", 200), ("cifar10", 1000)):
         assert (min(widths["dnn", dataset]), max(widths["dnn", dataset])) == (5, largest)
         assert widths["vit", dataset] == [2, 4, 7, 8, 14, 16]
+
+
+def vit_on_digits(**options):
+    item = {"model": "vit", "dataset": "digits", "widths": [4], "seeds": 1, "options": options}
+    return {"study": "s", "models": {"vit": {"d_model": 8, "depth": 2}}, "populations": [item]}
+
+
+def test_a_population_s_options_take_precedence_over_those_of_its_model():
+    (population,) = check(vit_on_digits(d_model=32))["populations"]
+    assert population["options"] == {
+        "d_model": 32, "depth": 2, "tokens": "patches", "feedforward": 2048, "dropout": 0.1,
+    }  # fmt: skip
+
+
+def test_a_population_without_options_has_those_of_its_model(small):
+    config = small | {"models": {"cnn": {"head": "gap"}}}
+    config["populations"] = [{"model": "cnn", "dataset": "digits", "widths": [4], "seeds": 3}]
+    assert check(config)["populations"][0]["options"] == {"head": "gap"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"d_modle": 32}, "populations[0].options.d_modle: unknown key; did you mean 'd_model'?"),
+        ({"d_model": "big"}, "populations[0].options.d_model: 'big' is not of type integer"),
+        ({"d_model": 30}, "populations[0].widths: 4 does not fit vit"),
+        ({"head": "gap"}, "populations[0].options.head: unknown key"),
+    ],
+)
+def test_wrong_options_of_a_population_are_named(options, message):
+    with pytest.raises(WeightscapeError) as caught:
+        check(vit_on_digits(**options))
+    assert message in str(caught.value)
+
+
+def test_options_of_a_population_are_in_its_recipe_and_plan():
+    from weightscape import plan, study
+
+    config = check(vit_on_digits(d_model=32))
+    (population,) = study.populations(config)
+    assert study.recipe(config, population)["options"]["d_model"] == 32
+    assert plan.network(config, population, "4").options["d_model"] == 32

@@ -116,7 +116,7 @@ def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds
     prepare("own", tmp_path / "own.h5", config["datasets"]["own"], None, tmp_path)
     train_shard(
         dataset=tmp_path / "own.h5", target=tmp_path / "shard.h5", model=model, width=width,
-        seeds=list(range(seeds)), recipe=study.recipe(config, model),
+        seeds=list(range(seeds)), recipe=study.recipe(config, study.populations(config)[0]),
         snapshots=study.snapshots(config), device="cpu", threads=1,
     )  # fmt: skip
     (row,) = make_plan(config)
@@ -232,7 +232,8 @@ def test_the_plan_is_a_table_with_its_total(small):
 
 
 def recipe_of(small, **changes):
-    return study.recipe(check(small | changes), "dnn")
+    config = check(small | changes)
+    return study.recipe(config, study.find_population(config, "dnn", "digits"))
 
 
 def record(recipe, seconds, threads=1):

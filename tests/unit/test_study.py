@@ -33,7 +33,7 @@ def test_populations_in_the_order_of_the_config(small):
     )
     first, second = populations(check(small))
     assert first == Population("dnn", "digits", ("4", "3x5"), 3, None)
-    assert second == Population("cnn", "mnist", ("1",), 9, edges)
+    assert second == Population("cnn", "mnist", ("1",), 9, edges, {"head": "flatten"})
     assert (first.n_runs, second.n_runs) == (6, 9)
     assert find_population(check(small), "cnn", "mnist") == second
 
@@ -170,8 +170,13 @@ def test_the_first_and_the_last_weights_are_always_kept(small, named, epochs, ke
     ],
 )
 def test_what_determines_the_weights_is_in_the_recipe(small, section, changes):
-    before = recipe(check(small), "vit")
-    assert recipe(check(small | {section: changes}), "vit") != before
+    small["populations"][0] |= {"model": "vit", "widths": [4]}
+    assert recipe_of(small | {section: changes}) != recipe_of(small)
+
+
+def recipe_of(config):
+    full = check(config)
+    return recipe(full, populations(full)[0])
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ def test_what_determines_the_weights_is_in_the_recipe(small, section, changes):
     ],
 )
 def test_what_does_not_touch_the_weights_is_not_in_the_recipe(small, changes):
-    assert recipe(check(small | changes), "dnn") == recipe(check(small), "dnn")
+    assert recipe_of(small | changes) == recipe_of(small)
 
 
 def test_json_has_one_spelling():

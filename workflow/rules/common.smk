@@ -65,7 +65,7 @@ def get_figures(wildcards):
 
 def get_recipe(wildcards):
     """The recipe as JSON in one spelling, so that it is equal where it means the same."""
-    return study.canonical_json(study.recipe(config, wildcards.model))
+    return study.canonical_json(study.recipe(config, get_population(wildcards)))
 
 
 def get_training_mem_mb(wildcards, attempt):

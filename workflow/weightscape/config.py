@@ -28,14 +28,19 @@ Config = dict[str, Any]
 def load_schema() -> dict[str, Any]:
     """The JSON schema with the options of every model family merged in and references resolved."""
     schema = yaml.safe_load(SCHEMA.read_text())
+    population = schema["properties"]["populations"]["items"]
+    population["allOf"] = []
     for name, family in models.families().items():
-        schema["properties"]["models"]["properties"][name] = {
+        options = {
             "type": "object",
             "additionalProperties": False,
             "default": {},
             "description": f"Options of {name}.",
             "properties": family.OPTIONS,
         }
+        schema["properties"]["models"]["properties"][name] = options
+        is_family = {"properties": {"model": {"const": name}}, "required": ["model"]}
+        population["allOf"].append({"if": is_family, "then": {"properties": {"options": options}}})
     return _resolve(schema, schema["$defs"])
 
 
@@ -47,6 +52,9 @@ def check(config: Config) -> Config:
     """
     _raise(list(_schema_faults(config)))
     full = _fill(copy.deepcopy(config), load_schema())
+    for population in full["populations"]:
+        common = full["models"].get(population["model"], {})
+        population["options"] = common | population["options"]
     _raise(list(_study_faults(full)))
     return full
 
@@ -173,7 +181,7 @@ def _population_faults(config: Config) -> Iterator[str]:
             yield f"{where}.widths: a width stands here twice"
         for width in texts:
             try:
-                families[model].check_width(width, config["models"][model])
+                families[model].check_width(width, population["options"])
             except ValueError as error:
                 yield f"{where}.widths: {width} does not fit {model}: {error}"
 

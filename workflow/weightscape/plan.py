@@ -156,7 +156,7 @@ def _shard_bytes(config: Config, built: models.Model, n_runs: int) -> int:
 
 
 def network(config: Config, population: Population, width: str) -> models.Model:
-    sizes, options = _sizes(config, population.dataset), config["models"][population.model]
+    sizes, options = _sizes(config, population.dataset), population.options
     return models.build(population.model, width, sizes.shape, sizes.classes, options)
 
 
@@ -215,7 +215,7 @@ def _read_record(config: Config, population: Population, path: Path) -> tuple[fl
     """Measured is wall time times threads: the records' cpu_time lags by up to half a minute."""
     record = json.loads(path.read_text().splitlines()[-1])
     training = json.loads(record["params"]["recipe"])
-    if training["options"] != config["models"][population.model]:
+    if training["options"] != population.options:
         raise ValueError("the recipe is of other options")
     built = network(config, population, path.parent.name.removeprefix("width-"))
     n_runs = len(parse_seeds(path.stem.removeprefix("seeds-")))

@@ -24,6 +24,7 @@ class Population(NamedTuple):
     widths: tuple[str, ...]
     seeds: int
     edges: dict[str, list[float]] | None = None
+    options: dict[str, Any] = {}
 
     @property
     def n_runs(self) -> int:
@@ -35,7 +36,7 @@ def populations(config: Config) -> list[Population]:
     return [
         Population(
             item["model"], item["dataset"], tuple(map(str, item["widths"])), item["seeds"],
-            item.get("edges"),
+            item.get("edges"), item["options"],
         )
         for item in config["populations"]
     ]  # fmt: skip
@@ -52,13 +53,13 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def recipe(config: Config, model: str) -> dict[str, Any]:
+def recipe(config: Config, population: Population) -> dict[str, Any]:
     """All that determines a run's weights besides model, dataset, width and seed."""
     training = config["training"]
     keys = ("epochs", "batch_size", "optimiser", "learning_rate", "initialisation")
     return {
         "version": RECIPE_VERSION,
-        "options": config["models"][model],
+        "options": population.options,
         **{key: training[key] for key in keys},
     }
 

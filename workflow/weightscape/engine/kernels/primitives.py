@@ -62,12 +62,22 @@ def compiled(function):
     """The function as machine code, kept on disk where there is a place for it.
 
     Sums may be reordered, as BLAS does it too; NaN and infinity mean what they mean everywhere.
+    All calls are inlined: of a function that stands on its own beside its caller there are two
+    compilations, with sums in other orders, and which one runs depends on what was kept on disk.
     """
-    sums = {"reassoc", "contract", "nsz"}
+
+    def compile_it(keep: bool):
+        return numba.njit(
+            cache=keep,
+            forceinline=True,
+            fastmath={"reassoc", "contract", "nsz"},
+            error_model="numpy",
+        )(function)
+
     try:
-        return numba.njit(cache=True, fastmath=sums, error_model="numpy")(function)
+        return compile_it(keep=True)
     except RuntimeError:  # no folder that can be written to
-        return numba.njit(fastmath=sums, error_model="numpy")(function)
+        return compile_it(keep=False)
 
 
 class Parameter(NamedTuple):

@@ -157,16 +157,14 @@ def test_a_killed_study_is_finished_by_the_same_command(fresh):
         fresh.command("--cores", "1"), cwd=fresh.folder, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    first = fresh.results / "weights" / "dnn" / "digits" / "width-2" / "seeds-0000.h5"
     deadline = time.monotonic() + 120
-    while not first.exists() and time.monotonic() < deadline:
+    while not fresh.shards() and time.monotonic() < deadline:  # whichever comes first
         time.sleep(0.1)
     time.sleep(1)  # into the second job
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = fresh.shards()
-    assert "dnn/digits/width-2/seeds-0000.h5" in before
-    assert len(before) < 3
+    assert 0 < len(before) < 3
     fresh.succeed("--unlock")
     fresh.succeed()
     after = fresh.shards()

@@ -8,12 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --upgrade \
     --python-version 3.11 --custom-compile-command 'make lock'
-# the folder of torchvision's files, where they need no download
-PREPARE := $(BIN)/snakemake --quiet all $(if $(WEIGHTSCAPE_DATASETS),--config data_folder=$(WEIGHTSCAPE_DATASETS)) -- \
-    results/datasets/mnist.h5 results/datasets/cifar10.h5
 REPORT := results/quick/report.html
-
-PREPARED := results/datasets
+BENCHMARKS := results/benchmarks
 
 .PHONY: study setup test bench bench-gpu lint format types rulegraph lock clean help
 
@@ -32,13 +28,13 @@ test: $(READY) ## set up, and run the unit and workflow tests
 
 bench: $(READY) ## measure training beside its peers and its floor (10 minutes, real images)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-bench.lock
-	@$(PREPARE)
-	@$(BIN)/python -m benchmarks.training $(PREPARED) results/benchmarks/training.csv
-	@$(BIN)/python -m benchmarks.jobs $(PREPARED) results/benchmarks/jobs.csv
+	@$(BIN)/python -m benchmarks.prepare $(BENCHMARKS)/datasets
+	@$(BIN)/python -m benchmarks.training $(BENCHMARKS)/datasets $(BENCHMARKS)/training.csv
+	@$(BIN)/python -m benchmarks.jobs $(BENCHMARKS)/datasets $(BENCHMARKS)/jobs.csv
 
 bench-gpu: $(READY) ## the same on a GPU
-	@$(PREPARE)
-	@$(BIN)/python -m benchmarks.gpu $(PREPARED) results/benchmarks/training-gpu.csv
+	@$(BIN)/python -m benchmarks.prepare $(BENCHMARKS)/datasets
+	@$(BIN)/python -m benchmarks.gpu $(BENCHMARKS)/datasets $(BENCHMARKS)/training-gpu.csv
 
 lint: $(READY) ## check style: ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check && $(BIN)/ruff format --check

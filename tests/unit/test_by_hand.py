@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from weightscape import models
 from weightscape.engine.kernels import primitives
-from weightscape.engine.kernels.cnn import CNNByHand
+from weightscape.engine.kernels.cnn import KEPT_BYTES, CNNByHand
 from weightscape.engine.kernels.dnn import DNNByHand
 from weightscape.engine.kernels.primitives import Parameter
 from weightscape.training import initialise
@@ -290,7 +290,17 @@ MAPS = [(width, shape, batch)
         for width in ("1", "2", "5", "13")
         for shape in ((1, 3, 3), (1, 4, 4), (3, 7, 5), (2, 3, 9), (1, 9, 4))
         for batch in (1, 7, 100)]  # fmt: skip
-CNNS = [("cnn", *case) for case in [*MAPS, ("3", (3, 32, 32), 100), ("8", (1, 28, 28), 7)]]
+# the last of these have more outputs than are kept for the way back
+BROAD = [("3", (3, 32, 32), 100), ("8", (1, 28, 28), 7), ("3", (1, 28, 28), 500),
+         ("1", (1, 28, 28), 1500)]  # fmt: skip
+CNNS = [("cnn", *case) for case in MAPS + BROAD]
+
+
+def test_some_cases_have_more_outputs_than_are_kept():
+    for width, (_, height, breadth), batch in BROAD[-2:]:
+        assert int(width) * batch * (height - 2) * breadth * 8 > KEPT_BYTES
+
+
 METHODS = {
     "dnn": lambda shape: DNNByHand(),
     "cnn": lambda shape: CNNByHand(shape, 10),

@@ -1,7 +1,8 @@
 """The CNN's training and evaluation, its gradients derived by hand, one channel at a time.
 
-A channel's outputs for a whole batch fit the processor's cache, which those of all channels do
-not: so each is made, used and dropped, and made again on the way back.
+A channel's outputs for a whole batch fit the processor's nearer cache. Those of all channels are
+kept for the way back where they fit the farther one, or are dear to make, from several planes; else
+each is made, used and dropped, and made again.
 
 An image's plane is read as one long row, over which a 3 x 3 kernel is nine shifts: the last two
 outputs of each line wrap around and are held at zero, and so are the weights that meet them.
@@ -23,6 +24,7 @@ from weightscape.engine.kernels.primitives import (
 )
 
 KERNEL = 3
+KEPT_BYTES = 2**23  # of all channels' outputs; a core's share of the last cache
 
 
 @compiled
@@ -36,7 +38,10 @@ def train(images, labels, batches, first_step, learning_rate, parameters, planes
     channels, classes, places = fc.value.shape
     n = batches.shape[1]
     x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
-    maps, delta = np.empty((n, places), number), np.empty((n, places), number)
+    kept = channels
+    if planes == 1 and channels * n * places * fc.value.itemsize > KEPT_BYTES:
+        kept = 1
+    maps, delta = np.empty((kept, n, places), number), np.empty((n, places), number)
     logits = np.empty((classes, n), number)
     top, total = np.empty(n, number), np.empty(n, number)
     g1, gb1 = np.empty_like(conv1.value), np.empty_like(b1.value)
@@ -46,21 +51,23 @@ def train(images, labels, batches, first_step, learning_rate, parameters, planes
         gather(images, labels, batches[done], x, y)
         x3 = x.reshape(n, planes, -1)
         for c in range(channels):
-            convolve(x3, conv1.value[c], b1.value[c], line, maps)
-            product(fc.value[c], maps.T, logits, 0 if c == 0 else 1)
+            out = maps[c % kept]
+            convolve(x3, conv1.value[c], b1.value[c], line, out)
+            product(fc.value[c], out.T, logits, 0 if c == 0 else 1)
         loss_here, right_here = cross_entropy(logits, b2.value, y, top, total)
         loss += loss_here
         right += right_here
 
         at = pace(first_step + done, learning_rate)
         through_cross_entropy(logits, y, total, gb2)
-        for c in range(channels - 1, -1, -1):
-            if c < channels - 1:
-                convolve(x3, conv1.value[c], b1.value[c], line, maps)
+        for c in range(channels - 1, -1, -1):  # the last made is the first at hand
+            out = maps[c % kept]
+            if kept == 1 and c < channels - 1:
+                convolve(x3, conv1.value[c], b1.value[c], line, out)
             product(logits.T, fc.value[c], delta, 0)
-            product(logits, maps, gradient, 0)
+            product(logits, out, gradient, 0)
             descend(Parameter(fc.value[c], fc.mean[c], fc.square[c]), gradient, at)
-            gb1[c] = through_convolution(x3, maps, delta, line, g1[c])
+            gb1[c] = through_convolution(x3, out, delta, line, g1[c])
         descend(conv1, g1, at)
         descend(b1, gb1, at)
         descend(b2, gb2, at)

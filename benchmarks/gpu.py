@@ -50,7 +50,7 @@ def ours(case: Case, runs: int, device: str) -> Contender:
 
 
 def measure(case: Case, runs: int, device: str, steps: int = STEPS) -> list[dict[str, object]]:
-    """A row per contender, in turns; the least of each one's turns."""
+    """A row per contender: the least of its turns."""
     makers: list[Callable[[], Contender]] = [
         lambda: ours(case, runs, device),
         lambda: torch_peers.in_memory(case, device),

@@ -6,6 +6,7 @@ python -m benchmarks.jobs FOLDER_OF_PREPARED_DATASETS OUT.csv
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -28,6 +29,7 @@ def job(arguments: dict[str, object], started: float) -> None:
     from weightscape import training
     from weightscape.engine.by_hand import HandStack
 
+    gc.freeze()  # as the workflow's script does
     stacks, steps = [], []
     train_stack, train_epoch = training.train_stack, HandStack.train_epoch
 

@@ -1,5 +1,6 @@
 """Train the runs of one shard."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from weightscape.logs import job_log
 from weightscape.study import parse_seeds
 from weightscape.training import train_shard
 
+gc.freeze()  # torch's objects stay to the end, where sorting through them takes most of a second
 device = snakemake.config["device"]  # no param: moving to a GPU retrains nothing
 
 with job_log(snakemake.log[0]):

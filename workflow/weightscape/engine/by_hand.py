@@ -56,6 +56,8 @@ class ByHand(ABC):
 class HandStack(Stack):
     """A stack of one run that trains by its family's ByHand."""
 
+    runs = 1
+
     def __init__(
         self, network: Model, method: ByHand, start: dict[str, Tensor], train: Split,
         recipe: dict[str, Any],

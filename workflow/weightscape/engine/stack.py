@@ -29,6 +29,9 @@ class Scores(NamedTuple):
 class Stack(ABC):
     """R runs of one width that advance together and share nothing but the images."""
 
+    runs: int
+    """R"""
+
     @abstractmethod
     def train_epoch(self, orders: Sequence[Tensor]) -> list[Scores]:
         """One pass over the training split, by each run in its own order (N,).

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
-from weightscape import models
+from weightscape import models, study, training
+from weightscape.config import check
 from weightscape.datasets import load
+from weightscape.engine.stack import Split, Stack
 from weightscape.models import Model
 
-BATCH, LEARNING_RATE = 100, 0.001  # Table 1
-OPTIONS: dict[str, dict[str, Any]] = {
-    "dnn": {},
-    "cnn": {"head": "flatten"},
-    "vit": {"tokens": "patches", "d_model": 784, "feedforward": 2048, "dropout": 0.1, "depth": 1},
-}
+BATCH, LEARNING_RATE = 100, 0.001  # Table 1, as in the recipe below, for the peers
+STACKED = 8  # networks side by side, under the peers' vmap
 
 
 class Case(NamedTuple):
@@ -39,7 +39,34 @@ class Contender(NamedTuple):
     train: Callable[[np.ndarray], None]
 
 
+def make_recipe(model: str, width: str, **options: Any) -> dict[str, Any]:
+    """The recipe of a study that leaves all but a model's options at the defaults: Table 1."""
+    population = {
+        "model": model, "dataset": "digits", "widths": [width], "seeds": 1, "options": options,
+    }  # fmt: skip
+    config = check({"study": "speed", "populations": [population]})
+    return study.recipe(config, study.populations(config)[0])
+
+
 def make_case(model: str, dataset: Path, width: str, **options: Any) -> Case:
-    prepared = load(dataset)
-    network = models.build(model, width, prepared.shape, prepared.classes, OPTIONS[model] | options)
+    prepared, recipe = load(dataset), make_recipe(model, width, **options)
+    network = models.build(model, width, prepared.shape, prepared.classes, recipe["options"])
     return Case(network, model, prepared.name, width, *prepared.train)
+
+
+def make_stack(case: Case, runs: int = 1, device: str = "cpu") -> Stack:
+    """Runs as a training job makes them; on a GPU fewer where its memory ends."""
+    split = Split(*(torch.from_numpy(array).to(device) for array in (case.images, case.labels)))
+    recipe = make_recipe(case.model, case.width, **case.network.options)
+    if device != "cpu":
+        runs = min(runs, training.runs_at_once(case.network, recipe, split, None))
+    keys = [training.RunKey(case.model, case.dataset, case.width, seed) for seed in range(runs)]
+    return training.make_stack(case.network, keys, split, recipe)
+
+
+def parse(doc: str) -> argparse.ArgumentParser:
+    """The command line that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument("datasets", type=Path, help="folder of prepared datasets (*.h5)")
+    parser.add_argument("out", type=Path, help="CSV file to write")
+    return parser

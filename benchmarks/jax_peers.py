@@ -9,9 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.case import LEARNING_RATE, Case, Contender
-
-STACKED = 8
+from benchmarks.case import LEARNING_RATE, STACKED, Case, Contender
 
 
 def make_parameters(case: Case, random: np.random.Generator) -> dict:
@@ -20,8 +18,6 @@ def make_parameters(case: Case, random: np.random.Generator) -> dict:
     for layer in case.network.layers:
         out, *inputs = layer.shape
         order = (*inputs[1:], inputs[0], out) if len(inputs) == 3 else (inputs[0], out)
-        if case.model == "cnn" and layer.name == "fc":
-            order = (inputs[0], out)
         values[layer.name] = (random.normal(0, 0.05, order), np.zeros(out))
     for name, (shape, start) in case.network.auxiliary.items():
         values[name] = np.full(shape, float(start == "ones"))

@@ -5,67 +5,28 @@ python -m benchmarks.jobs FOLDER_OF_PREPARED_DATASETS OUT.csv
 
 from __future__ import annotations
 
-import argparse
-import gc
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.table import write
+import pandas as pd
+
+from benchmarks.case import make_recipe, parse
+from weightscape.tables import write_table
 
 MODEL, DATASET, WIDTHS, RUNS = "dnn", "mnist", ("5", "100"), (1, 50)
-CHILD = "from benchmarks.jobs import job; job({arguments!r}, {started!r})"
-
-
-def job(arguments: dict[str, object], started: float) -> None:
-    """A training job in a process of its own, which prints its seconds as JSON."""
-    import torch  # noqa: F401  the time of its import is what a job can't save
-
-    seconds = {"torch": time.time() - started}
-    from weightscape import training
-    from weightscape.engine.by_hand import HandStack
-
-    gc.freeze()  # as the workflow's script does
-    stacks, steps = [], []
-    train_stack, train_epoch = training.train_stack, HandStack.train_epoch
-
-    def timed(work: Callable, spans: list) -> Callable:
-        def call(*arguments):
-            begun = time.time()
-            found = work(*arguments)
-            spans.append((begun, time.time()))
-            return found
-
-        return call
-
-    training.train_stack = timed(train_stack, stacks)
-    HandStack.train_epoch = timed(train_epoch, steps)
-    training.train_shard(**{key: Path(v) if key in ("dataset", "target") else v
-                            for key, v in arguments.items()})  # fmt: skip
-    seconds |= {
-        "to_training": stacks[0][0] - started - seconds["torch"],
-        "training": sum(end - begun for begun, end in stacks),
-        "steps": sum(end - begun for begun, end in steps),
-        "cpu": time.process_time(),
-    }
-    print(json.dumps(seconds))
+CHILD = "from benchmarks.job import job; job({arguments!r}, {started!r})"
 
 
 def measure(dataset: Path, width: str, runs: int, folder: Path) -> dict[str, object]:
     """A row: seconds of a job of `runs` runs with the recipe of Table 1."""
-    recipe = {
-        "version": 1, "options": {}, "epochs": 20, "batch_size": 100, "optimiser": "adam",
-        "learning_rate": 0.001,
-        "initialisation": {"weights": "normal", "std": 0.05, "biases": "uniform"},
-    }  # fmt: skip
     arguments = {
         "dataset": str(dataset), "target": str(folder / f"{width}-{runs}.h5"), "model": MODEL,
-        "width": width, "seeds": list(range(runs)), "recipe": recipe, "snapshots": [0],
-        "device": "cpu", "threads": 1,
+        "width": width, "seeds": list(range(runs)), "recipe": make_recipe(MODEL, width),
+        "snapshots": [0], "device": "cpu", "threads": 1,
     }  # fmt: skip
     started = time.time()
     command = [sys.executable, "-c", CHILD.format(arguments=arguments, started=started)]
@@ -84,10 +45,7 @@ def measure(dataset: Path, width: str, runs: int, folder: Path) -> dict[str, obj
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("datasets", type=Path, help="folder of prepared datasets (*.h5)")
-    parser.add_argument("out", type=Path, help="CSV file to write")
-    arguments = parser.parse_args()
+    arguments = parse(__doc__).parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for width in WIDTHS:
@@ -101,7 +59,7 @@ def main() -> None:
                     f"{row['seconds_from_torch_to_training']} more to training, "
                     f"{row['job_to_training']} times its training", flush=True,
                 )  # fmt: skip
-    write(arguments.out, rows)
+    write_table(pd.DataFrame(rows), arguments.out)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn.functional import cross_entropy, linear, unfold
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from benchmarks.case import BATCH, LEARNING_RATE, Case, Contender
-
-STACKED = 8
+from benchmarks.case import BATCH, LEARNING_RATE, STACKED, Case, Contender
 
 
 def make_module(case: Case) -> nn.Module:

@@ -8,20 +8,18 @@ time; a figure is the least of a contender's turns, since what disturbs a turn o
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from benchmarks import torch_peers
-from benchmarks.case import BATCH, LEARNING_RATE, Case, Contender, make_case
+from benchmarks.case import BATCH, Case, Contender, make_case, make_stack, parse
 from benchmarks.floor import floor_us
-from benchmarks.table import write
 from weightscape import training
-from weightscape.engine.stack import Split
+from weightscape.tables import write_table
 
 COLUMNS = ("model", "dataset", "width", "runs_per_job", "contender", "cpu_us_per_step")
 CASES = [
@@ -42,19 +40,12 @@ Makers = list[Callable[[Case], Contender]]
 
 def ours(case: Case) -> Contender:
     """The engine, as a training job uses it."""
-    train = Split(torch.from_numpy(case.images), torch.from_numpy(case.labels))
-    how = {"weights": "normal", "std": 0.05, "biases": "uniform"}
-    recipe = {
-        "options": case.network.options, "batch_size": BATCH, "learning_rate": LEARNING_RATE,
-        "initialisation": how, "epochs": 20,
-    }  # fmt: skip
-    key = training.RunKey(case.model, case.dataset, case.width, 0)
-    stack = training.make_stack(case.network, [key], train, recipe)
+    stack = make_stack(case)
 
-    def train_epoch(batches: np.ndarray) -> None:
+    def train(batches: np.ndarray) -> None:
         stack.train_epoch([torch.from_numpy(batches.ravel())])
 
-    return Contender("ours", 1, train_epoch)
+    return Contender("ours", 1, train)
 
 
 def peers() -> Makers:
@@ -119,9 +110,7 @@ def benchmark(case: Case, makers: Makers) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("datasets", type=Path, help="folder of prepared datasets (*.h5)")
-    parser.add_argument("out", type=Path, help="CSV file to write")
+    parser = parse(__doc__)
     parser.add_argument("--model", choices=["dnn", "cnn", "vit"], help="this model alone")
     parser.add_argument("--width", help="this width alone")
     arguments = parser.parse_args()
@@ -131,7 +120,7 @@ def main() -> None:
         if arguments.model in (None, model) and arguments.width in (None, width):
             case = make_case(model, arguments.datasets / f"{dataset}.h5", width)
             rows += benchmark(case, peers())
-    write(arguments.out, rows)
+    write_table(pd.DataFrame(rows), arguments.out)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from benchmarks import floor, gpu, jobs, torch_peers, training
-from benchmarks.case import BATCH, Case, make_case
-from benchmarks.table import write
+from benchmarks.case import BATCH, STACKED, Case, make_case
 from weightscape import models
 from weightscape.datasets import prepare
 
@@ -137,7 +136,7 @@ def test_jax_s_peers_take_steps(maker):
     case = easy_case(*CASES[0])
     contender = getattr(jax_peers, maker)(case)
     contender.train(batches_of(case, 3))
-    assert contender.runs == (1 if maker == "scanned" else jax_peers.STACKED)
+    assert contender.runs == (1 if maker == "scanned" else STACKED)
 
 
 def test_jax_s_network_is_ours():
@@ -185,7 +184,15 @@ def test_a_whole_job_is_timed_in_a_process_of_its_own(digits, tmp_path):
     assert (tmp_path / "4-2.h5").exists()
 
 
-def test_tables_are_tidy(tmp_path):
-    write(tmp_path / "new" / "t.csv", [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}])
-    with (tmp_path / "new" / "t.csv").open() as file:
-        assert list(csv.DictReader(file)) == [{"a": "1", "b": "x"}, {"a": "2", "b": "y"}]
+def test_the_table_is_tidy(digits, short, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "CASES", [("dnn", "digits", "4"), ("dnn", "digits", "12")])
+    monkeypatch.setattr(training, "peers", lambda: [torch_peers.in_memory])
+    target = tmp_path / "new" / "t.csv"
+    monkeypatch.setattr("sys.argv", ["training", str(digits.parent), str(target), "--width", "12"])
+    training.main()
+    with target.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["width"], row["contender"]) for row in rows] == [
+        ("12", "floor"), ("12", "ours"), ("12", "torch-autograd"),
+    ]  # fmt: skip
+    assert list(rows[0]) == list(training.COLUMNS)

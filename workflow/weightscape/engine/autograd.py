@@ -115,7 +115,7 @@ class AutogradStack(Stack):
         """
 
         def one(values: Values, images: Tensor, masks: list[Tensor] | None):
-            return self.network.forward(values, images, _Masks(masks) if masks else keep)
+            return self.network.forward(values, images, keep if masks is None else _Masks(masks))
 
         if self.runs > 1:
             own = None if masks is None else 0
@@ -231,10 +231,10 @@ class _Masks:
     """Inverted dropout by masks that are drawn beforehand, in the order of its calls."""
 
     def __init__(self, masks: list[Tensor]):
-        self.left = iter(masks)
+        self.left = iter(masks) if masks else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x * next(self.left)
+        return x if self.left is None else x * next(self.left)
 
 
 @torch.no_grad()

@@ -43,7 +43,8 @@ def test_conda_environment_has_the_versions_of_the_lock():
     """For Python 3.12, which the environment asks for."""
     environment = yaml.safe_load((ROOT / "envs" / "weightscape.yaml").read_text())
     assert "python =3.12" in environment["dependencies"]
-    pinned = dict(line.split("==") for line in environment["dependencies"][-1]["pip"])
+    lines = [line.split(" ; ")[0] for line in environment["dependencies"][-1]["pip"]]
+    pinned = dict(line.split("==") for line in lines)
     lock = (ROOT / "requirements.lock").read_text()
     for name, version in pinned.items():
         entries = re.findall(rf"^{name}==(\S+)(.*)$", lock, flags=re.MULTILINE)

@@ -491,3 +491,112 @@ def test_runs_of_a_new_file_are_torch_s_own(name, text, twin, runs, add_family):
 def test_a_width_has_one_spelling(name, width):
     with pytest.raises(ValueError, match="whole number"):
         models.families()[name].check_width(width, VIT)
+
+
+def links_and_layers(name, width, shape, options):
+    network = models.build(name, width, shape, 10, options)
+    return models.links_of(name, width, options), {layer.name: layer for layer in network.layers}
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "options", "expected"),
+    [
+        ("dnn", "6x5", {}, [(("fc1",), "fc2", None, True), (("fc2",), "fc3", None, True)]),
+        ("cnn", "3", {"head": "flatten"}, [(("conv1",), "fc", None, True)]),
+        ("cnn", "3", {"head": "gap"}, [(("conv1",), "fc", None, True)]),
+        ("vit", "4", SMALL, [
+            (("query", "key", "value"), "attention_out", 4, True),
+            (("value",), "attention_out", None, False),
+            (("mlp1",), "mlp2", None, True),
+        ]),
+    ],
+)  # fmt: skip
+def test_the_links_of_a_family(name, width, options, expected):
+    assert [tuple(link) for link in models.links_of(name, width, options)] == expected
+
+
+def test_later_encoder_layers_have_links_of_their_own():
+    first, second = (models.links_of("vit", "2", SMALL | {"depth": depth}) for depth in (1, 2))
+    assert second[:3] == first
+    assert [(link.sources, link.target) for link in second[3:]] == [
+        (("query_2", "key_2", "value_2"), "attention_out_2"),
+        (("value_2",), "attention_out_2"),
+        (("mlp1_2",), "mlp2_2"),
+    ]
+
+
+def test_a_family_that_is_not_known_has_no_links(add_family):
+    assert models.links_of("strange", "3", {}) == []
+    assert models.links_of(add_family("linear", LINEAR), "3", {"gain": 1.0}) == []
+
+
+@pytest.mark.parametrize(("name", "width", "shape", "options"), CASES)
+def test_the_columns_of_a_target_are_the_rows_of_its_sources_in_order(name, width, shape, options):
+    links, layers = links_and_layers(name, width, shape, options)
+    assert links
+    for link in links:
+        rows = {layers[source].shape[0] for source in link.sources}
+        (nodes,) = rows  # all sources have as many
+        parts = link.parts or nodes
+        assert nodes % parts == 0
+        assert layers[link.target].fan_in % nodes == 0  # a node may be read at several places
+        assert layers[link.target].fan_in % parts == 0
+
+
+def reordered(parameters, link, order):
+    """By hand: the parts of a link in another order, in its sources and its target."""
+    p = dict(parameters)
+    for source in link.sources:
+        for kind in ("weight", "bias"):
+            rows = p[f"{source}.{kind}"]
+            p[f"{source}.{kind}"] = torch.cat([rows.chunk(len(order))[part] for part in order])
+    columns = p[f"{link.target}.weight"].chunk(len(order), dim=1)
+    p[f"{link.target}.weight"] = torch.cat([columns[part] for part in order], dim=1)
+    return p
+
+
+def with_parts(case):
+    """Each link of a network, with the number of its parts."""
+    links, layers = links_and_layers(*case)
+    return [(*case, link, link.parts or layers[link.sources[0]].shape[0]) for link in links]
+
+
+LINKED = [linked for case in CASES for linked in with_parts(case)]
+FREE = [(*case, link, parts) for *case, link, parts in LINKED if link.is_free]
+SEVERAL = [(*case, link, parts) for *case, link, parts in LINKED if parts > 1]
+
+
+@pytest.mark.parametrize(("name", "width", "shape", "options", "link", "parts"), FREE)
+def test_the_parts_of_a_free_link_make_the_same_network_in_any_order(
+    name, width, shape, options, link, parts
+):
+    network = models.build(name, width, shape, 10, options)
+    parameters, batch = draw(network), images(shape)
+    logits, _ = network.forward(parameters, batch, keep)
+    order = torch.randperm(parts, generator=torch.Generator().manual_seed(0))
+    mixed = reordered(parameters, link, order.roll(1).tolist())
+    torch.testing.assert_close(network.forward(mixed, batch, keep)[0], logits)
+
+
+@pytest.mark.parametrize(("name", "width", "shape", "options", "link", "parts"), SEVERAL)
+def test_without_its_target_an_order_makes_another_network(
+    name, width, shape, options, link, parts
+):
+    network = models.build(name, width, shape, 10, options)
+    parameters, batch = draw(network), images(shape)
+    logits, _ = network.forward(parameters, batch, keep)
+    mixed = reordered(parameters, link, [*range(1, parts), 0])
+    mixed[f"{link.target}.weight"] = parameters[f"{link.target}.weight"]
+    other, _ = network.forward(mixed, batch, keep)
+    assert (other - logits).abs().max() > 1e-3
+
+
+def test_values_across_heads_have_an_order():
+    case = ("vit", "4", (3, 12, 8), SMALL)
+    network = models.build(*case[:3], 10, SMALL)
+    parameters, batch = draw(network), images(case[2])
+    logits, _ = network.forward(parameters, batch, keep)
+    ((*_, link, parts),) = (linked for linked in with_parts(case) if not linked[4].is_free)
+    mixed = reordered(parameters, link, [*range(1, parts), 0])
+    other, _ = network.forward(mixed, batch, keep)
+    assert (other - logits).abs().max() > 1e-3

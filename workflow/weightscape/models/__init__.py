@@ -11,9 +11,9 @@ import inspect
 import pkgutil
 
 from weightscape.errors import WeightscapeError
-from weightscape.models.base import Layer, Model
+from weightscape.models.base import Layer, Link, Model
 
-__all__ = ["Layer", "Model", "build", "families"]
+__all__ = ["Layer", "Link", "Model", "build", "families", "links_of"]
 
 
 @functools.cache
@@ -39,3 +39,9 @@ def build(name: str, width: str, shape: tuple[int, int, int], classes: int, opti
         return families()[name](width, shape, classes, options)
     except ValueError as error:
         raise WeightscapeError(f"{name} of width {width}: {error}") from error
+
+
+def links_of(name: str, width: str, options: dict) -> list[Link]:
+    """The links of the model `name`; none of a family that is not known here."""
+    family = families().get(name)
+    return family.links(width, options) if family else []

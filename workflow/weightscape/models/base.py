@@ -33,10 +33,22 @@ class Layer(NamedTuple):
         return math.prod(self.shape)
 
 
+class Link(NamedTuple):
+    """Nodes that some layers make and one layer reads: its columns are their rows, in order."""
+
+    sources: tuple[str, ...]
+    target: str
+    parts: int | None = None
+    """equal parts that the nodes fall into, such as heads; None: each node is its own part"""
+    is_free: bool = True
+    """whether the parts, in any other order, make the same network"""
+
+
 class Model(ABC):
     """One network: its layers, and its output for a batch of images.
 
-    A subclass needs `check_width`, `__init__`, which sets `layers`, and `forward`.
+    A subclass needs `check_width`, `__init__`, which sets `layers`, and `forward`; `links` lets
+    its nodes be followed from layer to layer.
     Parameters go by name: `<layer>.weight`, `<layer>.bias`, and the names in `auxiliary`.
     """
 
@@ -69,6 +81,11 @@ class Model(ABC):
     def by_hand(self) -> ByHand | None:
         """Training on the CPU by hand-derived gradients; None leaves it to autograd."""
         return None
+
+    @staticmethod
+    def links(width: str, options: dict) -> list[Link]:
+        """Which layers' nodes another layer reads; measures of nodes and their order need it."""
+        return []
 
     @property
     def has_gradients_by_hand(self) -> bool:

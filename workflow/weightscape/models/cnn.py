@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weightscape.models.base import Layer, Model, parse_count
+from weightscape.models.base import Layer, Link, Model, parse_count
 
 KERNEL = 3
 
@@ -48,6 +48,10 @@ class CNN(Model):
             else maps.mean((1, 2))
         )
         return linear(flat, p["fc.weight"], p["fc.bias"]), {"conv1": maps}
+
+    @staticmethod
+    def links(width, options):
+        return [Link(("conv1",), "fc")]
 
     @property
     def has_gradients_by_hand(self):

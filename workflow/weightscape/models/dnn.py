@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weightscape.models.base import Layer, Model, parse_count
+from weightscape.models.base import Layer, Link, Model, parse_count
 
 
 class DNN(Model):
@@ -30,6 +30,10 @@ class DNN(Model):
         hidden2 = linear(hidden1, p["fc2.weight"], p["fc2.bias"]).relu()
         logits = linear(hidden2, p["fc3.weight"], p["fc3.bias"])
         return logits, {"fc1": hidden1, "fc2": hidden2}
+
+    @staticmethod
+    def links(width, options):
+        return [Link(("fc1",), "fc2"), Link(("fc2",), "fc3")]
 
     def by_hand(self):
         from weightscape.engine.kernels.dnn import DNNByHand

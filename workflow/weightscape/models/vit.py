@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from weightscape.models.base import Layer, Model, parse_count
+from weightscape.models.base import Layer, Link, Model, parse_count
 
 
 class ViT(Model):
@@ -73,7 +73,7 @@ class ViT(Model):
         pixels = channels * self.patch[0] * self.patch[1]
         self.layers = [Layer("patch", (d_model, pixels), self.tokens)]
         self.auxiliary["position"] = ((self.tokens, d_model), "normal")
-        for end in self._block_ends():
+        for end in _block_ends(self.options):
             square = [f"{name}{end}" for name in ("query", "key", "value", "attention_out")]
             self.layers += [Layer(name, (d_model, d_model), self.tokens) for name in square]
             self.layers += [
@@ -85,13 +85,23 @@ class ViT(Model):
                 self.auxiliary[f"{norm}.bias"] = ((d_model,), "zeros")
         self.layers.append(Layer("fc", (classes, d_model)))
 
-    def _block_ends(self) -> list[str]:
-        return ["" if block == 1 else f"_{block}" for block in range(1, self.options["depth"] + 1)]
+    @staticmethod
+    def links(width, options):
+        found = []
+        for end in _block_ends(options):
+            projections = tuple(f"{name}{end}" for name in ("query", "key", "value"))
+            found += [
+                Link(projections, f"attention_out{end}", int(width)),
+                # within a head any invertible map of values is undone by attention_out
+                Link((f"value{end}",), f"attention_out{end}", is_free=False),
+                Link((f"mlp1{end}",), f"mlp2{end}"),
+            ]
+        return found
 
     def forward(self, parameters, images, drop):
         tokens = _linear(parameters, "patch", self._cut(images)) + parameters["position"]
         units = {}
-        for end in self._block_ends():
+        for end in _block_ends(self.options):
             attended = self._attend(parameters, end, tokens, drop)
             tokens = _norm(parameters, f"norm1{end}", tokens + drop(attended))
             hidden = _linear(parameters, f"mlp1{end}", tokens).relu()
@@ -120,6 +130,11 @@ class ViT(Model):
         mixed = drop(scores.softmax(-1)) @ value
         joined = mixed.transpose(1, 2).reshape(n, count, d_model)
         return _linear(parameters, f"attention_out{end}", joined)
+
+
+def _block_ends(options: dict) -> list[str]:
+    """What the names of each encoder layer's layers end in."""
+    return ["" if block == 1 else f"_{block}" for block in range(1, options["depth"] + 1)]
 
 
 def _linear(parameters, name, x):

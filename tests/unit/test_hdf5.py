@@ -1,10 +1,13 @@
 """HDF5 files of ours: whole, of one version, and with attributes that nobody changed."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
 from read_damaged import texts_of
 
+from weightscape import hdf5
 from weightscape.errors import WeightscapeError
 from weightscape.hdf5 import read_file, write_file
 
@@ -108,3 +111,88 @@ def test_what_is_no_hdf5_is_refused(tmp_path, content):
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     refusal(tmp_path / "away.h5")
+
+
+def read_whole(path):
+    with reading(path) as file:
+        return file["x"][()].tolist()
+
+
+def flip(path):
+    """Flip a bit of the numbers, which HDF5 itself does not see."""
+    content = bytearray(path.read_bytes())
+    content[content.index(np.arange(5).tobytes())] ^= 2
+    with path.open("r+b") as raw:
+        raw.write(content)
+
+
+def set_time(path, status, nanoseconds):
+    """Set when the file was changed to so long after what its status said."""
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + nanoseconds))
+
+
+def test_a_flipped_bit_is_seen_by_the_seal_alone(path):
+    flip(path)
+    with h5py.File(path) as file:
+        assert file["x"][()].tolist() == [2, 1, 2, 3, 4]
+    refusal(path)
+
+
+@pytest.mark.parametrize("nanoseconds", [-(10**9), 1000, 10**9])
+def test_a_file_that_was_read_and_then_damaged_is_refused(path, nanoseconds):
+    assert read_whole(path) == [0, 1, 2, 3, 4]
+    status = path.stat()
+    flip(path)
+    set_time(path, status, nanoseconds)
+    refusal(path)
+
+
+def test_a_file_that_was_read_and_then_grew_is_refused(path):
+    read_whole(path)
+    status = path.stat()
+    with path.open("ab") as raw:
+        raw.write(b"\0")
+    set_time(path, status, 0)
+    refusal(path)
+
+
+def test_a_file_that_took_the_place_of_one_that_was_read_is_refused(path, tmp_path):
+    read_whole(path)
+    status = path.stat()
+    other = tmp_path / "other.h5"
+    other.write_bytes(path.read_bytes())
+    flip(other)
+    set_time(other, status, 0)
+    other.replace(path)
+    refusal(path)
+
+
+def test_a_damaged_file_is_refused_each_time_and_read_when_it_is_whole_again(path):
+    whole = path.read_bytes()
+    flip(path)
+    refusal(path)
+    refusal(path)
+    path.write_bytes(whole)
+    assert read_whole(path) == [0, 1, 2, 3, 4]
+
+
+def test_a_file_that_was_written_anew_is_read_anew(path):
+    read_whole(path)
+    with write_file(path, ATTRIBUTES) as file:
+        file["x"] = np.arange(5, 10)
+    assert read_whole(path) == [5, 6, 7, 8, 9]
+
+
+def test_a_file_that_stays_is_digested_once_wherever_it_is_read_from(path, monkeypatch):
+    digested = []
+    seal = hdf5._seal
+    monkeypatch.setattr(hdf5, "_seal", lambda path: digested.append(path) or seal(path))
+    monkeypatch.chdir(path.parent)
+    for name in (path, str(path), path.name, path.name):
+        read_whole(name)
+    assert len(digested) == 1
+
+
+def test_a_version_is_checked_each_time(path):
+    read_whole(path)
+    refusal(path, version=4)

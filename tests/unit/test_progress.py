@@ -171,3 +171,35 @@ def test_standard_error_is_the_terminal_unless_told_otherwise(clock, monkeypatch
     with Progress("dnn digits 5", 2) as job:
         advance(job, clock, 10.0, 1, 1)
         assert "1 of 2 runs" in on_screen(stream.getvalue())
+
+
+def test_runs_that_are_added_count_without_epochs(clock, lines):
+    with Progress("matching", 10, io.StringIO()) as job:
+        for _ in range(4):
+            clock.now += 40.0
+            job.add()
+        clock.now += 40.0
+        job.add(6)
+    # lines at 80 and 160 s, a minute or more apart, and at the end
+    assert lines() == [
+        "2 of 10 runs, 40.0 s a run, 320 s left",
+        "4 of 10 runs, 40.0 s a run, 240 s left",
+        "10 of 10 runs, 20.0 s a run, 0 s left",
+    ]
+
+
+def test_runs_that_are_added_show_on_a_terminal(clock):
+    stream = Terminal()
+    with Progress("fc1: embedding", 8, stream) as job:
+        clock.now += 0.5
+        job.add(3)
+        assert on_screen(stream.getvalue()) == (
+            "fc1: embedding: 3 of 8 runs, 6.00 runs/s, 1 s left"
+        )
+    assert on_screen(stream.getvalue()) == ""
+
+
+def test_a_job_without_runs_is_no_error(clock, lines):
+    with Progress("fc1: embedding", 0, io.StringIO()):
+        clock.now += 1
+    assert lines() == []

@@ -56,6 +56,22 @@ def test_weights_survive_run_by_run(path, records):
                     np.testing.assert_array_equal(bias, parameters[f"{layer}.bias"])
 
 
+def test_biases_survive_run_by_run(path, records):
+    with open_shard(path) as shard:
+        for row, record in enumerate(records):
+            for epoch, parameters in record.snapshots.items():
+                for layer in ("conv1", "fc"):
+                    bias = shard.bias(epoch, layer, row)
+                    assert bias.dtype == np.float32
+                    np.testing.assert_array_equal(bias, parameters[f"{layer}.bias"])
+
+
+def test_a_shard_names_its_runs_by_model_dataset_and_width(synthesise, tmp_path):
+    synthesise(tmp_path / "s.h5", [0], model="dnn", dataset="mnist", width="20x50")
+    with open_shard(tmp_path / "s.h5") as shard:
+        assert shard.key == ("dnn", "mnist", "20x50")
+
+
 def test_numbers_survive_as_float32(path, records):
     with open_shard(path) as shard:
         for name in CURVES:
@@ -228,6 +244,8 @@ def test_what_is_not_in_a_shard_is_an_error_that_names_both(path):
     with open_shard(path) as shard:
         with pytest.raises(WeightscapeError, match=str(path)):
             shard.weight(2, "fc", 0)
+        with pytest.raises(WeightscapeError, match=str(path)):
+            shard.bias(0, "fc2", 0)
         with pytest.raises(WeightscapeError, match=str(path)):
             shard.read("curves/loss")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightscape.errors import WeightscapeError
-from weightscape.tables import join_tables, read_table, write_table
+from weightscape.tables import grow_table, join_tables, read_table, write_table
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -84,3 +84,65 @@ def test_other_columns_are_refused_by_the_file_s_name(tmp_path):
     with pytest.raises(WeightscapeError, match=str(tmp_path / "b")):
         join_tables([str(tmp_path / "a"), str(tmp_path / "b")], tmp_path / "t.csv")
     assert not (tmp_path / "t.csv").exists()
+
+
+def test_rows_that_come_in_parts_are_one_table(tmp_path):
+    parts = [
+        [{"width": "20", "loss": 0.5}, {"width": "20x50", "loss": 1.5}],
+        pd.DataFrame({"loss": [2.5], "width": ["007"]}),
+        [],
+        [{"loss": np.float32(0.1), "width": "a,b"}],
+    ]
+    with grow_table(tmp_path / "new" / "t.csv", ["width", "loss"]) as add:
+        for rows in parts:
+            add(rows)
+    text = 'width,loss\n20,0.5\n20x50,1.5\n007,2.5\n"a,b",0.100000001\n'
+    assert (tmp_path / "new" / "t.csv").read_text() == text
+
+
+@given(st.lists(st.lists(finite, max_size=4), max_size=5))
+def test_a_table_that_grew_is_one_that_was_written_whole(tmp_path_factory, parts):
+    folder = tmp_path_factory.mktemp("table")
+    values = np.array([value for part in parts for value in part], np.float32)
+    with grow_table(folder / "grown.csv", ["x"]) as add:
+        for part in parts:
+            add([{"x": np.float32(value)} for value in part])
+    write_table(pd.DataFrame({"x": values}), folder / "whole.csv")
+    assert (folder / "grown.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+
+
+def test_what_a_row_lacks_is_empty_and_what_it_has_besides_is_left_out(tmp_path):
+    with grow_table(tmp_path / "t.csv", ["x", "y"]) as add:
+        add([{"y": 1.0, "z": 2.0}])
+    assert (tmp_path / "t.csv").read_text() == "x,y\n,1\n"
+
+
+def test_without_rows_a_table_has_its_header(tmp_path):
+    with grow_table(tmp_path / "t.csv", ["x", "y"]):
+        pass
+    assert (tmp_path / "t.csv").read_text() == "x,y\n"
+    assert read_table(tmp_path / "t.csv").columns.tolist() == ["x", "y"]
+
+
+def test_a_table_is_not_there_until_it_is_complete(tmp_path):
+    path = tmp_path / "t.csv"
+    with grow_table(path, ["x"]) as add:
+        add([{"x": 1}])
+        assert not path.exists()
+    assert path.exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_table_that_stops_growing_leaves_the_old_one(tmp_path, error):
+    path = tmp_path / "t.csv"
+    path.write_text("old")
+
+    def grow():
+        with grow_table(path, ["x"]) as add:
+            add([{"x": 1}])
+            raise error
+
+    with pytest.raises(error):
+        grow()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,4 +1,4 @@
-"""How far a training job is: runs done, their rate, and the time left."""
+"""How far a job is: runs done, their rate, and the time left."""
 
 from __future__ import annotations
 
@@ -31,11 +31,19 @@ class Progress:
 
     def epoch(self, side_by_side: int, epoch: int, epochs: int) -> None:
         """Notes that the runs that train side by side have finished an epoch of theirs."""
-        now = time.monotonic()
         part = self.done + side_by_side * epoch / epochs
         if epoch == epochs:
             self.done += side_by_side
-        line = self._line(part, f"epoch {epoch} of {epochs}", now - self.started)
+        self._tell(part, f"epoch {epoch} of {epochs}")
+
+    def add(self, runs: int = 1) -> None:
+        """Notes that so many more runs are done."""
+        self.done += runs
+        self._tell(self.done, "")
+
+    def _tell(self, part: float, epoch: str) -> None:
+        now = time.monotonic()
+        line = self._line(part, epoch, now - self.started)
         if self.terminal and now - self.shown >= SECONDS_ON_TERMINAL:
             self.shown = now
             print(f"\r\x1b[K{self.what}: {line}", end="", file=self.terminal, flush=True)
@@ -46,7 +54,7 @@ class Progress:
     def _line(self, part: float, epoch: str, seconds: float) -> str:
         rate = part / seconds if seconds else 0.0
         parts = [f"{self.done} of {self.runs} runs"]
-        if self.done < self.runs:
+        if epoch and self.done < self.runs:
             parts.append(epoch)
         if rate:
             parts.append(f"{rate:.2f} runs/s" if rate >= 1 else f"{1 / rate:.1f} s a run")

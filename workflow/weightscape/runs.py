@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from weightscape.datasets import open_dataset
+from weightscape.errors import WeightscapeError
 from weightscape.groups import Baseline, assign, choose_edges, is_non, summarise
 from weightscape.shards import Shard, read_population
 from weightscape.study import CURVES, Population
@@ -68,6 +69,15 @@ def group(
     grouped = runs.copy()
     grouped.insert(list(runs.columns).index("dead_unit_share"), "group", groups)
     return grouped, summarise(grouped, edges, split, source, baseline)
+
+
+def check_found(n: int, runs: pd.DataFrame) -> None:
+    """Raises WeightscapeError unless the shards held as many runs as the table names."""
+    if n < len(runs):
+        raise WeightscapeError(
+            f"{len(runs) - n} of the {len(runs)} runs in the table of runs of "
+            f"{' on '.join(runs[KEYS[:2]].iloc[0])} are in no shard; delete the table and run again"
+        )
 
 
 def read_baseline(dataset: Path, split: str) -> Baseline:

@@ -117,6 +117,11 @@ class Shard:
         self.seeds: list[int] = self.read("seed").tolist()
         self._check_shapes()
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Model, dataset and width, which with a seed name a run."""
+        return self.header.model, self.header.dataset, self.header.width
+
     def _refuse(self, reason: str) -> WeightscapeError:
         return WeightscapeError(f"the shard {self.path} is refused: {reason}; {REMEDY}")
 
@@ -140,6 +145,10 @@ class Shard:
     def weight(self, epoch: int, layer: str, row: int) -> np.ndarray:
         """One run's weights (out, in) or (out, in, kh, kw), float32."""
         return self.read(f"epochs/{epoch}/{layer}/weight", row)
+
+    def bias(self, epoch: int, layer: str, row: int) -> np.ndarray:
+        """One run's biases (out,), float32."""
+        return self.read(f"epochs/{epoch}/{layer}/bias", row)
 
     def telemetry(self, kind: str) -> dict[str, np.ndarray]:
         """`dead_units` or `gradient_norm`: layer -> (R, epochs + 1); empty if none has it."""

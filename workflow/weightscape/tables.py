@@ -1,6 +1,8 @@
 """Tables: CSV files with a header, one tidy row per thing."""
 
 import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -16,9 +18,27 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
         table.to_csv(aside, index=False, float_format=FLOATS)
 
 
+@contextmanager
+def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable]:
+    """A function that appends rows (dicts, or a table) to a table of these columns, as they come.
+
+    The file appears when the block ends without an error; without rows it holds the header.
+    """
+    names = list(columns)
+    with replace_whole(Path(path)) as aside, aside.open("w", newline="") as file:
+
+        def add(rows: pd.DataFrame | list[dict]) -> None:
+            table = pd.DataFrame(rows, columns=names)
+            table.to_csv(file, index=False, header=False, float_format=FLOATS)
+
+        pd.DataFrame(columns=names).to_csv(file, index=False)
+        yield add
+
+
 def read_table(path: Path | str) -> pd.DataFrame:
     """A table with its names as text (a width `20` stays text, like `20x50`)."""
-    texts = dict.fromkeys(("model", "dataset", "width", "group", "layer", "shard"), "str")
+    names = ("model", "dataset", "width", "group", "layer", "shard", "target", "embedding")
+    texts = dict.fromkeys(names, "str")
     return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
 
 

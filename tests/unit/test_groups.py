@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from weightscape.groups import (
     GROUPS,
     PAPER_EDGES,
+    PAPER_MEDIANS,
     Baseline,
     assign,
     choose_edges,
@@ -192,3 +193,53 @@ def test_table_2_says_what_it_is_made_from(runs):
     table = table_of(runs, PAPER_EDGES["dnn", "mnist"])
     assert set(table["accuracy"]) == {"test"}
     assert set(table["edges"]) == {"paper"}
+
+
+# the medians of Table 2 of the paper as printed: MNIST, Fashion-MNIST, CIFAR-10
+MEDIANS = {
+    ("dnn", "non"): (11.35, 10.00, 11.35),
+    ("dnn", "low"): (39.33, 72.90, 30.94),
+    ("dnn", "mid"): (80.91, 83.67, 52.29),
+    ("dnn", "high"): (98.55, 95.88, 77.80),
+    ("cnn", "low"): (93.77, 85.93, 40.39),
+    ("cnn", "mid"): (97.68, 97.71, 63.36),
+    ("cnn", "high"): (99.87, 99.95, 88.91),
+    ("vit", "low"): (22.11, 30.40, 17.50),
+    ("vit", "mid"): (74.58, 69.59, 38.18),
+    ("vit", "high"): (90.71, 74.59, 44.56),
+}
+
+
+def test_the_medians_are_table_2():
+    found = {(model, dataset, group): median
+             for (model, dataset), of_pair in PAPER_MEDIANS.items()
+             for group, median in of_pair.items()}  # fmt: skip
+    assert found == {
+        (model, dataset, group): median
+        for (model, group), medians in MEDIANS.items()
+        for dataset, median in zip(("mnist", "fmnist", "cifar10"), medians, strict=True)
+    }
+
+
+@pytest.mark.parametrize("pair", PAPER_MEDIANS, ids="-".join)
+def test_a_median_of_the_paper_is_within_its_own_edges(pair):
+    for name, (low, high) in PAPER_EDGES[pair].items():
+        assert low <= PAPER_MEDIANS[pair][name] <= high
+
+
+def test_the_paper_s_medians_stand_beside_ours(runs):
+    table = table_of(runs, PAPER_EDGES["dnn", "mnist"])
+    expected = {"non": 11.35, "low": 39.33, "mid": 80.91, "high": 98.55, "ungrouped": math.nan}
+    assert table["paper_median"].to_dict() == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(("model", "dataset"), [("dnn", "digits"), ("own", "mnist")])
+def test_where_the_paper_has_no_population_it_has_no_median(runs, model, dataset):
+    table = table_of(runs.assign(model=model, dataset=dataset), PAPER_EDGES["dnn", "mnist"])
+    assert table["paper_median"].isna().all()
+
+
+def test_a_group_that_the_paper_does_not_have_has_no_median(runs):
+    table = table_of(runs.assign(model="cnn"), PAPER_EDGES["cnn", "mnist"])
+    expected = {"non": math.nan, "low": 93.77, "mid": 97.68, "high": 99.87, "ungrouped": math.nan}
+    assert table["paper_median"].to_dict() == pytest.approx(expected, nan_ok=True)

@@ -1,59 +1,106 @@
-"""Curves by epoch, against the records that were written."""
+"""Curves and telemetry by epoch, against the records that were written."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from weightscape.convergence import measure
+from weightscape.measures.convergence import (
+    CURVE_COLUMNS,
+    TELEMETRY_COLUMNS,
+    curves,
+    telemetry,
+)
+from weightscape.shards import open_shard
 from weightscape.study import CURVES
 
+SEEDS, GROUPS = [4, 9, 2], ["low", "high", "non"]
+
+
+@pytest.fixture(scope="module")
+def population(synthesise, tmp_path_factory):
+    """A shard of three runs, and seed -> what was written."""
+    path = tmp_path_factory.mktemp("convergence") / "a.h5"
+    return path, {record.seed: record for record in synthesise(path, SEEDS)}
+
 
 @pytest.fixture
-def population(synthesise, tmp_path):
-    records = {
-        "2": synthesise(tmp_path / "a.h5", [0, 1]),
-        "5": synthesise(tmp_path / "b.h5", [3], width="5"),
-    }
-    return [str(tmp_path / "a.h5"), str(tmp_path / "b.h5")], records
+def shard(population):
+    with open_shard(population[0]) as opened:
+        yield opened
 
 
 @pytest.fixture
-def runs():
-    rows = [("2", 0, "low"), ("2", 1, "high"), ("5", 3, "non")]
-    table = pd.DataFrame(rows, columns=["width", "seed", "group"])
-    return table.assign(model="cnn", dataset="digits")
+def records(population):
+    return population[1]
 
 
-def test_a_row_per_run_and_epoch(population, runs):
-    table = measure(population[0], runs)
-    assert len(table) == 3 * 4
-    assert not table.duplicated(["width", "seed", "epoch"]).any()
-    assert set(table["epoch"]) == {0, 1, 2, 3}
+def test_a_row_per_run_and_epoch(shard):
+    table = curves(shard, [0, 1, 2], GROUPS)
+    assert tuple(table.columns) == CURVE_COLUMNS
+    expected = [(seed, epoch) for seed in SEEDS for epoch in range(4)]
+    assert list(zip(table["seed"], table["epoch"], strict=True)) == expected
+    for key, value in (("model", "cnn"), ("dataset", "digits"), ("width", "2")):
+        assert set(table[key]) == {value}
 
 
-def test_each_run_has_its_own_curves(population, runs):
-    paths, records = population
-    table = measure(paths, runs).set_index(["width", "seed", "epoch"]).sort_index()
-    for width, of_width in records.items():
-        for record in of_width:
-            for name in CURVES:
-                found = table.loc[(width, record.seed), name].to_numpy()
-                np.testing.assert_allclose(found, record.curves[name], rtol=1e-6)
+def test_each_run_has_its_own_curves(shard, records):
+    table = curves(shard, [0, 1, 2], GROUPS).set_index("seed")
+    for seed, record in records.items():
+        for name in CURVES:
+            expected = record.curves[name].astype(np.float32)
+            np.testing.assert_array_equal(table.loc[seed, name], expected)
 
 
-def test_each_run_has_its_group(population, runs):
-    table = measure(population[0], runs)
-    found = table.groupby(["width", "seed"])["group"].agg(set).to_dict()
-    assert found == {("2", 0): {"low"}, ("2", 1): {"high"}, ("5", 3): {"non"}}
+@pytest.mark.parametrize("measure", [curves, telemetry])
+def test_each_run_has_its_group(shard, measure):
+    table = measure(shard, [0, 1, 2], GROUPS)
+    found = table.groupby("seed")["group"].agg(set).to_dict()
+    assert found == {4: {"low"}, 9: {"high"}, 2: {"non"}}
 
 
-def test_runs_that_the_study_does_not_ask_for_are_left_out(population, runs):
-    table = measure(population[0], runs[runs["seed"] == 1])
-    assert set(zip(table["width"], table["seed"], strict=True)) == {("2", 1)}
+@pytest.mark.parametrize("rows", [[1], [2, 0]])
+def test_only_the_wanted_runs_are_there_in_the_order_asked_for(shard, records, rows):
+    groups = ["mid", "low"][: len(rows)]
+    table, layers = curves(shard, rows, groups), telemetry(shard, rows, groups)
+    seeds = [SEEDS[row] for row in rows]
+    assert table["seed"].unique().tolist() == layers["seed"].unique().tolist() == seeds
+    for seed, group in zip(seeds, groups, strict=True):
+        own = table[table["seed"] == seed]
+        expected = records[seed].curves["test_loss"].astype(np.float32)
+        np.testing.assert_array_equal(own["test_loss"], expected)
+        assert set(own["group"]) == {group}
+        norms = layers.loc[(layers["seed"] == seed) & (layers["layer"] == "fc"), "gradient_norm"]
+        expected = records[seed].telemetry["gradient_norm/fc"].astype(np.float32)
+        np.testing.assert_array_equal(norms, expected)
 
 
-def test_shards_of_unlike_lengths_keep_their_own_epochs(synthesise, runs, tmp_path):
-    synthesise(tmp_path / "a.h5", [0])
-    synthesise(tmp_path / "b.h5", [1], final_epoch=5)
-    table = measure([str(tmp_path / "a.h5"), str(tmp_path / "b.h5")], runs)
-    assert table.groupby("seed")["epoch"].max().to_dict() == {0: 3, 1: 5}
+def test_telemetry_has_a_row_per_run_layer_and_epoch(shard):
+    table = telemetry(shard, [0, 1, 2], GROUPS)
+    assert tuple(table.columns) == TELEMETRY_COLUMNS
+    found = list(zip(table["layer"], table["seed"], table["epoch"], strict=True))
+    assert found == [
+        (layer, seed, epoch) for layer in ("conv1", "fc") for seed in SEEDS for epoch in range(4)
+    ]
+
+
+def test_telemetry_is_what_was_written(shard, records):
+    table = telemetry(shard, [0, 1, 2], GROUPS).set_index(["seed", "layer"]).sort_index()
+    for seed, record in records.items():
+        for name, values in record.telemetry.items():
+            kind, layer = name.split("/")
+            found = table.loc[(seed, layer), kind]
+            np.testing.assert_array_equal(found, values.astype(np.float32))
+
+
+def test_a_layer_without_relu_has_no_dead_units(shard):
+    table = telemetry(shard, [0, 2], ["low", "non"])
+    assert table.loc[table["layer"] == "fc", "dead_units"].isna().all()
+    assert table.loc[table["layer"] == "conv1", "dead_units"].notna().all()
+
+
+def test_each_shard_has_its_own_number_of_epochs(synthesise, tmp_path):
+    synthesise(tmp_path / "long.h5", [1], final_epoch=5, width="7")
+    with open_shard(tmp_path / "long.h5") as long:
+        table, layers = curves(long, [0], ["low"]), telemetry(long, [0], ["low"])
+    assert table["epoch"].tolist() == [0, 1, 2, 3, 4, 5]
+    assert set(table["width"]) == {"7"}
+    assert len(layers) == 2 * 6

@@ -1,0 +1,80 @@
+"""One layer of one run: its weights, and what several measures need of them, worked out once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+HUGE = 1e15  # float32 does not hold the sums of squares of larger weights
+
+
+class LayerWeights:
+    """Weights (out, in) or (out, in, kh, kw) of a layer, biases apart; sums are in float64."""
+
+    def __init__(self, weight: np.ndarray):
+        self.weight = weight
+        self.size = weight.size
+        self.fan_in = weight[0].size
+        """weights of a node"""
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """All weights, (N,) float64."""
+        return self.weight.astype(np.float64).ravel()
+
+    @cached_property
+    @np.errstate(invalid="ignore")  # infinite weights have none
+    def mean(self) -> float:
+        """mu_w = 1/N sum w (paper, section 3)."""
+        return float(self.values.mean())
+
+    @cached_property
+    @np.errstate(invalid="ignore")
+    def deviations(self) -> np.ndarray:
+        """w - mu_w, (N,) float64."""
+        return self.values - self.mean
+
+    @cached_property
+    def variance(self) -> float:
+        return float(self.deviations @ self.deviations) / self.size
+
+    @property
+    def std(self) -> float:
+        """sigma_w = sqrt(1/N sum (w - mu_w)^2), the population standard deviation."""
+        return float(np.sqrt(self.variance))
+
+    @cached_property
+    def sorted(self) -> np.ndarray:
+        """All weights from the smallest to the largest, (N,) float32; NaN last."""
+        return np.sort(self.weight, axis=None)
+
+    def quantiles(self, shares: np.ndarray) -> np.ndarray:
+        """Quantiles by linear interpolation between the sorted weights, as numpy's; float64.
+
+        NaN if any weight is.
+        """
+        if np.isnan(self.sorted[-1]):
+            return np.full(np.shape(shares), np.nan)
+        places = np.asarray(shares) * (self.size - 1)
+        below = np.floor(places).astype(np.int64)
+        above = np.minimum(below + 1, self.size - 1)
+        low, high = self.sorted[below].astype(np.float64), self.sorted[above].astype(np.float64)
+        return low + (places - below) * (high - low)
+
+    def share_within(self, bound: float) -> float:
+        """Share of the weights with |w| <= bound; NaN if the bound or any weight is."""
+        if np.isnan(bound) or np.isnan(self.sorted[-1]):
+            return np.nan
+        first = np.searchsorted(self.sorted, -bound, "left")
+        last = np.searchsorted(self.sorted, bound, "right")
+        return float(last - first) / self.size
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.variance))
+
+
+def is_moderate(weight: np.ndarray) -> bool:
+    """Whether weights can be multiplied with each other in float32: finite, and below HUGE."""
+    return bool(np.abs(weight).max() < HUGE)  # not so with NaN

@@ -54,7 +54,21 @@ def test_an_edited_script_or_plot_retrains_nothing(finished):
 
 def test_a_figure_option_redraws_and_retrains_nothing(finished):
     finished.study["figures"] = {"dpi": 100}
-    assert set(finished.planned()) == {"plot_convergence", "plot_statistics", "all"}
+    counts = finished.planned()
+    assert all(rule.startswith("plot_") for rule in counts if rule != "all")
+    assert len(counts) == 7 + 1
+
+
+def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished):
+    finished.study["density"] = {"bandwidth": "isj"}
+    counts = finished.planned()
+    assert counts["measure_weights"] == 1
+    assert not {"train_runs", "collect_runs", "measure_projection"} & set(counts)
+    del finished.study["density"]
+    finished.study["projection"] = {"perplexities": [5]}
+    counts = finished.planned()
+    assert counts["measure_projection"] == 3
+    assert not {"train_runs", "measure_weights", "match_nodes"} & set(counts)
 
 
 def test_another_device_retrains_nothing(finished):
@@ -88,7 +102,7 @@ def test_a_deleted_shard_is_made_again_with_what_follows(finished):
     shard.unlink()
     counts = finished.planned()
     assert counts["train_runs"] == 1
-    assert {"collect_runs", "measure_statistics", "plot_statistics"} <= set(counts)
+    assert {"collect_runs", "measure_weights", "plot_density"} <= set(counts)
     finished.succeed()
     after = finished.shards()
     assert after.keys() == before.keys()

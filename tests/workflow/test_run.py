@@ -14,9 +14,15 @@ import yaml
 from conftest import ROOT
 
 KEYS = ["model", "dataset", "width", "seed"]
+FIGURES = [
+    "convergence", "telemetry", "statistics", "density", "strength", "projection",
+    "projection_widths",
+]  # fmt: skip
+TABLES = ["runs", "groups", "statistics", "strength", "projection", "purity", "matching"]
 JOBS = {
-    "prepare_dataset": 1, "train_runs": 4, "collect_runs": 1, "measure_statistics": 1,
-    "measure_convergence": 1, "plot_statistics": 1, "plot_convergence": 1, "join_tables": 3,
+    "prepare_dataset": 1, "train_runs": 4, "collect_runs": 1, "measure_weights": 1,
+    "match_nodes": 1, "measure_projection": 3, "join_layers": 2, "join_tables": len(TABLES),
+    "join_densities": 1, "render_tables": 1, **{f"plot_{figure}": 1 for figure in FIGURES},
     "all": 1,
 }  # fmt: skip
 
@@ -72,13 +78,46 @@ def test_statistics_are_those_of_the_weights_in_the_shards(finished_study):
         assert row.std == pytest.approx(np.sqrt(np.mean((weight - weight.mean()) ** 2)), rel=1e-6)
 
 
+def test_densities_of_all_populations_are_one_file(finished_study):
+    runs = pd.read_csv(finished_study.results / "tables" / "runs.csv")
+    with h5py.File(finished_study.results / "tables" / "densities.h5") as file:
+        assert list(file["dnn/digits"]) == ["fc1", "fc2", "fc3"]
+        for layer in file["dnn/digits"].values():
+            assert sum(group.attrs["n"] for group in layer.values()) == len(runs)
+            for group in layer.values():
+                assert {"grid", "density", "band", "edges", "counts"} <= set(group)
+                area = np.trapezoid(group["density"], group["grid"])
+                assert area == pytest.approx(1, abs=0.05)
+
+
+def test_runs_enough_are_mapped_and_compared(fresh):
+    fresh.study["populations"] = [
+        {"model": "dnn", "dataset": "digits", "widths": [4, 8], "seeds": 8}
+    ]
+    fresh.study |= {"runs_per_job": 8, "projection": {"perplexities": [2, 4, 30], "repeats": 1}}
+    fresh.succeed()
+    maps = pd.read_csv(fresh.results / "tables" / "projection.csv")
+    counts = maps.groupby(["layer", "embedding", "perplexity"]).size().to_dict()
+    together = {(e, p): 16 for e in ("padded", "quantiles") for p in (2, 4)}
+    each = {(e, 2): 2 * 8 for e in ("width", "matched")}
+    assert counts == {
+        (layer, *key): n for layer in ("fc1", "fc2", "fc3") for key, n in (together | each).items()
+    }
+    purity = pd.read_csv(fresh.results / "tables" / "purity.csv")
+    assert purity["p"].dropna().between(0, 1).all()
+    assert set(purity["width"]) == {"4", "8", "all"}
+    matching = pd.read_csv(fresh.results / "tables" / "matching.csv")
+    best = matching["seed"] == matching["reference_seed"]
+    assert matching.loc[best, "matched_cosine"].to_numpy() == pytest.approx(1)
+    assert (matching["matched_cosine"] >= matching["cosine"] - 0.5).all()
+
+
 def test_figures_are_there_in_both_formats(finished_study):
     figures = finished_study.results / "figures"
-    for measure in ("convergence", "statistics"):
-        svg = (figures / f"{measure}-dnn-digits.svg").read_text()
+    for figure in FIGURES:
+        svg = (figures / f"{figure}-dnn-digits.svg").read_text()
         assert "n = 4 runs" in svg
-        assert "final test accuracy (%)" in svg
-        png = (figures / f"{measure}-dnn-digits.png").read_bytes()
+        png = (figures / f"{figure}-dnn-digits.png").read_bytes()
         assert png.startswith(b"\x89PNG")
         assert len(png) > 10_000
 
@@ -89,7 +128,8 @@ def test_report_quotes_config_and_n(finished, tmp_path):
     text = report.read_text()
     assert "n = 4 runs: widths 2, 8" in text
     assert "3 epochs, batches of 100" in text
-    for name in ("convergence-dnn-digits.svg", "statistics-dnn-digits.svg", "groups.csv"):
+    files = [f"{name}-dnn-digits.svg" for name in FIGURES] + [f"{name}.csv" for name in TABLES]
+    for name in [*files, "table1.html", "table2.html"]:
         assert name in text
     assert "fc1, fc2, fc3" in text
 
@@ -112,6 +152,7 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     fresh.study |= {
         "datasets": {"mine": {"file": "mine.npz"}},
         "populations": [
+            {"model": "dnn", "dataset": "digits", "widths": [2], "seeds": 1},
             {"model": "dnn", "dataset": "mine", "widths": [3, "4x2"], "seeds": 1},
             {"model": "cnn", "dataset": "mine", "widths": [2], "seeds": 1},
             {"model": "vit", "dataset": "mine", "widths": [2], "seeds": 1},
@@ -128,9 +169,16 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
         "vit": ["patch", "query", "key", "value", "attention_out", "mlp1", "mlp2", "fc"],
     }
     runs = pd.read_csv(fresh.results / "tables" / "runs.csv", dtype={"width": str})
-    assert sorted(runs["width"]) == ["2", "2", "3", "4x2"]
-    assert (fresh.results / "figures" / "statistics-vit-mine.png").exists()
-    assert len(before) == 4
+    assert sorted(runs["width"]) == ["2", "2", "2", "3", "4x2"]
+    figures = {path.stem for path in (fresh.results / "figures").glob("*.png")}
+    pairs = ["dnn-digits", "dnn-mine", "cnn-mine", "vit-mine"]
+    # a grid of layer x dataset where a model has two datasets, and one of all convergence
+    grids = [f"{name}-dnn" for name in ("statistics", "density", "strength", "projection")]
+    assert figures == {f"{f}-{pair}" for f in FIGURES for pair in pairs} | {*grids, "convergence"}
+    heads = pd.read_csv(fresh.results / "measures" / "vit" / "mine" / "strength_heads.csv")
+    assert heads["layer"].tolist() == ["query", "key", "value"]
+    assert (heads["n_nodes"] == 2).all()
+    assert len(before) == 5
     np.savez(fresh.folder / "mine.npz", **images | {"labels": np.arange(60) % 2})
     assert fresh.planned()["train_runs"] == 4  # other images make another population
 

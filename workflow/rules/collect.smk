@@ -3,8 +3,8 @@ rule collect_runs:
         dataset="results/datasets/{dataset}.h5",
         shards=get_shards,
     output:
-        runs=f"{RESULTS}/measures/{{model}}/{{dataset}}/runs.csv",
-        groups=f"{RESULTS}/measures/{{model}}/{{dataset}}/groups.csv",
+        runs=f"{MEASURES}/runs.csv",
+        groups=f"{MEASURES}/groups.csv",
     log:
         f"{RESULTS}/logs/collect_runs/{{model}}/{{dataset}}.log",
     benchmark:
@@ -42,3 +42,50 @@ rule join_tables:
         runtime=60,
     script:
         "../scripts/join_tables.py"
+
+
+rule join_densities:
+    input:
+        collect(f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/densities.h5", p=POPULATIONS),
+    output:
+        f"{RESULTS}/tables/densities.h5",
+    log:
+        f"{RESULTS}/logs/join_densities.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_aggregate_mem_mb,
+        runtime=60,
+    script:
+        "../scripts/join_densities.py"
+
+
+rule render_tables:
+    input:
+        groups=f"{RESULTS}/tables/groups.csv",
+    output:
+        settings=f"{RESULTS}/tables/settings.csv",
+        table1=report(
+            f"{RESULTS}/tables/table1.html",
+            caption="../report/table1.rst",
+            category="Tables",
+            labels={"table": "Table 1: settings"},
+        ),
+        table2=report(
+            f"{RESULTS}/tables/table2.html",
+            caption="../report/table2.rst",
+            category="Tables",
+            labels={"table": "Table 2: groups"},
+        ),
+    log:
+        f"{RESULTS}/logs/render_tables.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_aggregate_mem_mb,
+        runtime=60,
+    params:
+        populations=study.canonical_json(config["populations"]),
+        training=config["training"],
+    script:
+        "../scripts/render_tables.py"

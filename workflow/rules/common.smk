@@ -25,7 +25,25 @@ except WeightscapeError as error:
     raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{config['study']}"
+MEASURES = f"{RESULTS}/measures/{{model}}/{{dataset}}"
 POPULATIONS = study.populations(config)
+FIGURES = [
+    "convergence",
+    "telemetry",
+    "statistics",
+    "density",
+    "strength",
+    "projection",
+    "projection_widths",
+]
+# figure -> the measure of each population that its grid of layer x dataset shows
+GRIDS = {
+    "statistics": "statistics.csv",
+    "density": "densities.h5",
+    "strength": "strength.csv",
+    "projection": "projection.csv",
+}
+TABLES = ["runs", "groups", "statistics", "strength", "projection", "purity", "matching"]
 
 
 def get_population(wildcards):
@@ -53,14 +71,41 @@ def get_measures(wildcards):
     return [f"{RESULTS}/measures/{p.model}/{p.dataset}/{wildcards.table}.csv" for p in POPULATIONS]
 
 
+def get_layer_tables(wildcards):
+    """The tables of all layers of a population that are joined to one."""
+    layers = get_layers(get_population(wildcards))
+    return [f"{MEASURES}/{{layer_table}}/{layer}.csv" for layer in layers]
+
+
+def get_layers(population):
+    network = plan.network(config, population, population.widths[0])
+    return [layer.name for layer in network.layers]
+
+
 def get_figures(wildcards):
     """Every figure of the study, in both formats."""
-    return [
-        f"{RESULTS}/figures/{measure}-{p.model}-{p.dataset}.{ending}"
-        for measure in ("convergence", "statistics")
-        for p in POPULATIONS
-        for ending in ("svg", "png")
-    ]
+    names = [f"{figure}-{p.model}-{p.dataset}" for figure in FIGURES for p in POPULATIONS]
+    models = [p.model for p in POPULATIONS]
+    # the paper's grids, where there is more than one panel to stand side by side
+    several = [model for model in dict.fromkeys(models) if models.count(model) > 1]
+    names += [f"{grid}-{model}" for grid in GRIDS for model in several]
+    names += ["convergence"] if len(POPULATIONS) > 1 else []
+    return [f"{RESULTS}/figures/{name}.{ending}" for name in names for ending in ("svg", "png")]
+
+
+def get_model_runs(wildcards):
+    """The tables of runs of all populations of a model."""
+    return [f"{RESULTS}/measures/{p.model}/{p.dataset}/runs.csv" for p in get_same_model(wildcards)]
+
+
+def get_model_measures(wildcards):
+    """The files that a grid shows of all populations of a model."""
+    file = GRIDS[wildcards.grid]
+    return [f"{RESULTS}/measures/{p.model}/{p.dataset}/{file}" for p in get_same_model(wildcards)]
+
+
+def get_same_model(wildcards):
+    return [p for p in POPULATIONS if p.model == wildcards.model]
 
 
 def get_recipe(wildcards):
@@ -90,9 +135,17 @@ def get_aggregate_mem_mb(wildcards, attempt):
     return 1500 * attempt
 
 
+def get_measure_runtime(wildcards, attempt):
+    """Minutes to ask a queue for: a measure takes milliseconds a run, a projection more."""
+    return attempt * (30 + get_population(wildcards).n_runs // 20)
+
+
+def get_projection_mem_mb(wildcards, attempt):
+    """Megabytes: a block of runs, and the distances between all of them."""
+    return attempt * (2000 + get_population(wildcards).n_runs ** 2 * 16 // 10**6)
+
+
 def get_layer_labels(wildcards):
     """Labels of a figure in the report, with the layers that it shows."""
-    population = get_population(wildcards)
-    network = plan.network(config, population, population.widths[0])
-    layers = ", ".join(layer.name for layer in network.layers)
+    layers = ", ".join(get_layers(get_population(wildcards)))
     return {"model": wildcards.model, "dataset": wildcards.dataset, "layer": layers}

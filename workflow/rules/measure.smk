@@ -1,36 +1,85 @@
-rule measure_statistics:
+rule measure_weights:
     input:
-        runs=f"{RESULTS}/measures/{{model}}/{{dataset}}/runs.csv",
+        runs=f"{MEASURES}/runs.csv",
         shards=get_shards,
     output:
-        f"{RESULTS}/measures/{{model}}/{{dataset}}/statistics.csv",
+        statistics=f"{MEASURES}/statistics.csv",
+        strength=f"{MEASURES}/strength.csv",
+        strength_heads=f"{MEASURES}/strength_heads.csv",
+        convergence=f"{MEASURES}/convergence.csv",
+        telemetry=f"{MEASURES}/telemetry.csv",
+        densities=f"{MEASURES}/densities.h5",
     log:
-        f"{RESULTS}/logs/measure_statistics/{{model}}/{{dataset}}.log",
+        f"{RESULTS}/logs/measure_weights/{{model}}/{{dataset}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/measure_statistics/{{model}}/{{dataset}}.jsonl"
+        f"{RESULTS}/benchmarks/measure_weights/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_aggregate_mem_mb,
+        runtime=get_measure_runtime,
+    params:
+        bandwidth=config["density"]["bandwidth"],
+    script:
+        "../scripts/measure_weights.py"
+
+
+rule match_nodes:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        shards=get_shards,
+    output:
+        table=f"{MEASURES}/matching.csv",
+        orders=f"{MEASURES}/matching.h5",
+    log:
+        f"{RESULTS}/logs/match_nodes/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/match_nodes/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_aggregate_mem_mb,
+        runtime=get_measure_runtime,
+    params:
+        accuracy=config["groups"]["accuracy"],
+    script:
+        "../scripts/match_nodes.py"
+
+
+rule measure_projection:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        orders=f"{MEASURES}/matching.h5",
+        shards=get_shards,
+    output:
+        projection=f"{MEASURES}/projection/{{layer}}.csv",
+        purity=f"{MEASURES}/purity/{{layer}}.csv",
+    log:
+        f"{RESULTS}/logs/measure_projection/{{model}}/{{dataset}}/{{layer}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_projection/{{model}}/{{dataset}}/{{layer}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_projection_mem_mb,
+        runtime=get_measure_runtime,
+    params:
+        settings=config["projection"],
+    script:
+        "../scripts/measure_projection.py"
+
+
+rule join_layers:
+    input:
+        get_layer_tables,
+    output:
+        f"{MEASURES}/{{layer_table}}.csv",
+    log:
+        f"{RESULTS}/logs/join_layers/{{model}}/{{dataset}}/{{layer_table}}.log",
     conda:
         ENVIRONMENT
     resources:
         mem_mb=get_aggregate_mem_mb,
         runtime=60,
     script:
-        "../scripts/measure_statistics.py"
-
-
-rule measure_convergence:
-    input:
-        runs=f"{RESULTS}/measures/{{model}}/{{dataset}}/runs.csv",
-        shards=get_shards,
-    output:
-        f"{RESULTS}/measures/{{model}}/{{dataset}}/convergence.csv",
-    log:
-        f"{RESULTS}/logs/measure_convergence/{{model}}/{{dataset}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/measure_convergence/{{model}}/{{dataset}}.jsonl"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_aggregate_mem_mb,
-        runtime=60,
-    script:
-        "../scripts/measure_convergence.py"
+        "../scripts/join_tables.py"

@@ -1,7 +1,7 @@
 rule plot_convergence:
     input:
-        runs=f"{RESULTS}/measures/{{model}}/{{dataset}}/runs.csv",
-        measure=f"{RESULTS}/measures/{{model}}/{{dataset}}/convergence.csv",
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/convergence.csv"],
     output:
         svg=report(
             f"{RESULTS}/figures/convergence-{{model}}-{{dataset}}.svg",
@@ -18,16 +18,37 @@ rule plot_convergence:
         mem_mb=get_aggregate_mem_mb,
         runtime=30,
     params:
+        figure="convergence",
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
     script:
-        "../scripts/plot_convergence.py"
+        "../scripts/plot_measure.py"
 
 
-rule plot_statistics:
+use rule plot_convergence as plot_telemetry with:
     input:
-        runs=f"{RESULTS}/measures/{{model}}/{{dataset}}/runs.csv",
-        measure=f"{RESULTS}/measures/{{model}}/{{dataset}}/statistics.csv",
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/telemetry.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/telemetry-{{model}}-{{dataset}}.svg",
+            caption="../report/telemetry.rst",
+            category="Convergence",
+            labels=get_layer_labels,
+        ),
+        png=f"{RESULTS}/figures/telemetry-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_telemetry/{{model}}/{{dataset}}.log",
+    params:
+        figure="telemetry",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_statistics with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/statistics.csv"],
     output:
         svg=report(
             f"{RESULTS}/figures/statistics-{{model}}-{{dataset}}.svg",
@@ -38,13 +59,129 @@ rule plot_statistics:
         png=f"{RESULTS}/figures/statistics-{{model}}-{{dataset}}.png",
     log:
         f"{RESULTS}/logs/plot_statistics/{{model}}/{{dataset}}.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_aggregate_mem_mb,
-        runtime=30,
     params:
+        figure="statistics",
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
-    script:
-        "../scripts/plot_statistics.py"
+
+
+use rule plot_convergence as plot_density with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/densities.h5"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/density-{{model}}-{{dataset}}.svg",
+            caption="../report/density.rst",
+            category="Weight density",
+            labels=get_layer_labels,
+        ),
+        png=f"{RESULTS}/figures/density-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_density/{{model}}/{{dataset}}.log",
+    params:
+        figure="density",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_strength with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/strength.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/strength-{{model}}-{{dataset}}.svg",
+            caption="../report/strength.rst",
+            category="Node strength",
+            labels=get_layer_labels,
+        ),
+        png=f"{RESULTS}/figures/strength-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_strength/{{model}}/{{dataset}}.log",
+    params:
+        figure="strength",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_projection with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/projection.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/projection-{{model}}-{{dataset}}.svg",
+            caption="../report/projection.rst",
+            category="Weight projection",
+            labels=get_layer_labels,
+        ),
+        png=f"{RESULTS}/figures/projection-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_projection/{{model}}/{{dataset}}.log",
+    params:
+        figure="projection",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_projection_widths with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/projection.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/projection_widths-{{model}}-{{dataset}}.svg",
+            caption="../report/projection_widths.rst",
+            category="Weight projection",
+            labels=get_layer_labels,
+        ),
+        png=f"{RESULTS}/figures/projection_widths-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_projection_widths/{{model}}/{{dataset}}.log",
+    params:
+        figure="projection_widths",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_grid with:
+    input:
+        runs=get_model_runs,
+        measure=get_model_measures,
+    output:
+        svg=report(
+            f"{RESULTS}/figures/{{grid}}-{{model}}.svg",
+            caption="../report/grid.rst",
+            category="Figures of the paper",
+            labels={"figure": "{grid}", "model": "{model}"},
+        ),
+        png=f"{RESULTS}/figures/{{grid}}-{{model}}.png",
+    log:
+        f"{RESULTS}/logs/plot_grid/{{grid}}/{{model}}.log",
+    params:
+        figure="{grid}",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_convergence_grid with:
+    input:
+        runs=collect(f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/runs.csv", p=POPULATIONS),
+        measure=collect(
+            f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/convergence.csv", p=POPULATIONS
+        ),
+    output:
+        svg=report(
+            f"{RESULTS}/figures/convergence.svg",
+            caption="../report/grid.rst",
+            category="Figures of the paper",
+            labels={"figure": "convergence", "model": "all"},
+        ),
+        png=f"{RESULTS}/figures/convergence.png",
+    log:
+        f"{RESULTS}/logs/plot_convergence_grid.log",
+    params:
+        figure="convergence",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],

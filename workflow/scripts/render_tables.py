@@ -1,0 +1,13 @@
+"""Write Table 1, and render Tables 1 and 2 beside the paper's."""
+
+from pathlib import Path
+
+from weightscape.logs import job_log
+from weightscape.settings import render_groups, render_settings, settings
+from weightscape.tables import read_table, write_table
+
+with job_log(snakemake.log[0]):
+    table = settings(snakemake.config)
+    write_table(table, snakemake.output.settings)
+    Path(snakemake.output.table1).write_text(render_settings(table))
+    Path(snakemake.output.table2).write_text(render_groups(read_table(snakemake.input.groups)))

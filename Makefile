@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-inde
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
 
-.PHONY: study setup test bench bench-gpu lint format types rulegraph lock clean help
+.PHONY: study setup test bench bench-gpu bench-measures lint format types rulegraph lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake --quiet rules host --
@@ -35,6 +35,9 @@ bench: $(READY) ## measure training beside its peers and its floor (10 minutes, 
 bench-gpu: $(READY) ## the same on a GPU
 	@$(BIN)/python -m benchmarks.prepare $(BENCHMARKS)/datasets
 	@$(BIN)/python -m benchmarks.gpu $(BENCHMARKS)/datasets $(BENCHMARKS)/training-gpu.csv
+
+bench-measures: $(READY) ## measure the measures on 1,000 runs of width 200 (6 minutes, 2 GB of disk)
+	@$(BIN)/python -m benchmarks.measures $(BENCHMARKS)/population $(BENCHMARKS)/measures.csv
 
 lint: $(READY) ## check style: ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check && $(BIN)/ruff format --check

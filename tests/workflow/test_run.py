@@ -175,7 +175,7 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     # a grid of layer x dataset where a model has two datasets, and one of all convergence
     grids = [f"{name}-dnn" for name in ("statistics", "density", "strength", "projection")]
     assert figures == {f"{f}-{pair}" for f in FIGURES for pair in pairs} | {*grids, "convergence"}
-    heads = pd.read_csv(fresh.results / "measures" / "vit" / "mine" / "strength_heads.csv")
+    heads = pd.read_csv(fresh.results / "tables" / "strength_heads.csv")
     assert heads["layer"].tolist() == ["query", "key", "value"]
     assert (heads["n_nodes"] == 2).all()
     assert len(before) == 5

@@ -10,7 +10,7 @@ LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).paren
 sys.path.insert(0, str(LIBRARY))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
-from weightscape import plan, study
+from weightscape import models, plan, study
 from weightscape.config import check
 from weightscape.errors import WeightscapeError
 
@@ -44,6 +44,10 @@ GRIDS = {
     "projection": "projection.csv",
 }
 TABLES = ["runs", "groups", "statistics", "strength", "projection", "purity", "matching"]
+if any(
+    link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)
+):
+    TABLES.append("strength_heads")
 
 
 def get_population(wildcards):

@@ -1,1 +1,47 @@
-"""Figures: each reads a measure's table and the table of runs, never weights."""
+"""Figures: each reads a measure's file and the table of runs, never weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from weightscape.figures import (
+    convergence,
+    density,
+    projection,
+    statistics,
+    strength,
+    style,
+    telemetry,
+)
+from weightscape.tables import read_table
+
+Draw = Callable[[list[pd.DataFrame], list[str], str], Figure]
+"""From the tables of runs of some populations, the file of a measure of each, and the split."""
+
+
+def _populations(runs: list[pd.DataFrame], files: list[str]) -> list[style.Population]:
+    return [
+        style.Population(table, read_table(file)) for table, file in zip(runs, files, strict=True)
+    ]
+
+
+def _densities(runs: list[pd.DataFrame], files: list[str]) -> list[style.Population]:
+    return [style.Population(table, Path(file)) for table, file in zip(runs, files, strict=True)]
+
+
+FIGURES: dict[str, Draw] = {
+    "convergence": lambda runs, files, split: convergence.draw(_populations(runs, files), split),
+    "telemetry": lambda runs, files, split: telemetry.draw(_populations(runs, files)[0]),
+    "statistics": lambda runs, files, split: statistics.draw(_populations(runs, files), split),
+    "density": lambda runs, files, split: density.draw(_densities(runs, files)),
+    "strength": lambda runs, files, split: strength.draw(_populations(runs, files), split),
+    "projection": lambda runs, files, split: projection.draw(_populations(runs, files), split),
+    "projection_widths": lambda runs, files, split: projection.draw_widths(
+        _populations(runs, files)[0], split
+    ),
+}
+"""The names in `figures/<name>-<model>-<dataset>.svg`, and what draws them."""

@@ -1,54 +1,76 @@
 """Figure 1: training loss by epoch, a line per run (paper, Figure 1)."""
 
+from collections.abc import Sequence
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from weightscape.figures import style
+from weightscape.groups import GROUPS
 from weightscape.runs import KEYS
 
 
-def draw(curves: pd.DataFrame, runs: pd.DataFrame, split: str) -> Figure:
-    """Loss curves of one population; colour is the final accuracy on `split`, `non` is blue.
+def draw(populations: Sequence[style.Population], split: str) -> Figure:
+    """Loss curves of one population, or a panel for each, models below each other.
 
-    Lines are drawn from the lowest accuracy to the highest, `non` last.
+    Colour is the final accuracy on `split`, `non` is blue; medians of the groups lie over the
+    lines. Lines are drawn from the lowest accuracy to the highest, `non` last.
     """
-    scale = style.accuracy_scale(runs, split)
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
-    axes = figure.add_subplot()
+    one = len(populations) == 1
+    models = list(dict.fromkeys(population.model for population in populations))
+    rows = [[n for n, p in enumerate(populations) if p.model == model] for model in models]
+    figure, panels = style.panels(rows, 3.4 if one else 2.2, 4.4 if one else 2.3)
+    for number, population in enumerate(populations):
+        axes, scale = panels[number], style.accuracy_scale(population.runs, split)
+        _draw_population(axes, population, scale, split)
+        style.add_colour_bar(figure, [axes], scale, split)
+        name = f"{style.name(population.model)}, {style.name(population.dataset)}"
+        n = len(population.runs)
+        axes.set_title(style.title(population) if one else f"{name} (n = {n})")
+    for row in rows:
+        panels[row[0]].set_ylabel("training loss (nats per image)")
+    for number in style.lowest(rows):
+        panels[number].set_xlabel("epoch (0: before training)")
+    handles = style.group_handles(style.together(populations), what="median of ", linewidth=1.4)
+    style.add_legend(figure, handles, 2.0)
+    return figure
+
+
+def _draw_population(axes: Axes, population: style.Population, scale, split: str) -> None:
+    curves, runs = population.measure, population.runs
     by_run = dict(iter(curves.groupby(KEYS, sort=False)))
     is_non = runs["group"] == "non"
     converged = runs[~is_non].sort_values(f"{split}_accuracy", kind="stable")
     colours = scale.to_rgba(converged[f"{split}_accuracy"].to_numpy())
     _add_lines(axes, converged, by_run, colours)
-    _add_lines(axes, runs[is_non], by_run, style.NON_COLOUR)
+    _add_lines(axes, runs[is_non], by_run, style.GROUP_COLOURS["non"])
     axes.autoscale()
+    medians = curves.groupby(["group", "epoch"])["train_loss"].median()
+    for group in GROUPS:
+        if group in medians.index:
+            axes.plot(
+                medians[group], color=style.GROUP_COLOURS[group], linewidth=1.4,
+                linestyle=style.GROUP_LINES[group],
+                path_effects=[Stroke(linewidth=3, foreground="white"), Normal()],
+            )  # fmt: skip
     if (curves["train_loss"] > 0).any():  # not so if every run is NaN
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch (0: before training)")
-    axes.set_ylabel("training loss (nats per image)")
-    axes.set_title(
-        f"{style.title(*runs[['model', 'dataset']].iloc[0])}: {style.count(runs)}", fontsize=9
-    )
-    if is_non.any():
-        label = f"non (n = {is_non.sum()})"
-        handle = Line2D([], [], color=style.NON_COLOUR, label=label)
-        figure.legend(handles=[handle], loc="outside lower right", fontsize=8)
-    style.add_colour_bar(figure, [axes], scale, split)
-    return figure
 
 
-def _add_lines(axes, runs, by_run, colours) -> None:
+def _add_lines(axes: Axes, runs: pd.DataFrame, by_run: dict, colours: object) -> None:
     keys = runs[KEYS].itertuples(index=False, name=None)
     lines = [by_run[key][["epoch", "train_loss"]].to_numpy() for key in keys]
+    many = len(lines) > style.MANY
     axes.add_collection(
         LineCollection(
-            lines, colors=colours, linewidths=0.9, alpha=0.8, rasterized=len(lines) > style.MANY
+            lines, colors=colours, linewidths=0.4 if many else 0.7, alpha=0.7, rasterized=many
         )
     )

@@ -1,56 +1,41 @@
 """Figures 2-4: mean against standard deviation of the weights, a point per run, as in the paper."""
 
-import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
+from collections.abc import Sequence
+from itertools import chain
+
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.figures import style
 from weightscape.runs import KEYS
 
-COLUMNS = 3
 
+def draw(populations: Sequence[style.Population], split: str) -> Figure:
+    """A panel per layer of one population, or layer x dataset of several of one model.
 
-def draw(statistics: pd.DataFrame, runs: pd.DataFrame, split: str) -> Figure:
-    """A panel per layer of one population; colour is the final accuracy on `split`."""
-    layers = list(statistics["layer"].unique())
-    columns = min(COLUMNS, len(layers))
-    rows = -(-len(layers) // columns)
-    figure = Figure(figsize=(2.7 * columns + 0.9, 2.7 * rows + 0.4), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    scale = style.accuracy_scale(runs, split)
-    table = statistics.merge(runs[[*KEYS, f"{split}_accuracy"]], on=KEYS, validate="many_to_one")
-    for axes, layer in zip(panels, layers, strict=False):
-        _draw_layer(axes, table[table["layer"] == layer], scale, split)
-        axes.set_title(f"{layer} (n = {(table['layer'] == layer).sum()})", fontsize=9)
-    for axes in panels[len(layers) :]:
-        axes.set_visible(False)
-    for axes in panels[::columns]:
-        axes.set_ylabel(r"standard deviation $\sigma_w$ of the weights")
-    for axes in panels[max(0, len(layers) - columns) : len(layers)]:
-        axes.set_xlabel(r"mean $\mu_w$ of the weights")
-    name = style.title(*runs[["model", "dataset"]].iloc[0])
-    figure.suptitle(f"{name}: {style.count(runs)}", fontsize=10)
-    if (runs["group"] == "non").any():
-        handles, _ = panels[0].get_legend_handles_labels()
-        figure.legend(handles=handles, loc="outside lower right", fontsize=8)
-    style.add_colour_bar(figure, list(panels[: len(layers)]), scale, split)
+    Colour is the final accuracy on `split`.
+    """
+    first = populations[0]
+    layers = list(first.measure["layer"].unique())
+    one = len(populations) == 1
+    keys = [[(number, layer) for number in range(len(populations))] for layer in layers]
+    figure, panels = style.panels(style.wrap(chain(*keys)) if one else keys)
+    for number, population in enumerate(populations):
+        accuracy = population.runs[[*KEYS, f"{split}_accuracy"]]
+        table = population.measure.merge(accuracy, on=KEYS, validate="many_to_one")
+        scale = style.accuracy_scale(population.runs, split)
+        own = [panels[number, layer] for layer in layers]
+        for axes, layer in zip(own, layers, strict=True):
+            of_layer = table[table["layer"] == layer]
+            n = style.scatter(axes, of_layer, "mean", "std", scale, split)
+            axes.set_title(style.label(populations, population, layer, n))
+            axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        style.add_colour_bar(figure, own, scale, split, below=not one)
+    if not one:
+        for layer in layers:
+            style.share([panels[number, layer] for number in range(len(populations))])
+    figure.suptitle(style.heading(populations))
+    figure.supxlabel(r"mean $\mu_w$ of the weights", fontsize=7.5)
+    figure.supylabel(r"standard deviation $\sigma_w$ of the weights", fontsize=7.5)
+    style.add_non_legend(figure, populations)
     return figure
-
-
-def _draw_layer(axes: Axes, table: pd.DataFrame, scale: ScalarMappable, split: str) -> None:
-    is_non = table["group"] == "non"
-    converged = table[~is_non].sort_values(f"{split}_accuracy", kind="stable")
-    many = len(table) > style.MANY
-    colours = scale.to_rgba(converged[f"{split}_accuracy"].to_numpy())
-    axes.scatter(
-        converged["mean"], converged["std"], c=colours, s=16, linewidths=0.3,
-        edgecolors="#444444", rasterized=many,
-    )  # fmt: skip
-    if is_non.any():
-        axes.scatter(
-            table.loc[is_non, "mean"], table.loc[is_non, "std"], marker="x", s=18,
-            color=style.NON_COLOUR, label=f"non (n = {is_non.sum()})", rasterized=many,
-        )  # fmt: skip
-    axes.xaxis.set_major_locator(MaxNLocator(4))

@@ -1,0 +1,87 @@
+"""Figures 5-7: normalised histogram and kernel density estimate of the weights, by group."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from weightscape.figures import style
+from weightscape.groups import GROUPS
+from weightscape.measures.weights import open_densities
+
+GAUSSIAN = Line2D([], [], color="black", linewidth=0.6, label="Gaussian")
+
+
+def draw(populations: Sequence[style.Population]) -> Figure:
+    """A panel per layer: each group's mean over runs, the band over runs, and the histogram.
+
+    One population has a second row of the same in standard units (w - mean) / std of each run,
+    which leaves the shape, beside the Gaussian's; several of one model are layer x dataset.
+    """
+    one = len(populations) == 1
+    layers = _layers(populations[0])
+    numbers = range(len(populations))
+    if one:
+        rows = [
+            [(0, layer, form) for layer in row]
+            for row in style.wrap(layers) for form in ("weights", "standard")
+        ]  # fmt: skip
+    else:
+        rows = [[(number, layer, "weights") for number in numbers] for layer in layers]
+    figure, panels = style.panels(rows, 1.9)
+    for number, population in enumerate(populations):
+        with open_densities(population.measure) as file:
+            for (of, layer, form), axes in panels.items():
+                if of == number:
+                    n = _draw_layer(axes, file[layer], form)
+                    what = f"{layer}, standard units" if form == "standard" else layer
+                    axes.set_title(style.label(populations, population, what, n))
+                    axes.set_xlabel("(w - mean) / std" if form == "standard" else "weight w")
+    for row in rows:
+        panels[row[0]].set_ylabel("density")
+        if not one:
+            style.share([panels[key] for key in row])
+    figure.suptitle(style.heading(populations))
+    runs = populations[0].runs if one else style.together(populations)
+    style.add_legend(figure, style.group_handles(runs) + ([GAUSSIAN] if one else []))
+    return figure
+
+
+def _layers(population: style.Population) -> list[str]:
+    with open_densities(population.measure) as file:
+        return list(file.attrs["layers"])
+
+
+def _draw_layer(axes: Axes, layer: h5py.Group, form: str) -> int:
+    """Draws the groups that have runs; the number of runs that are drawn."""
+    n, highest = 0, 0.0
+    for group in GROUPS:
+        if group not in layer:
+            continue
+        found, colour = layer[group], style.GROUP_COLOURS[group]
+        n += int(found.attrs["n"])
+        line: dict[str, Any] = {
+            "color": colour,
+            "linestyle": style.GROUP_LINES[group],
+            "linewidth": 1.2,
+        }
+        if form == "standard":
+            axes.plot(found["standard_grid"][()], found["standard_density"][()], **line)
+            continue
+        grid, edges = found["grid"][()], found["edges"][()]
+        axes.stairs(found["share"][()] / np.diff(edges), edges, color=colour, lw=0.4, alpha=0.6)
+        axes.fill_between(grid, *found["band"][()], color=colour, alpha=0.18, linewidth=0)
+        axes.plot(grid, found["density"][()], **line)
+        highest = max(highest, found["density"][()].max())
+    if form == "standard" and n:
+        places = np.linspace(-4, 4, 200)
+        gaussian = np.exp(-(places**2) / 2) / np.sqrt(2 * np.pi)
+        axes.plot(places, gaussian, color="black", linewidth=0.6)
+        axes.set_xlim(-4, 4)
+    # the band of runs with a handful of weights may be far above all means
+    axes.set_ylim(0, 1.15 * highest or None)
+    return n

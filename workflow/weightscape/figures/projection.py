@@ -1,0 +1,165 @@
+"""Figures 11-13: t-SNE of each layer's weights, coloured by accuracy and beside it by width."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from weightscape.figures import style
+from weightscape.measures.projection import ALL_WIDTHS, EMBEDDINGS, FEWEST
+from weightscape.runs import KEYS
+
+NAMES = {
+    "width": "as it is",
+    "matched": "nodes matched",
+    "padded": "zero-padded",
+    "quantiles": "weight quantiles",
+}
+SHOWN_WIDTHS = 6
+TITLE_SIZE = 6  # as many panels stand side by side
+LABEL_SIZE = 5  # sixteen rows of a ViT stand on a page
+
+
+def draw(populations: Sequence[style.Population], split: str) -> Figure:
+    """A row per layer: each embedding of all widths, coloured by accuracy and by width.
+
+    Several populations of one model show their first such embedding each. Of perplexities the
+    largest is shown, and of its repeats the one of the least divergence.
+    """
+    one = len(populations) == 1
+    tables = [_best(population.measure) for population in populations]
+    layers = list(dict.fromkeys(layer for table in tables for layer in table["layer"]))
+    shown = [_of_all_widths(table) for table in tables]
+    rows = [
+        [(number, layer, embedding, colour)
+         for number in range(len(populations))
+         for embedding in (shown[number] if one else shown[number][:1])
+         for colour in ("accuracy", "width")]
+        for layer in layers
+    ]  # fmt: skip
+    if not any(rows):
+        return _empty(populations)
+    figure, panels = style.panels(rows, 1.75, 1.8)
+    for (number, layer, embedding, colour), axes in panels.items():
+        population, table = populations[number], tables[number]
+        column = table[table["embedding"] == embedding]
+        points = column[column["layer"] == layer]
+        _scatter(axes, points, population.runs, colour, split)
+        where = [] if one else [style.name(population.dataset)]
+        _title(axes, points, column, [*where, NAMES[embedding]] if layer == layers[0] else [])
+    for layer, row in zip(layers, rows, strict=True):
+        panels[row[0]].set_ylabel(layer)
+    for number, population in enumerate(populations):
+        own = {key: axes for key, axes in panels.items() if key[0] == number}
+        if own:
+            _bars(figure, own, population.runs, split, one)
+    figure.suptitle(style.heading(populations))
+    style.add_non_legend(figure, populations)
+    return figure
+
+
+def draw_widths(population: style.Population, split: str) -> Figure:
+    """Rows of layers, as they are and with matched nodes; a column per width, SHOWN_WIDTHS at most.
+
+    Colour is the final accuracy on `split`.
+    """
+    table = _best(population.measure)
+    table = table[table["embedding"].isin(["width", "matched"])]
+    _, numbers = style.width_scale(population.runs)
+    widths = [width for width in numbers if width in set(table["width"])]
+    widths = _spread(widths, SHOWN_WIDTHS)
+    kinds = table[["layer", "embedding"]].drop_duplicates().itertuples(index=False, name=None)
+    rows = [[(layer, embedding, width) for width in widths] for layer, embedding in kinds]
+    if not any(rows):
+        return _empty([population])
+    figure, panels = style.panels(rows, 1.5, 1.5)
+    for (layer, embedding, width), axes in panels.items():
+        is_shown = (table["layer"] == layer) & (table["embedding"] == embedding)
+        column = table[table["width"] == width]
+        points = column[is_shown[column.index]]
+        _scatter(axes, points, population.runs, "accuracy", split)
+        is_top = (layer, embedding) == rows[0][0][:2]
+        _title(axes, points, column, [f"width {width}"] if is_top else [])
+    for row in rows:
+        layer, embedding, _ = row[0]
+        panels[row[0]].set_ylabel(f"{layer}\n{NAMES[embedding]}", fontsize=LABEL_SIZE)
+    scale = style.accuracy_scale(population.runs, split)
+    style.add_colour_bar(figure, list(panels.values()), scale, split)
+    figure.suptitle(style.title(population))
+    style.add_non_legend(figure, [population])
+    return figure
+
+
+def _best(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each embedding the largest perplexity, and its repeat of the least divergence."""
+    of = ["layer", "embedding", "embedded_width"]
+    of_one = table["embedding"].isin(["width", "matched"])
+    named = table.assign(embedded_width=table["width"].where(of_one, ALL_WIDTHS))
+    ranked = named.sort_values(["perplexity", "kl_divergence"], ascending=[False, True])
+    best = ranked.drop_duplicates(of)[[*of, "perplexity", "repeat"]]
+    return named.merge(best, on=[*of, "perplexity", "repeat"])
+
+
+def _of_all_widths(table: pd.DataFrame) -> list[str]:
+    """The embeddings of all widths together; those of the one width where there is one."""
+    found = [name for name in EMBEDDINGS if name in set(table["embedding"])]
+    together = [name for name in found if name in ("padded", "quantiles")]
+    return together if "padded" in together else found
+
+
+def _scatter(axes: Axes, points: pd.DataFrame, runs: pd.DataFrame, colour: str, split: str) -> None:
+    accuracy = runs[[*KEYS, f"{split}_accuracy"]]
+    drawn = points.merge(accuracy, on=KEYS, validate="one_to_one")
+    if colour == "width":
+        scale, numbers = style.width_scale(runs)
+        many = len(drawn) > style.MANY
+        axes.scatter(
+            drawn["x"], drawn["y"], c=scale.to_rgba(drawn["width"].map(numbers).to_numpy(float)),
+            s=5 if many else 11, linewidths=0.25, edgecolors="#444444", rasterized=many,
+        )  # fmt: skip
+    else:
+        style.scatter(axes, drawn, "x", "y", style.accuracy_scale(runs, split), split)
+    axes.margins(0.1)  # points are large in small panels
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_aspect("equal", "datalim")
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+
+
+def _title(axes: Axes, points: pd.DataFrame, column: pd.DataFrame, head: list[str]) -> None:
+    """What a panel shows; the one with a head names what all `column` below it shows."""
+    lines = list(head)
+    if head and len(column):
+        lines.append("perplexity " + ", ".join(map(str, sorted(set(column["perplexity"])))))
+    if len(points):
+        lines.append(f"n = {len(points)}, T = {points['trustworthiness'].iloc[0]:.2f}")
+    axes.set_title("\n".join(lines), fontsize=TITLE_SIZE)
+
+
+def _bars(figure: Figure, own: dict, runs: pd.DataFrame, split: str, one: bool) -> None:
+    by_accuracy = [axes for key, axes in own.items() if key[-1] == "accuracy"]
+    by_width = [axes for key, axes in own.items() if key[-1] == "width"]
+    if one:
+        by_accuracy = by_width = list(own.values())
+    style.add_colour_bar(figure, by_accuracy, style.accuracy_scale(runs, split), split, not one)
+    style.add_width_bar(figure, by_width, *style.width_scale(runs), below=not one)
+
+
+def _spread(items: list[str], n: int) -> list[str]:
+    """At most n items, evenly spread from the first to the last."""
+    if len(items) <= n:
+        return items
+    return [items[round(place * (len(items) - 1) / (n - 1))] for place in range(n)]
+
+
+def _empty(populations: Sequence[style.Population]) -> Figure:
+    figure, panels = style.panels([["nothing"]], 1.5, 4.5)
+    panels["nothing"].set_axis_off()
+    panels["nothing"].text(
+        0.5, 0.5, f"no embedding: fewer than {FEWEST} runs of a width have finite weights",
+        ha="center", va="center",
+    )  # fmt: skip
+    figure.suptitle(style.heading(populations))
+    return figure

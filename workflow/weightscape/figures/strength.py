@@ -1,0 +1,102 @@
+"""Figures 8-10: node strength, its spread over nodes, and pair-wise between layers."""
+
+from collections.abc import Callable, Sequence
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from weightscape.figures import style
+from weightscape.runs import KEYS
+
+TITLE_SIZE = 6  # three pairs of a ViT's layers stand side by side
+
+
+def draw(populations: Sequence[style.Population], split: str) -> Figure:
+    """Pairs of layers: mean strength in one against the next, a point per run (the paper's).
+
+    One population also has, per layer, the Gini coefficient of the strength over nodes against its
+    width-free mean, and where another layer alone reads the nodes, the correlation over nodes of
+    incoming with outgoing strength, against accuracy. Several of one model are pair x dataset.
+    """
+    rows = _rows(populations)
+    figure, panels = style.panels(rows, 1.9 if len(rows) > 1 else 2.4)
+    for number, population in enumerate(populations):
+        accuracy = population.runs[[*KEYS, f"{split}_accuracy"]]
+        scale = style.accuracy_scale(population.runs, split)
+        table = population.measure.merge(accuracy, on=KEYS, validate="many_to_one")
+        own = {key: axes for key, axes in panels.items() if key[1] == number}
+        for (kind, _, what), axes in own.items():
+            panel = PANELS[kind](table, what, split)
+            n = style.scatter(axes, panel.points, panel.x, panel.y, scale, split)
+            axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+            title = style.label(populations, population, panel.title, n)
+            axes.set_title(title, fontsize=TITLE_SIZE)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            if kind == "link":
+                axes.axhline(0, color="black", linewidth=0.5)
+        below = len(populations) > 1
+        style.add_colour_bar(figure, list(own.values()), scale, split, below=below)
+    if len(populations) > 1:
+        for row in rows:
+            style.share([panels[key] for key in row])
+            for key in row[1:]:
+                panels[key].set_ylabel("")
+    figure.suptitle(style.heading(populations))
+    style.add_non_legend(figure, populations)
+    return figure
+
+
+def _rows(populations: Sequence[style.Population]) -> list[list[tuple]]:
+    """Keys of panels: kind, number of the population, and the layer or pair of layers."""
+    table, numbers = populations[0].measure, range(len(populations))
+    layers = list(table["layer"].unique())
+    pairs = [[("pair", number, pair) for number in numbers] for pair in pairwise(layers)]
+    spreads = [[("spread", number, layer) for number in numbers] for layer in layers]
+    if len(populations) > 1:
+        return pairs or spreads
+    links = table.dropna(subset="target").drop_duplicates("layer")["layer"]
+    by_kind = (chain(*pairs), chain(*spreads), (("link", 0, layer) for layer in links))
+    return [row for keys in by_kind for row in style.wrap(keys)]
+
+
+class _Panel(NamedTuple):
+    """The points of a panel, the columns that are its axes, and its texts."""
+
+    points: pd.DataFrame
+    x: str
+    y: str
+    x_label: str
+    y_label: str
+    title: str
+
+
+def _pair_panel(table: pd.DataFrame, pair: tuple[str, str], split: str) -> _Panel:
+    """The mean strengths of two layers, a row per run."""
+    means = table.pivot(index=KEYS, columns="layer", values="mean")[list(pair)]
+    runs = table.drop_duplicates(KEYS).set_index(KEYS)
+    points = runs.join(means.set_axis(["x", "y"], axis=1)).reset_index()
+    labels = (f"mean S of {pair[0]}", f"mean S of {pair[1]}")
+    return _Panel(points, "x", "y", *labels, ", ".join(pair))
+
+
+def _spread_panel(table: pd.DataFrame, layer: str, split: str) -> _Panel:
+    points = table[table["layer"] == layer]
+    labels = ("mean S / Gaussian layer's", "Gini of S over nodes")
+    return _Panel(points, "relative_mean", "gini", *labels, layer)
+
+
+def _link_panel(table: pd.DataFrame, layer: str, split: str) -> _Panel:
+    points = table[table["layer"] == layer]
+    title = f"{layer} to {points['target'].iloc[0]}"
+    labels = (f"final {split} accuracy (%)", "r of in and out over nodes")
+    return _Panel(points, f"{split}_accuracy", "in_out_pearson", *labels, title)
+
+
+PANELS: dict[str, Callable[[pd.DataFrame, Any, str], _Panel]] = {
+    "pair": _pair_panel,
+    "spread": _spread_panel,
+    "link": _link_panel,
+}

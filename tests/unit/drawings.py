@@ -188,7 +188,7 @@ def is_bar(axes):
 def bars_of(figure):
     """What is written at the bars of colours."""
     bars = filter(is_bar, figure.axes)
-    return [(axes.get_xlabel() or axes.get_ylabel()).replace("\n", " ") for axes in bars]
+    return [axes.get_xlabel() or axes.get_ylabel() for axes in bars]
 
 
 def n_in(axes):

@@ -193,8 +193,7 @@ def add_colour_bar(
     figure: Figure, axes: list[Axes], scale: ScalarMappable, split: str, below: bool = False
 ) -> None:
     """A bar of accuracies beside (or below) the panels of one population."""
-    broken = "\n" if below else " "  # six panels stand side by side
-    _add_bar(figure, axes, scale, f"final {split}{broken}accuracy (%)", below)
+    _add_bar(figure, axes, scale, f"final {split} accuracy (%)", below)
 
 
 def add_width_bar(

@@ -1,15 +1,20 @@
 """The benchmarks: what they write, and that the peers train what ours trains."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from benchmarks import floor, gpu, jobs, torch_peers, training
+from benchmarks import floor, gpu, jobs, measures, torch_peers, training
 from benchmarks.case import BATCH, STACKED, Case, make_case
+from benchmarks.population import make_population
 from weightscape import models
 from weightscape.datasets import prepare
+from weightscape.measures import matching
+from weightscape.shards import read_population
 
 SMALL_VIT = {"tokens": "patches", "d_model": 8, "feedforward": 12, "dropout": 0.0, "depth": 1}
 CASES = [
@@ -196,3 +201,34 @@ def test_the_table_is_tidy(digits, short, tmp_path, monkeypatch):
         ("12", "floor"), ("12", "ours"), ("12", "torch-autograd"),
     ]  # fmt: skip
     assert list(rows[0]) == list(training.COLUMNS)
+
+
+def test_a_drawn_population_is_shards_and_their_table(tmp_path):
+    shards, runs = make_population(tmp_path, 60, width="3")
+    assert len(shards) == 2
+    seeds = [seed for shard in read_population(shards) for seed in shard.seeds]
+    assert seeds == list(range(60)) == runs["seed"].tolist()
+    assert set(runs["group"]) == {"low", "mid", "high"}
+    assert all(pd.Series(runs["shard"]).isin(shards))
+    again = {path: Path(path).stat().st_mtime_ns for path in shards}
+    make_population(tmp_path, 60, width="3")
+    assert {path: Path(path).stat().st_mtime_ns for path in shards} == again
+
+
+@pytest.mark.parametrize("name", measures.MEASURES)
+def test_each_measure_and_plain_way_measures_a_population(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(measures, "SETTINGS", measures.SETTINGS._replace(shuffles=9))
+    shards, runs = make_population(tmp_path, 40, width="3")
+    matching.measure(shards, runs, "train", tmp_path / "matching.csv", tmp_path / "matching.h5")
+    before = set(tmp_path.iterdir())
+    measures.MEASURES[name](shards, runs, tmp_path)
+    made = {path.name for path in set(tmp_path.iterdir()) - before}
+    assert bool(made) == (not name.startswith(("plain", "matching"))), made
+
+
+def test_a_measure_is_timed_in_a_process_of_its_own(tmp_path, capsys):
+    row = measures.measure("matching", tmp_path, 2)
+    assert (row["measure"], row["n"]) == ("matching", 2)
+    assert 0 <= row["seconds"] < 60
+    assert row["peak_mb"] > 50
+    assert "2 runs, matching" in capsys.readouterr().out

@@ -434,7 +434,7 @@ def test_purity_is_that_of_brute_force(k):
     found = compare(away, groups, ["5"] * 25, neighbours=k)
     n = (groups != "ungrouped").sum()
     assert found["n"] == n
-    assert found["neighbours"] == min(k, n - 1)
+    assert found["neighbours"] == min(k, (n - 1) // 3)
     assert found["purity"] == pytest.approx(purity_of(away, groups, found["neighbours"]))
 
 

@@ -317,11 +317,11 @@ def compare_groups(
 ) -> dict[str, float]:
     """How pure the runs' neighbourhoods are in the original space; ungrouped runs are left out.
 
-    purity is the mean share of a run's nearest neighbours that are of its own group; `shuffled` its
-    mean over shuffles of the groups, and `shuffled_within_width` over shuffles among the runs of
-    each width, which leave what width alone explains. p = (1 + shuffles as pure) / (1 + shuffles).
-    NaN with fewer than two groups, and for the second where there is one width only, or none with
-    two groups.
+    purity is the mean share of a run's nearest neighbours, at most a third of the others, that are
+    of its own group; `shuffled` its mean over shuffles of the groups, and `shuffled_within_width`
+    over shuffles among the runs of each width, which leave what width alone explains.
+    p = (1 + shuffles as pure) / (1 + shuffles). NaN with fewer than two groups, and for the second
+    where there is one width only, or none with two groups.
     """
     rows = np.flatnonzero((groups != "ungrouped").to_numpy())
     labels, names = pd.factorize(groups.to_numpy()[rows])
@@ -329,7 +329,8 @@ def compare_groups(
     nothing = dict.fromkeys(PURITY_COLUMNS[-4:], math.nan)
     if len(names) < 2 or len(rows) < 3:
         return found | nothing
-    k = min(settings.neighbours, len(rows) - 1)
+    # all others as neighbours would be as pure under any shuffle
+    k = min(settings.neighbours, max(1, (len(rows) - 1) // 3))
     nearest, _ = neighbours(
         between if len(rows) == len(between) else between[np.ix_(rows, rows)], k
     )

@@ -1,5 +1,6 @@
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -89,10 +90,9 @@ def get_layers(population):
 def get_figures(wildcards):
     """Every figure of the study, in both formats."""
     names = [f"{figure}-{p.model}-{p.dataset}" for figure in FIGURES for p in POPULATIONS]
-    models = [p.model for p in POPULATIONS]
     # the paper's grids, where there is more than one panel to stand side by side
-    several = [model for model in dict.fromkeys(models) if models.count(model) > 1]
-    names += [f"{grid}-{model}" for grid in GRIDS for model in several]
+    counts = Counter(p.model for p in POPULATIONS)
+    names += [f"{grid}-{model}" for grid in GRIDS for model, n in counts.items() if n > 1]
     names += ["convergence"] if len(POPULATIONS) > 1 else []
     return [f"{RESULTS}/figures/{name}.{ending}" for name in names for ending in ("svg", "png")]
 

@@ -600,3 +600,16 @@ def test_values_across_heads_have_an_order():
     mixed = reordered(parameters, link, [*range(1, parts), 0])
     other, _ = network.forward(mixed, batch, keep)
     assert (other - logits).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
+@pytest.mark.parametrize("name", ["dnn", "cnn", "vit"])
+def test_names_of_layers_are_known_without_images(name, shape):
+    options = {
+        "dnn": {},
+        "cnn": {"head": "flatten"},
+        "vit": {"tokens": "patches", "d_model": 8, "feedforward": 12, "dropout": 0.1, "depth": 2},
+    }[name]
+    network = models.build(name, "2", shape, 10, options)
+    expected = [layer.name for layer in network.layers]
+    assert models.layer_names(name, "2", options) == expected

@@ -83,8 +83,7 @@ def get_layer_tables(wildcards):
 
 
 def get_layers(population):
-    network = plan.network(config, population, population.widths[0])
-    return [layer.name for layer in network.layers]
+    return models.layer_names(population.model, population.widths[0], population.options)
 
 
 def get_figures(wildcards):

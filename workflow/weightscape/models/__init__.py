@@ -13,7 +13,7 @@ import pkgutil
 from weightscape.errors import WeightscapeError
 from weightscape.models.base import Layer, Link, Model
 
-__all__ = ["Layer", "Link", "Model", "build", "families", "links_of"]
+__all__ = ["Layer", "Link", "Model", "build", "families", "layer_names", "links_of"]
 
 
 @functools.cache
@@ -39,6 +39,14 @@ def build(name: str, width: str, shape: tuple[int, int, int], classes: int, opti
         return families()[name](width, shape, classes, options)
     except ValueError as error:
         raise WeightscapeError(f"{name} of width {width}: {error}") from error
+
+
+def layer_names(name: str, width: str, options: dict) -> list[str]:
+    """The layers of the model `name` in the order of the forward pass.
+
+    They do not depend on the images, so none need to be there: any shape stands in.
+    """
+    return [layer.name for layer in build(name, width, (3, 32, 32), 10, options).layers]
 
 
 def links_of(name: str, width: str, options: dict) -> list[Link]:

@@ -47,8 +47,8 @@ class Link(NamedTuple):
 class Model(ABC):
     """One network: its layers, and its output for a batch of images.
 
-    A subclass needs `check_width`, `__init__`, which sets `layers`, and `forward`; `links` lets
-    its nodes be followed from layer to layer.
+    A subclass needs `check_width`, `__init__`, which sets `layers` (their names do not depend on
+    the images), and `forward`; `links` lets its nodes be followed from layer to layer.
     Parameters go by name: `<layer>.weight`, `<layer>.bias`, and the names in `auxiliary`.
     """
 

@@ -132,6 +132,11 @@ def test_report_quotes_config_and_n(finished, tmp_path):
     for name in [*files, "table1.html", "table2.html"]:
         assert name in text
     assert "fc1, fc2, fc3" in text
+    # results of equal labels would stand on one line of the report, and one be out of reach
+    assert '"map": "all widths"' in text
+    assert '"map": "per width"' in text
+    assert '"curve": "loss"' in text
+    assert '"curve": "telemetry"' in text
 
 
 def test_graphs_own_standard_output(fresh):

@@ -7,7 +7,8 @@ rule plot_convergence:
             f"{RESULTS}/figures/convergence-{{model}}-{{dataset}}.svg",
             caption="../report/convergence.rst",
             category="Convergence",
-            labels={"model": "{model}", "dataset": "{dataset}", "layer": "all"},
+            # equal labels would hide one figure of a category behind another
+            labels=lambda wildcards: get_layer_labels(wildcards) | {"curve": "loss"},
         ),
         png=f"{RESULTS}/figures/convergence-{{model}}-{{dataset}}.png",
     log:
@@ -34,7 +35,7 @@ use rule plot_convergence as plot_telemetry with:
             f"{RESULTS}/figures/telemetry-{{model}}-{{dataset}}.svg",
             caption="../report/telemetry.rst",
             category="Convergence",
-            labels=get_layer_labels,
+            labels=lambda wildcards: get_layer_labels(wildcards) | {"curve": "telemetry"},
         ),
         png=f"{RESULTS}/figures/telemetry-{{model}}-{{dataset}}.png",
     log:
@@ -114,7 +115,7 @@ use rule plot_convergence as plot_projection with:
             f"{RESULTS}/figures/projection-{{model}}-{{dataset}}.svg",
             caption="../report/projection.rst",
             category="Weight projection",
-            labels=get_layer_labels,
+            labels=lambda wildcards: get_layer_labels(wildcards) | {"map": "all widths"},
         ),
         png=f"{RESULTS}/figures/projection-{{model}}-{{dataset}}.png",
     log:
@@ -134,7 +135,7 @@ use rule plot_convergence as plot_projection_widths with:
             f"{RESULTS}/figures/projection_widths-{{model}}-{{dataset}}.svg",
             caption="../report/projection_widths.rst",
             category="Weight projection",
-            labels=get_layer_labels,
+            labels=lambda wildcards: get_layer_labels(wildcards) | {"map": "per width"},
         ),
         png=f"{RESULTS}/figures/projection_widths-{{model}}-{{dataset}}.png",
     log:

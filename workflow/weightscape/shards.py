@@ -16,6 +16,7 @@ import numpy as np
 
 from weightscape.errors import WeightscapeError
 from weightscape.hdf5 import DAMAGE, read_file, write_file
+from weightscape.models import Link, links_of
 from weightscape.study import CURVES, canonical_json
 
 FORMAT_VERSION = 1
@@ -121,6 +122,12 @@ class Shard:
     def key(self) -> tuple[str, str, str]:
         """Model, dataset and width, which with a seed name a run."""
         return self.header.model, self.header.dataset, self.header.width
+
+    @property
+    def links(self) -> list[Link]:
+        """Which layers' nodes another layer reads, in the networks of this shard."""
+        options = self.header.recipe.get("options", {})
+        return links_of(self.header.model, self.header.width, options)
 
     def _refuse(self, reason: str) -> WeightscapeError:
         return WeightscapeError(f"the shard {self.path} is refused: {reason}; {REMEDY}")

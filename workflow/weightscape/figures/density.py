@@ -46,8 +46,8 @@ def draw(populations: Sequence[style.Population]) -> Figure:
         if not one:
             style.share([panels[key] for key in row])
     figure.suptitle(style.heading(populations))
-    runs = populations[0].runs if one else style.together(populations)
-    style.add_legend(figure, style.group_handles(runs) + ([GAUSSIAN] if one else []))
+    groups = style.group_handles(style.together(populations))
+    style.add_legend(figure, groups + ([GAUSSIAN] if one else []))
     return figure
 
 

@@ -145,7 +145,7 @@ def panels(
     return figure, found
 
 
-def share(axes: Sequence[Axes], by: str = "xy") -> None:
+def share(axes: Sequence[Axes]) -> None:
     """Gives panels that stand side by side the same axes, which hold what each of them shows.
 
     Inner ones drop their tick labels.
@@ -153,15 +153,11 @@ def share(axes: Sequence[Axes], by: str = "xy") -> None:
     lows, highs = zip(*((each.viewLim.min, each.viewLim.max) for each in axes), strict=True)
     low, high = np.min(lows, axis=0), np.max(highs, axis=0)
     for other in axes[1:]:
-        if "x" in by:
-            other.sharex(axes[0])
-        if "y" in by:
-            other.sharey(axes[0])
-            other.tick_params(labelleft=False)
-    if "x" in by:
-        axes[0].set_xlim(low[0], high[0])
-    if "y" in by:
-        axes[0].set_ylim(low[1], high[1])
+        other.sharex(axes[0])
+        other.sharey(axes[0])
+        other.tick_params(labelleft=False)
+    axes[0].set_xlim(low[0], high[0])
+    axes[0].set_ylim(low[1], high[1])
 
 
 def lowest(rows: Sequence[Sequence[Any]]) -> list[Any]:

@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 
 from weightscape.hdf5 import read_file, write_file
 from weightscape.measures.layer import is_moderate
-from weightscape.models import Link, links_of
+from weightscape.models import Link
 from weightscape.progress import Progress
 from weightscape.runs import KEYS, check_found
 from weightscape.shards import Shard, open_shard, read_population
@@ -146,7 +146,6 @@ def measure(
     ):
         for shard in read_population(shards):
             width = shard.header.width
-            links = links_of(shard.header.model, width, shard.header.recipe.get("options", {}))
             for row, seed in enumerate(shard.seeds):
                 key = (*shard.key, seed)
                 if key not in groups:
@@ -155,7 +154,7 @@ def measure(
                 if width not in loaded:
                     loaded = {width: _read_reference(best)}
                 ours, theirs = _read(shard, row), loaded[width]
-                orders = match(ours, theirs, links)
+                orders = match(ours, theirs, shard.links)
                 _store(file.require_group(width), done[width], n_runs[width], seed, orders)
                 done[width] += 1
                 run = {**dict(zip(KEYS, key, strict=True)), "group": groups[key]}

@@ -29,7 +29,6 @@ import pandas as pd
 from weightscape.measures.distances import Vectors, distances
 from weightscape.measures.layer import LayerWeights, is_moderate
 from weightscape.measures.matching import Orders, read_orders, reorder
-from weightscape.models import Link, links_of
 from weightscape.progress import Progress
 from weightscape.runs import KEYS
 from weightscape.shards import Shard, open_shard, read_population
@@ -117,7 +116,7 @@ def _locate(
     places, shapes, is_matched = [], {}, False
     for shard in read_population(shards):
         is_matched |= any(
-            layer in (*link.sources, link.target) for link in _links(shard) if link.is_free
+            layer in (*link.sources, link.target) for link in shard.links if link.is_free
         )
         for row, seed in enumerate(shard.seeds):
             if (*shard.key, seed) not in wanted:
@@ -127,11 +126,6 @@ def _locate(
                 places.append(Run(str(shard.path), row, shard.header.width, seed))
                 shapes[shard.header.width] = weight.shape
     return places, shapes, is_matched
-
-
-def _links(shard: Shard) -> list[Link]:
-    header = shard.header
-    return links_of(header.model, header.width, header.recipe.get("options", {}))
 
 
 def _embeddings(places: list[Run], is_matched: bool) -> Iterator[_Embedding]:
@@ -195,7 +189,7 @@ class _Matched:
 
     def __call__(self, shard: Shard, row: int, weight: np.ndarray) -> np.ndarray:
         if self.orders is None:
-            self.orders = read_orders(self.path, self.width, _links(shard))
+            self.orders = read_orders(self.path, self.width, shard.links)
         return reorder(self.layer, {self.layer: weight}, self.orders[shard.seeds[row]])
 
 

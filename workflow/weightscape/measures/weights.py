@@ -14,7 +14,6 @@ from weightscape.groups import GROUPS
 from weightscape.hdf5 import read_file, write_file
 from weightscape.measures import convergence, density, statistics, strength
 from weightscape.measures.layer import LayerWeights
-from weightscape.models import links_of
 from weightscape.progress import Progress
 from weightscape.runs import KEYS, check_found
 from weightscape.shards import Shard, read_population
@@ -91,11 +90,10 @@ def _measure_run(
     }
     strengths = {name: strength.strengths(layer.weight) for name, layer in layers.items()}
     stds = {name: layer.std for name, layer in layers.items()}
-    links = links_of(header.model, header.width, header.recipe.get("options", {}))
     for table, by_layer in (
         ("statistics", described),
-        ("strength", strength.describe_layers(strengths, stds, links)),
-        ("strength_heads", strength.describe_heads(strengths, stds, links)),
+        ("strength", strength.describe_layers(strengths, stds, shard.links)),
+        ("strength_heads", strength.describe_heads(strengths, stds, shard.links)),
     ):
         add[table]([run | {"layer": name} | found for name, found in by_layer.items()])
     densities.add(header.width, shard.seeds[row], group, layers)

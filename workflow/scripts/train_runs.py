@@ -5,23 +5,27 @@ import json
 from pathlib import Path
 
 from weightscape.logs import job_log
-from weightscape.study import parse_seeds
+from weightscape.study import parse_seeds, unfinished_folder
 from weightscape.training import train_shard
 
 gc.freeze()  # torch's objects stay to the end, where sorting through them takes most of a second
 device = snakemake.config["device"]  # no param: moving to a GPU retrains nothing
+wildcards = snakemake.wildcards
 
 with job_log(snakemake.log[0]):
     train_shard(
         dataset=Path(snakemake.input.dataset),
         target=Path(snakemake.output[0]),
-        model=snakemake.wildcards.model,
-        width=snakemake.wildcards.width,
-        seeds=list(parse_seeds(snakemake.wildcards.seeds)),
+        model=wildcards.model,
+        width=wildcards.width,
+        seeds=list(parse_seeds(wildcards.seeds)),
         recipe=json.loads(snakemake.params.recipe),
         snapshots=list(snakemake.params.snapshots),
         device=device,
         threads=snakemake.threads,
+        unfinished=unfinished_folder(
+            snakemake.config["study"], wildcards.model, wildcards.dataset, wildcards.width
+        ),
         # what the plan asked for is meant for a GPU's stacks only where one is asked for
         memory_mb=snakemake.resources.get("mem_mb") if device == "cuda" else None,
     )

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import re
 import socket
@@ -7,13 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from weightscape.errors import WeightscapeError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def replace_whole(target: Path) -> Iterator[Path]:
     """A path beside `target` to write to, renamed to it when the block ends without an error.
 
     The name carries host and process, so that two writers of one file do not meet; what a killed
-    process of this host left behind is removed.
+    process of this host left behind is removed. A full disk is a WeightscapeError that names
+    `target`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target)
@@ -23,6 +29,13 @@ def replace_whole(target: Path) -> Iterator[Path]:
         with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(target)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise WeightscapeError(
+            f"{target} can't be written: the disk is full, or your share of it ({error.strerror}); "
+            "free some space and run again: what is finished is kept"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ user block, the space before the HDF5 data that HDF5 leaves to its users.
 """
 
 import hashlib
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,13 +25,42 @@ USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
 DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
 
 
+class _Output(io.FileIO):
+    """The file that HDF5 writes to; keeps what goes wrong in writing until it is asked.
+
+    HDF5 would write what it holds back when an array is closed, where h5py can't raise: a disk that
+    fills up then would go unnoticed, or end the process with a segmentation fault.
+    """
+
+    failure: BaseException | None = None
+
+    def write(self, data: Any, /) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except BaseException as error:  # an interrupt too: HDF5 would lose it
+            self.failure = self.failure or error
+            self.seek(len(left), io.SEEK_CUR)
+        return size
+
+    def raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
 @contextmanager
 def write_file(target: Path, attributes: dict[str, Any]) -> Iterator[h5py.File]:
     """A new file with these attributes, open to be filled; `target` appears when it is complete."""
     with replace_whole(target) as aside:
-        with h5py.File(aside, "w", libver="v110", userblock_size=USER_BLOCK) as file:
-            file.attrs.update(attributes)
-            yield file
+        with _Output(aside, "w+") as output:
+            try:
+                with h5py.File(output, "w", libver="v110", userblock_size=USER_BLOCK) as file:
+                    file.attrs.update(attributes)
+                    yield file
+            finally:
+                output.raise_failure()
         with aside.open("r+b") as raw:
             raw.write(_seal(aside))
 

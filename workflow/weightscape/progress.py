@@ -16,8 +16,9 @@ SECONDS_ON_TERMINAL = 0.2
 class Progress:
     """Tells the log now and then, and a terminal all the time, how far a job's runs are."""
 
-    def __init__(self, what: str, runs: int, terminal: TextIO | None = None):
-        self.what, self.runs, self.done = what, runs, 0
+    def __init__(self, what: str, runs: int, terminal: TextIO | None = None, before: int = 0):
+        """Of the `runs`, `before` were done by an earlier attempt, and tell nothing of the rate."""
+        self.what, self.runs, self.done, self.before = what, runs, before, before
         terminal = sys.stderr if terminal is None else terminal
         self.terminal = terminal if terminal.isatty() else None
         self.started = self.logged = self.shown = time.monotonic()
@@ -52,7 +53,7 @@ class Progress:
             log.info("%s", line)
 
     def _line(self, part: float, epoch: str, seconds: float) -> str:
-        rate = part / seconds if seconds else 0.0
+        rate = (part - self.before) / seconds if seconds else 0.0
         parts = [f"{self.done} of {self.runs} runs"]
         if epoch and self.done < self.runs:
             parts.append(epoch)

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +69,8 @@ def write_shard(
         file.create_group("telemetry/dead_units")  # stays empty without ReLU layers
         count = 0
         for row, run in enumerate(runs):
-            for name, values in _arrays(run, names):
+            # by name, so that the bytes do not depend on the order in which a record has its arrays
+            for name, values in sorted(_arrays(run, names), key=itemgetter(0)):
                 _store(file, name, np.asarray(values), row, n_runs)
             count += 1
         if count != n_runs:
@@ -148,6 +150,25 @@ class Shard:
             return self._file[name][() if row is None else row]
         except DAMAGE as error:
             raise self._refuse(f"{name} can't be read ({error})") from error
+
+    def run(self, row: int) -> RunRecord:
+        """All of one run, as `write_shard` takes it."""
+        record = RunRecord(self.seeds[row], {}, {}, {}, {})
+        names: list[str] = []
+        try:
+            self._file.visititems(
+                lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+            )
+        except DAMAGE as error:
+            raise self._refuse(f"its arrays can't be listed ({error})") from error
+        for kind, _, name in (name.partition("/") for name in names):
+            if kind in ("epochs", "auxiliary"):
+                epoch, *parameter = name.split("/")
+                kept = record.snapshots.setdefault(int(epoch), {})
+                kept[".".join(parameter)] = self.read(f"{kind}/{name}", row)
+            elif kind != "seed":
+                getattr(record, kind)[name] = self.read(f"{kind}/{name}", row)
+        return record
 
     def weight(self, epoch: int, layer: str, row: int) -> np.ndarray:
         """One run's weights (out, in) or (out, in, kh, kw), float32."""

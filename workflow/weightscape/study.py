@@ -75,6 +75,16 @@ def weights_folder(study: str, model: str, dataset: str, width: str) -> Path:
     return Path("results", study, "weights", model, dataset, f"width-{width}")
 
 
+def unfinished_folder(study: str, model: str, dataset: str, width: str) -> Path:
+    """Where a training job of many runs keeps each until its shard is whole."""
+    return Path("results", study, "unfinished", model, dataset, f"width-{width}")
+
+
+def run_name(seed: int) -> str:
+    """`seed-0007.h5`, the file of one run of an unfinished job."""
+    return f"seed-{seed:04d}.h5"
+
+
 def seeds_text(seeds: range) -> str:
     """`0007` for one seed, `0000-0049` for a range, as in the names of shards."""
     first, last = seeds[0], seeds[-1]

@@ -6,6 +6,7 @@ for every bit; on a GPU the number of runs that train side by side can change th
 """
 
 import hashlib
+import itertools
 import logging
 import math
 import os
@@ -36,6 +37,7 @@ from weightscape.models import Model
 from weightscape.progress import Progress
 from weightscape.shards import Header, RunRecord, write_shard
 from weightscape.study import CURVES, canonical_json
+from weightscape.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +64,13 @@ class RunKey(NamedTuple):
 def train_shard(
     *, dataset: Path, target: Path, model: str, width: str, seeds: list[int],
     recipe: dict[str, Any], snapshots: list[int], device: str, threads: int,
-    memory_mb: int | None = None,
+    memory_mb: int | None = None, unfinished: Path | None = None,
 ) -> None:  # fmt: skip
     """Train the runs `seeds` of one width and write them to `target`.
 
-    On a GPU as many train side by side as fit its memory, and `memory_mb` of the host's.
+    On a GPU as many train side by side as fit its memory, and `memory_mb` of the host's. The folder
+    `unfinished` keeps the finished runs of many until `target` is there, for a job that is killed
+    to resume at.
     """
     images = load(dataset)
     network = models.build(model, width, images.shape, images.classes, recipe["options"])
@@ -77,8 +81,12 @@ def train_shard(
         dataset_digest=images.digest, software=software(threads), device=describe(where),
         final_epoch=recipe["epochs"], layers=[layer.name for layer in network.layers],
     )  # fmt: skip
-    runs = _train_runs(network, images, seeds, header, set(snapshots), where, memory_mb)
+    epochs = {0, *snapshots, header.final_epoch}
+    kept = Unfinished(unfinished, header, epochs, network.auxiliary) if unfinished else None
+    runs = _train_runs(network, images, seeds, header, epochs, where, memory_mb, kept)
     write_shard(target, header, len(seeds), network.auxiliary, runs)
+    if kept:
+        kept.discard(seeds)
 
 
 def make_deterministic(device: torch.device, threads: int) -> None:
@@ -130,22 +138,39 @@ def software(threads: int) -> dict[str, Any]:
 
 def _train_runs(
     network: Model, images: Images, seeds: list[int], header: Header, snapshots: set[int],
-    device: torch.device, memory_mb: int | None,
+    device: torch.device, memory_mb: int | None, kept: Unfinished | None,
 ) -> Iterator[RunRecord]:  # fmt: skip
+    """Each run in the order of `seeds`, trained or as an earlier attempt kept it."""
     train, test = _to_device(images.train, device), _to_device(images.test, device)
     keys = [RunKey(header.model, header.dataset, header.width, seed) for seed in seeds]
+    found = kept.find(seeds) if kept else set()
+    if found:
+        log.info("%d of %d runs were finished by an earlier attempt", len(found), len(keys))
+    left = [key for key in keys if key.seed not in found]
     size = runs_at_once(network, header.recipe, train, memory_mb)
-    if size > 1:
-        log.info("%d runs side by side", min(size, len(keys)))
-    with Progress(f"{header.model} {header.dataset} {header.width}", len(keys)) as progress:
-        for first in range(0, len(keys), size):
-            stack = keys[first : first + size]
-            for run in train_stack(network, stack, train, test, header.recipe, snapshots, progress):
-                log.info(
-                    "seed %d: train %.2f %%, test %.2f %%",
-                    run.seed, run.final["train_accuracy"], run.final["test_accuracy"],
-                )  # fmt: skip
-                yield run
+    if size > 1 and left:
+        log.info("%d runs side by side", min(size, len(left)))
+
+    def train_some(stack: list[RunKey], told: Progress | None) -> list[RunRecord]:
+        runs = train_stack(network, stack, train, test, header.recipe, snapshots, told)
+        if kept and len(keys) > 1:
+            for run in runs:
+                kept.keep(run)
+        return runs
+
+    what = f"{header.model} {header.dataset} {header.width}"
+    with Progress(what, len(keys), before=len(found)) as progress:
+        stacks = (left[first : first + size] for first in range(0, len(left), size))
+        trained = itertools.chain.from_iterable(train_some(stack, progress) for stack in stacks)
+        for key in keys:
+            run = kept.read(key.seed) if kept and key.seed in found else next(trained)
+            if run is None:  # another job has removed it since
+                (run,) = train_some([key], None)
+            log.info(
+                "seed %d: train %.2f %%, test %.2f %%",
+                run.seed, run.final["train_accuracy"], run.final["test_accuracy"],
+            )  # fmt: skip
+            yield run
 
 
 def _to_device(split: tuple[np.ndarray, np.ndarray], device: torch.device) -> Split:

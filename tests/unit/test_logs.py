@@ -1,11 +1,17 @@
 """What a job logs, and how it ends."""
 
 import logging
+import os
+import subprocess
+import sys
+import threading
+import time
 
 import pytest
 
+from weightscape import logs
 from weightscape.errors import WeightscapeError
-from weightscape.logs import job_log
+from weightscape.logs import job_log, touch
 
 
 def test_messages_of_the_library_are_in_the_file(tmp_path):
@@ -64,3 +70,74 @@ def test_a_job_s_log_starts_anew(tmp_path):
     with job_log(str(path)) as log:
         log.info("again")
     assert "earlier" not in path.read_text()
+
+
+# heartbeat
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    monkeypatch.setattr(logs, "SECONDS_PER_BEAT", 0.01)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert condition()
+
+
+def test_a_log_stays_young_while_its_job_writes_nothing(tmp_path, fast):
+    path = tmp_path / "job.log"
+    with job_log(str(path)):
+        for _ in range(2):
+            os.utime(path, (0, 0))
+            wait_until(lambda: path.stat().st_mtime > time.time() - 60)
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("error", [None, WeightscapeError, ZeroDivisionError, KeyboardInterrupt])
+def test_the_heartbeat_ends_with_the_job(tmp_path, fast, error):
+    path, before = tmp_path / "job.log", threading.active_count()
+    try:
+        with job_log(str(path)):
+            if error:
+                raise error("x")
+    except (SystemExit, ZeroDivisionError, KeyboardInterrupt):
+        pass
+    wait_until(lambda: threading.active_count() == before)
+    os.utime(path, (0, 0))
+    time.sleep(0.1)
+    assert path.stat().st_mtime == 0
+
+
+def test_a_log_that_is_removed_does_not_trouble_its_job(tmp_path, fast, capsys):
+    path = tmp_path / "job.log"
+    with job_log(str(path)) as log:
+        path.unlink()
+        time.sleep(0.1)
+        log.info("on")
+    assert not path.exists()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_heartbeat_that_hangs_keeps_no_process_alive(tmp_path):
+    code = (
+        "import sys, time\n"
+        "from weightscape import logs\n"
+        "logs.SECONDS_PER_BEAT, logs.touch = 0.01, lambda path: time.sleep(1000)\n"
+        "with logs.job_log(sys.argv[1]):\n"
+        "    time.sleep(0.1)\n"
+        "    raise logs.WeightscapeError('its own error')\n"
+    )
+    call = [sys.executable, "-c", code, str(tmp_path / "job.log")]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "weightscape: its own error\n"
+
+
+def test_a_touch_tells_the_date_that_the_file_has(tmp_path):
+    path = tmp_path / "job.log"
+    path.touch()
+    os.utime(path, (0, 0))
+    assert touch(str(path)) == path.stat().st_mtime == pytest.approx(time.time(), abs=60)

@@ -46,6 +46,26 @@ def test_plan_rule_needs_nothing_trained(fresh):
     assert not (fresh.results / "weights").exists()
 
 
+def test_status_tells_of_runs_done_running_failed_and_left(fresh, finished):
+    assert "0 of 4 runs done, 0 running, 0 failed, 4 left; nothing runs" in fresh.succeed("status")
+    assert "4 of 4 runs done, 0 running, 0 failed, 0 left\n" in finished.succeed("status")
+    shards = sorted(finished.results.glob("weights/dnn/digits/width-*/*.h5"))
+    logs = [finished.results / "logs/train_runs" / path.relative_to(finished.results / "weights")
+            .with_suffix(".log") for path in shards]  # fmt: skip
+    for shard in shards[:3]:
+        shard.unlink()
+    logs[0].unlink()
+    os.utime(logs[1])
+    os.utime(logs[2], (0, 0))
+    output = finished.succeed("status")
+    assert "1 of 4 runs done, 1 running, 1 failed, 1 left; about" in output
+    assert f"failed: {logs[2].relative_to(finished.folder)} (no word for " in output
+    # what it last wrote
+    assert "    " + logs[2].read_text().splitlines()[-1] in output
+    (row,) = (line for line in output.splitlines() if line.startswith("dnn"))
+    assert row.endswith("4 benchmark records")
+
+
 def test_finished_study_has_nothing_left_to_do(finished_study):
     assert finished_study.planned() == {}
 

@@ -1,12 +1,24 @@
-"""What a job writes to its log, and how it ends when its input is bad."""
+"""What a job writes to its log, how it ends when its input is bad, and what its log tells."""
 
 import logging
+import os
+import re
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weightscape.errors import WeightscapeError
+
+# A job touches its log however long it has nothing to write. One that has missed three beats has
+# ended: file servers show a date up to a minute late.
+SECONDS_PER_BEAT = 60.0
+SECONDS_TO_SILENCE = 3 * SECONDS_PER_BEAT
+
+EXPECTED, UNEXPECTED = "error: ", "unexpected error"
+MESSAGE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (.*)")
+BYTES_OF_TAIL = 16_384
 
 
 @contextmanager
@@ -18,14 +30,45 @@ def job_log(path: str) -> Iterator[logging.Logger]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    ended = threading.Event()
+    threading.Thread(target=_beat, args=(path, ended), daemon=True).start()
     try:
         yield log
     except WeightscapeError as error:
-        log.error("error: %s", error)
+        log.error("%s%s", EXPECTED, error)
         sys.exit(f"weightscape: {error}")
     except Exception:
-        log.exception("unexpected error")
+        log.exception(UNEXPECTED)
         raise
     finally:
+        ended.set()  # not waited for: a touch hangs as long as the file server does
         log.removeHandler(handler)
         handler.close()
+
+
+def _beat(path: str, ended: threading.Event) -> None:
+    while not ended.wait(SECONDS_PER_BEAT):
+        with suppress(OSError):  # the log is not worth the job
+            touch(path)
+
+
+def touch(path: str) -> float:
+    """Date a file now, and tell that date: by the file server's clock, as all files' dates are."""
+    os.utime(path)
+    return os.stat(path).st_mtime
+
+
+def read_tail(path: str) -> list[str]:
+    """The last lines of a log, all whole and none blank, however long the log is."""
+    with open(path, "rb") as file:
+        skipped = max(0, file.seek(0, os.SEEK_END) - BYTES_OF_TAIL)
+        file.seek(skipped)
+        lines = file.read().decode(errors="replace").splitlines()
+    return [line for line in lines[bool(skipped) :] if line.strip()]
+
+
+def tells_error(tail: list[str]) -> bool:
+    """Whether a log's last message is the error that ended the job."""
+    messages = filter(None, map(MESSAGE.fullmatch, reversed(tail)))
+    last = next(messages, None)
+    return last is not None and last[1].startswith((EXPECTED, UNEXPECTED))

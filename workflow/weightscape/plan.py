@@ -27,6 +27,7 @@ from weightscape.study import (
     snapshots,
     weights_folder,
 )
+from weightscape.terminal import align
 
 # Assumptions, for one thread of a server processor of 2020: what a step costs apart from
 # arithmetic, by compiled gradients and by autograd, the rate of the arithmetic, and what a job
@@ -59,6 +60,17 @@ class Row(NamedTuple):
     """what cpu_hours comes from"""
 
 
+class Cost(NamedTuple):
+    """CPU seconds of training a population."""
+
+    job: float
+    """before a job's first step"""
+    run: dict[str, float]
+    """of one run, by width"""
+    source: str
+    """what they come from"""
+
+
 def make_plan(config: Config) -> list[Row]:
     """A row per population of a checked config."""
     return [_plan_population(config, population) for population in populations(config)]
@@ -79,20 +91,9 @@ def render(config: Config, rows: list[Row]) -> str:
              f"{sum(row.parameters for row in rows):,}",
              format_bytes(sum(row.bytes for row in rows)),
              f"{sum(row.cpu_hours for row in rows):,.2f}", ""]  # fmt: skip
-    lines = [head, *body, total]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    left = {0, 1, len(head) - 1}
-    text = [
-        "  ".join(
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
     epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
-    return "\n".join(
-        [f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run", *text]
-    )
+    title = f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run"
+    return "\n".join([title, *align([head, *body, total], left={0, 1, len(head) - 1})])
 
 
 def format_bytes(count: int) -> str:
@@ -101,6 +102,17 @@ def format_bytes(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return f"{count / 1e3:.1f} kB"
+
+
+def estimate_cost(config: Config, population: Population) -> Cost:
+    """By this population's benchmark records where there are any, else by the assumptions."""
+    factor, source = _calibrate(config, population)
+    sizes = _sizes(config, population.dataset)
+    runs = {
+        width: _assumed_seconds(config["training"], network(config, population, width), sizes, 1)
+        for width in population.widths
+    }
+    return Cost(factor * SECONDS_PER_JOB, {width: factor * s for width, s in runs.items()}, source)
 
 
 def training_seconds(config: Config, model: str, dataset: str, width: str, n_runs: int) -> float:
@@ -126,7 +138,7 @@ def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_r
 
 
 def _plan_population(config: Config, population: Population) -> Row:
-    sizes = _sizes(config, population.dataset)
+    cost = estimate_cost(config, population)
     parameters = n_bytes = n_jobs = n_done = 0
     seconds = 0.0
     for width in population.widths:
@@ -136,12 +148,10 @@ def _plan_population(config: Config, population: Population) -> Row:
         n_done += _count_done(config, population, width, ranges)
         parameters += population.seeds * built.n_parameters
         n_bytes += sum(_shard_bytes(config, built, len(seeds)) for seeds in ranges)
-        seconds += len(ranges) * SECONDS_PER_JOB
-        seconds += _assumed_seconds(config["training"], built, sizes, population.seeds)
-    factor, source = _calibrate(config, population)
+        seconds += len(ranges) * cost.job + population.seeds * cost.run[width]
     return Row(
         population.model, population.dataset, len(population.widths), population.n_runs,
-        n_done, n_jobs, parameters, n_bytes, factor * seconds / 3600, source,
+        n_done, n_jobs, parameters, n_bytes, seconds / 3600, cost.source,
     )  # fmt: skip
 
 

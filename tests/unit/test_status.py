@@ -1,0 +1,244 @@
+"""The status of a study, against files that jobs leave, planted with their dates."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from weightscape import plan, study
+from weightscape.config import check
+from weightscape.errors import WeightscapeError
+from weightscape.logs import job_log
+from weightscape.status import make_status, render
+
+NOW = 1_800_000_000
+SILENT = 12 * 60
+ERROR = "2026-11-25 02:30:11 error: results/datasets/digits.h5 is damaged\n"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def config(small):
+    """Seven runs of width 4."""
+    small["populations"][0] |= {"widths": [4], "seeds": 7}
+    return check(small)
+
+
+def plant(kind, name, age=0, text=""):
+    path = Path("results/small", kind, "dnn/digits/width-4", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (NOW - age, NOW - age))
+    return str(path)
+
+
+def plant_log(seeds, age, text="2026-11-25 02:30:11 1 of 50 runs\n"):
+    return plant("logs/train_runs", f"seeds-{seeds}.log", age, text)
+
+
+def counts_of(config):
+    (row,) = make_status(config, NOW).rows
+    return row.runs
+
+
+def shown(config):
+    return render(config, make_status(config, NOW))
+
+
+def test_every_run_of_a_fresh_study_is_left(config):
+    assert counts_of(config) == {"done": 0, "running": 0, "failed": 0, "left": 7}
+    title, head, row = shown(config).splitlines()
+    assert title == "Study small: 0 of 7 runs done, 0 running, 0 failed, 7 left; nothing runs"
+    assert re.split("  +", head) == [
+        "model", "dataset", "done", "running", "failed", "left", "time left", "time left from"
+    ]  # fmt: skip
+    assert row.split() == ["dnn", "digits", "0", "0", "0", "7"]
+
+
+def test_a_run_is_in_the_state_that_its_files_tell(config):
+    plant("weights", "seeds-0000.h5")
+    plant("weights", "seeds-0001.h5")
+    plant_log("0001", SILENT, ERROR)  # of an attempt before the shard
+    plant("weights", ".seeds-0002.h5.host-1.part")
+    plant_log("0002", 20)
+    plant_log("0003", 170)
+    of_error = plant_log("0004", 20, ERROR)
+    silent = plant_log("0005", SILENT)
+    assert counts_of(config) == {"done": 2, "running": 2, "failed": 2, "left": 1}
+    status = make_status(config, NOW)
+    assert [(f.log, f.silence) for f in status.failures] == [(of_error, None), (silent, SILENT)]
+    assert status.n_failed == 2
+
+
+def test_a_job_is_silent_after_three_minutes(config):
+    plant_log("0000", 179)
+    plant_log("0001", 181)
+    assert counts_of(config) == {"done": 0, "running": 1, "failed": 1, "left": 5}
+
+
+def test_a_log_dated_after_now_is_of_a_running_job(config):
+    plant_log("0000", -30)
+    assert counts_of(config)["running"] == 1
+
+
+def test_an_empty_log_is_of_a_job_that_has_just_started(config):
+    plant_log("0000", 0, "")
+    plant_log("0001", SILENT, "")
+    assert counts_of(config) == {"done": 0, "running": 1, "failed": 1, "left": 5}
+    assert "seeds-0001.log (no word for 12 min)" in shown(config)
+
+
+@pytest.mark.parametrize("error", [WeightscapeError("x.h5 is damaged"), ZeroDivisionError("x")])
+def test_a_log_as_jobs_write_it_tells_its_error(config, error):
+    path = plant_log("0000", 0)
+    with pytest.raises((SystemExit, ZeroDivisionError)), job_log(path):
+        raise error
+    os.utime(path, (NOW, NOW))
+    assert counts_of(config)["failed"] == 1
+    failure = shown(config).split("\n\n")[1]
+    assert failure.startswith(f"failed: {path}\n")
+    assert str(error) in failure
+
+
+def test_only_an_error_at_the_end_of_a_log_counts(config):
+    plant_log("0000", 0, ERROR + "2026-11-25 02:30:12 seed 0: an error: of 3 %\n")
+    assert counts_of(config)["running"] == 1
+
+
+def test_of_a_long_log_the_end_counts(config):
+    lines = "2026-11-25 02:30:11 seed 1: é\n" * 50_000
+    plant_log("0000", 0, ERROR + lines)
+    plant_log("0001", 0, lines + ERROR)
+    assert counts_of(config) == {"done": 0, "running": 1, "failed": 1, "left": 5}
+
+
+def test_a_log_of_any_bytes_can_be_shown(config):
+    path = Path(plant_log("0000", 0))
+    path.write_bytes(b"\xff\xfe\x00\n\n  \none\ntwo\nthree")
+    os.utime(path, (NOW - SILENT,) * 2)
+    assert shown(config).endswith("(no word for 12 min)\n    one\n    two\n    three")
+
+
+# many runs a job
+
+
+@pytest.fixture
+def fifties(small):
+    """120 runs in jobs of 50."""
+    small["populations"][0] |= {"widths": [4], "seeds": 120}
+    return check(small | {"runs_per_job": 50})
+
+
+def test_runs_that_a_job_keeps_are_done(fifties):
+    for seed in (*range(30), *range(50, 60)):
+        plant("unfinished", f"seed-{seed:04d}.h5")
+    plant("unfinished", ".seed-0030.h5.host-1.part")
+    assert counts_of(fifties) == {"done": 40, "running": 0, "failed": 0, "left": 80}
+    plant_log("0000-0049", 5)
+    plant_log("0050-0099", SILENT)
+    assert counts_of(fifties) == {"done": 40, "running": 20, "failed": 40, "left": 20}
+
+
+def test_a_job_that_fails_at_its_shard_is_told_though_all_its_runs_are_done(fifties):
+    for seed in range(120):
+        plant("unfinished", f"seed-{seed:04d}.h5")
+    path = plant_log("0000-0049", 5, ERROR)
+    assert counts_of(fifties) == {"done": 120, "running": 0, "failed": 0, "left": 0}
+    assert f"failed: {path}" in shown(fifties)
+
+
+def test_a_shard_that_stands_beside_kept_runs_counts_once(fifties):
+    plant("unfinished", "seed-0007.h5")
+    plant("weights", "seeds-0000-0049.h5")
+    assert counts_of(fifties)["done"] == 50
+
+
+def test_runs_that_are_not_asked_for_do_not_count(config):
+    plant("weights", "seeds-0003-0052.h5")
+    plant("unfinished", "seed-0060.h5")
+    assert counts_of(config) == {"done": 4, "running": 0, "failed": 0, "left": 3}
+
+
+def test_a_finished_study_has_no_time_left(config):
+    plant("weights", "seeds-0000-0006.h5")
+    title, _, row = shown(config).splitlines()
+    assert title == "Study small: 7 of 7 runs done, 0 running, 0 failed, 0 left"
+    assert row.split() == ["dnn", "digits", "7", "0", "0", "0"]
+
+
+def test_a_study_of_no_runs(config):
+    config["populations"][0]["seeds"] = 0
+    assert shown(config).startswith("Study small: 0 of 0 runs done, 0 running, 0 failed, 0 left\n")
+
+
+# time left
+
+
+def test_time_left_is_that_of_all_runs_not_done_on_the_jobs_that_run(fifties):
+    plant("weights", "seeds-0000-0049.h5")
+    plant("unfinished", "seed-0050.h5")
+    plant_log("0050-0099", 5)
+    plant_log("0100-0119", 5)
+    (row,) = make_status(fifties, NOW).rows
+    jobs = [plan.training_seconds(fifties, "dnn", "digits", "4", n) for n in (49, 20)]
+    assert row.cpu_seconds == pytest.approx(sum(jobs))
+    assert row.source == "assumptions"
+    assert f"; about {sum(jobs) / 2:.0f} s left on the 2 jobs that run\n" in shown(fifties)
+    fifties["training"]["threads"] = 2
+    assert f"; about {sum(jobs) / 4:.0f} s left on the 2 jobs that run\n" in shown(fifties)
+
+
+def test_time_left_is_by_benchmark_records(config):
+    recipe = study.recipe(config, study.find_population(config, "dnn", "digits"))
+    one = plan.training_seconds(config, "dnn", "digits", "4", 1)
+    record = {"s": 600, "threads": 1, "params": {"recipe": json.dumps(recipe)}}
+    for seed in range(3):
+        plant("weights", f"seeds-000{seed}.h5")
+        plant("benchmarks/train_runs", f"seeds-000{seed}.jsonl", text=json.dumps(record))
+    plant_log("0003", 5)
+    (row,) = make_status(config, NOW).rows
+    assert one < 60
+    assert row.cpu_seconds == pytest.approx(4 * 600)
+    title, _, row = shown(config).splitlines()
+    assert title.endswith("; about 40 min left on the 1 job that runs")
+    assert row.endswith("40 min  3 benchmark records")
+
+
+def test_populations_share_the_time_left(small):
+    small["populations"].append(
+        {"model": "cnn", "dataset": "digits", "widths": [4], "seeds": 2000},
+    )
+    config = check(small)
+    plant_log("0000", 5)
+    dnn, cnn = make_status(config, NOW).rows
+    assert (dnn.jobs_running, cnn.jobs_running) == (1, 0)
+    assert cnn.cpu_seconds > 100 * dnn.cpu_seconds > 0
+    title, _, of_dnn, of_cnn = shown(config).splitlines()
+    assert title.startswith("Study small: 0 of 2,006 runs done, 1 running, 0 failed, 2,005 left;")
+    assert re.search(r" 5  +\d+ s  assumptions$", of_dnn)
+    assert re.search(r" 2,000  +\d+ (min|h)  assumptions$", of_cnn)
+
+
+# failed jobs
+
+
+def test_the_latest_failed_jobs_are_shown_with_their_last_lines(config):
+    config["populations"][0]["seeds"] = 30
+    for seed in range(12):
+        text = "".join(f"2026-11-25 02:30:11 line {n} of {seed}\n" for n in range(5))
+        plant_log(f"{seed:04d}", SILENT + 60 * seed, text)
+    table, *failures, more = shown(config).split("\n\n")
+    assert ", 12 failed, 18 left; nothing runs" in table
+    assert more == "and 2 failed jobs more"
+    assert len(failures) == 10
+    assert failures[3].splitlines() == [
+        "failed: results/small/logs/train_runs/dnn/digits/width-4/seeds-0003.log "
+        "(no word for 15 min)",
+        *(f"    2026-11-25 02:30:11 line {n} of 3" for n in (2, 3, 4)),
+    ]

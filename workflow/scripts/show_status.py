@@ -1,0 +1,9 @@
+"""Print how far the study's training is."""
+
+from weightscape.logs import job_log, touch
+from weightscape.status import make_status, render
+
+path = snakemake.log[0]
+
+with job_log(path):
+    print(render(snakemake.config, make_status(snakemake.config, now=touch(path))))

@@ -1,0 +1,161 @@
+"""A lock that ends with its process, and what a killed holder leaves."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from weightscape.errors import WeightscapeError
+from weightscape.locks import hold
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from weightscape.locks import hold
+lock = hold(Path(sys.argv[1]), "the study x")
+lock.note_queue_name(sys.argv[2])
+print(flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "results" / ".lock"
+
+
+@pytest.fixture
+def start(path):
+    """Start a process that holds the lock, with a name for its jobs."""
+    processes = []
+
+    def holder(queue_name=""):
+        command = [sys.executable, "-c", HOLDER, str(path), queue_name]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        processes.append(process)
+        assert process.stdout.readline() == b"\n"
+        return process
+
+    yield holder
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def kill(process):
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_who_comes_second_is_told_who_holds_it_and_since_when(path, start):
+    process = start("jobs-1")
+    before = path.read_text()
+    with pytest.raises(WeightscapeError) as caught:
+        hold(path, "the study x")
+    assert str(caught.value) == (
+        f"the study x is held by another snakemake: process {process.pid} on "
+        f"{socket.gethostname()}, since {json.loads(before)['since']}; wait for it, or stop it and "
+        "run again"
+    )
+    assert path.read_text() == before
+
+
+def test_a_lock_ends_with_its_process_and_its_jobs_are_remembered(path, start):
+    kill(start("jobs-1"))
+    lock = hold(path, "the study x")
+    assert lock.left == ["jobs-1"]
+    lock.settle()
+    assert lock.left == []
+    lock.release()
+    assert path.read_text() == ""
+    assert hold(path, "the study x").left == []
+
+
+def test_a_holder_that_says_goodbye_leaves_nothing(path):
+    lock = hold(path, "the study x")
+    lock.note_queue_name("jobs-1")
+    lock.release()
+    assert path.read_text() == ""
+    assert hold(path, "the study x").left == []
+
+
+def test_of_several_killed_holders_none_is_forgotten(path, start):
+    for number in range(3):
+        kill(start(f"jobs-{number}"))
+    kill(start())  # killed before it had jobs
+    assert hold(path, "the study x").left == ["jobs-0", "jobs-1", "jobs-2"]
+
+
+def test_who_did_not_cancel_their_jobs_leaves_them_to_the_next(path, start):
+    kill(start("jobs-1"))
+    hold(path, "the study x").release()  # a local run, say
+    assert hold(path, "the study x").left == ["jobs-1"]
+
+
+def test_who_is_killed_while_writing_forgets_no_one(path, start):
+    kill(start("jobs-1"))
+    lock = hold(path, "the study x")
+    file = lock._file
+
+    class Killed:
+        def __getattr__(self, name):
+            return getattr(file, name)
+
+        def writelines(self, lines):
+            raise SystemExit
+
+        write = writelines
+
+    lock._file = Killed()
+    with pytest.raises(SystemExit):
+        lock.note_queue_name("jobs-2")
+    file.close()
+    assert hold(path, "the study x").left == ["jobs-1"]
+
+
+@pytest.mark.parametrize(
+    "rest", ['{"host": "a", "queue_na', "\n", "[]\n", "7", "\0\0\0", b"\xff\xfe".decode("latin1")]
+)
+def test_a_damaged_line_is_passed_over(path, rest):
+    path.parent.mkdir()
+    path.write_text('{"queue_name": "jobs-1"}\n' + rest, encoding="latin1")
+    lock = hold(path, "the study x")
+    assert lock.left == ["jobs-1"]
+    lock.note_queue_name("jobs-2")
+    lock._file.close()
+    assert hold(path, "the study x").left == ["jobs-1", "jobs-2"]
+
+
+def test_an_unreadable_holder_is_still_one(path, start):
+    start()
+    path.write_text('{"host"')
+    with pytest.raises(WeightscapeError, match=r"process . on ., since ."):
+        hold(path, "the study x")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_there_are_no_locks_everyone_gets_it(path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    first, second = hold(path, "the study x"), hold(path, "the study x")
+    first.release()
+    second.release()
+    assert path.read_text() == ""
+
+
+def test_a_child_does_not_inherit_it(path):
+    lock = hold(path, "the study x")
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        lock._file.close()
+        hold(path, "the study x").release()
+    finally:
+        child.communicate()

@@ -1,0 +1,127 @@
+"""One Snakemake at a time for a study, however the last one ended; and whom the config tells."""
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+
+import pytest
+
+DATASET = "results/datasets/digits.h5"
+SHARD = "dnn/digits/width-2/seeds-0000.h5"
+
+
+@pytest.fixture
+def start():
+    """Start `snakemake ARGUMENTS` in a process group of its own."""
+    processes = []
+
+    def run(project, *arguments):
+        process = subprocess.Popen(
+            project.command(*arguments),
+            cwd=project.folder,
+            env=project.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 120
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert condition()
+
+
+def is_held(path):
+    return path.exists() and path.read_text() != ""
+
+
+def refused(project, *arguments):
+    """The one line that says why."""
+    done = project.run(*arguments)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0, output
+    assert "Traceback" not in output
+    (line,) = (line for line in output.splitlines() if "is held by" in line)
+    return line
+
+
+def test_a_second_snakemake_is_refused_and_the_first_loses_nothing(fresh, finished_study, start):
+    target = f"results/test/weights/{SHARD}"
+    first = start(fresh, target)
+    wait_for(lambda: is_held(fresh.folder / "results" / "datasets" / ".digits.lock"))
+    os.killpg(first.pid, signal.SIGSTOP)  # as if it took long
+
+    words = f"is held by another snakemake: process {first.pid} on "
+    assert f"the study test {words}" in refused(fresh, target)
+    # another study would prepare the same images
+    assert f"the dataset digits {words}" in refused(fresh, DATASET, "--config", "study=other")
+    assert "0 of 4 runs done" in fresh.succeed("status")
+    assert "Study test" in fresh.succeed("plan")
+
+    os.killpg(first.pid, signal.SIGCONT)
+    output = first.communicate(timeout=300)[0]
+    assert first.returncode == 0, output
+    assert fresh.shards() == {SHARD: finished_study.shards()[SHARD]}
+    fresh.succeed(DATASET, "--config", "study=other")
+    assert not list((fresh.folder / "results").rglob("*.part"))
+
+
+@pytest.mark.parametrize("kill", [os.killpg, os.kill])  # with its jobs, and it alone
+def test_after_a_kill_the_same_command_finishes_the_study(fresh, finished_study, start, kill):
+    fresh.study["populations"][0]["widths"] = [2]
+    process = start(fresh, "weights", "--cores", "2")
+    wait_for(lambda: len(list(fresh.results.rglob("logs/train_runs/**/*.log"))) == 2)
+    kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(fresh.shards()) < 2
+    fresh.succeed("weights", "--cores", "2")
+    shards = finished_study.shards()
+    assert fresh.shards() == {name: shards[name] for name in shards if "width-2" in name}
+
+
+NOTIFY = 'cat > told; echo "$WEIGHTSCAPE_STUDY $WEIGHTSCAPE_OUTCOME" >> told'
+
+
+def test_notify_tells_the_outcome_and_the_status(fresh):
+    fresh.study["notify"] = NOTIFY
+    told = fresh.folder / "told"
+    fresh.succeed("plan")
+    assert not told.exists()  # nothing was done
+    fresh.succeed(DATASET)
+    *lines, last = told.read_text().splitlines()
+    assert "0 of 4 runs done" in "\n".join(lines)
+    assert last == "test finished"
+
+
+def test_notify_tells_of_a_failure_even_where_there_is_no_status(fresh):
+    (fresh.folder / "mine.npz").write_bytes(b"no archive")
+    fresh.study |= {
+        "notify": NOTIFY,
+        "datasets": {"mine": {"file": "mine.npz"}},
+        "populations": [{"model": "dnn", "dataset": "mine", "widths": [3], "seeds": 1}],
+    }
+    done = fresh.run("results/datasets/mine.h5")
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    reason, last = (fresh.folder / "told").read_text().splitlines()
+    assert reason.startswith("mine.npz can't be read")
+    assert last == "test failed"
+
+
+def test_a_notify_that_fails_is_one_warning(fresh):
+    fresh.study["notify"] = "exit 3"
+    output = fresh.succeed(DATASET)
+    assert output.count("notify: the command ended with exit status 3") == 1

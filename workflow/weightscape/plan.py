@@ -8,6 +8,7 @@ import contextlib
 import functools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,7 +148,8 @@ def _plan_population(config: Config, population: Population) -> Row:
         n_jobs += len(ranges)
         n_done += _count_done(config, population, width, ranges)
         parameters += population.seeds * built.n_parameters
-        n_bytes += sum(_shard_bytes(config, built, len(seeds)) for seeds in ranges)
+        for length, count in Counter(map(len, ranges)).items():
+            n_bytes += count * _shard_bytes(config, built, length)
         seconds += len(ranges) * cost.job + population.seeds * cost.run[width]
     return Row(
         population.model, population.dataset, len(population.widths), population.n_runs,

@@ -33,19 +33,21 @@ class Population(NamedTuple):
 
 def populations(config: Config) -> list[Population]:
     """The populations of a checked config, in its order."""
-    return [
-        Population(
-            item["model"], item["dataset"], tuple(map(str, item["widths"])), item["seeds"],
-            item.get("edges"), item["options"],
-        )
-        for item in config["populations"]
-    ]  # fmt: skip
+    return [_population(item) for item in config["populations"]]
 
 
 def find_population(config: Config, model: str, dataset: str) -> Population:
     """The population of a model on a dataset; the config has each pair once."""
     pair = (model, dataset)
-    return next(p for p in populations(config) if (p.model, p.dataset) == pair)
+    items = config["populations"]
+    return _population(next(p for p in items if (p["model"], p["dataset"]) == pair))
+
+
+def _population(item: dict[str, Any]) -> Population:
+    return Population(
+        item["model"], item["dataset"], tuple(map(str, item["widths"])), item["seeds"],
+        item.get("edges"), item["options"],
+    )  # fmt: skip
 
 
 def canonical_json(value: Any) -> str:
@@ -133,9 +135,9 @@ def shard_ranges(config: Config, population: Population, width: str) -> list[ran
 
 def shards(config: Config, population: Population) -> list[str]:
     """Paths of all shards of a population, by width and seed."""
-    return [
-        str(weights_folder(config["study"], population.model, population.dataset, width)
-            / f"seeds-{seeds_text(seeds)}.h5")
-        for width in population.widths
-        for seeds in shard_ranges(config, population, width)
-    ]  # fmt: skip
+    paths = []
+    for width in population.widths:
+        folder = weights_folder(config["study"], population.model, population.dataset, width)
+        names = map(seeds_text, shard_ranges(config, population, width))
+        paths += [f"{folder}/seeds-{name}.h5" for name in names]
+    return paths

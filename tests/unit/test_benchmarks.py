@@ -1,6 +1,7 @@
 """The benchmarks: what they write, and that the peers train what ours trains."""
 
 import csv
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import floor, gpu, jobs, measures, torch_peers, training
+from benchmarks import floor, gpu, jobs, measures, scale, torch_peers, training
 from benchmarks.case import BATCH, STACKED, Case, make_case
 from benchmarks.population import make_population
 from weightscape import models
@@ -232,3 +233,17 @@ def test_a_measure_is_timed_in_a_process_of_its_own(tmp_path, capsys):
     assert 0 <= row["seconds"] < 60
     assert row["peak_mb"] > 50
     assert "2 runs, matching" in capsys.readouterr().out
+
+
+def test_a_command_is_measured_apart_from_its_caller(tmp_path):
+    code = "held = bytearray(300_000_000); print(sum(range(3_000_000)))"
+    used = scale.measure((sys.executable, "-c", code), tmp_path, {})
+    assert used.output == f"{3_000_000 * 2_999_999 // 2}\n"
+    assert 0.02 < used.cpu < 10
+    assert 300 < used.peak_mb < 400
+    assert scale.measure((sys.executable, "-c", ""), tmp_path, {}).peak_mb < 50
+
+
+def test_a_command_that_fails_ends_the_measurement(tmp_path):
+    with pytest.raises(SystemExit, match="no such thing"):
+        scale.measure((sys.executable, "-c", "raise SystemExit('no such thing')"), tmp_path, {})

@@ -12,7 +12,7 @@ rule collect_runs:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=get_aggregate_mem_mb,
+        mem_mb=get_measure_mem_mb,
         runtime=60,
     params:
         widths=lambda wildcards: get_population(wildcards).widths,
@@ -38,7 +38,7 @@ rule join_tables:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=get_aggregate_mem_mb,
+        mem_mb=get_table_mem_mb,
         runtime=60,
     script:
         "../scripts/join_tables.py"
@@ -54,7 +54,7 @@ rule join_densities:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=get_aggregate_mem_mb,
+        mem_mb=get_table_mem_mb,
         runtime=60,
     script:
         "../scripts/join_densities.py"
@@ -82,7 +82,7 @@ rule render_tables:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=get_aggregate_mem_mb,
+        mem_mb=get_table_mem_mb,
         runtime=60,
     params:
         populations=study.canonical_json(config["populations"]),

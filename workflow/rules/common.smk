@@ -126,26 +126,42 @@ def get_training_runtime(wildcards, attempt):
     """Minutes to ask a queue for: four times the plan's, since machines and loads differ."""
     n_runs = len(study.parse_seeds(wildcards.seeds))
     seconds = plan.training_seconds(config, *get_training_key(wildcards), n_runs)
-    return int(attempt * (10 + 4 * seconds / 60))
+    return extend("train_runs", int(10 + 4 * seconds / 60), attempt)
 
 
 def get_training_key(wildcards):
     return wildcards.model, wildcards.dataset, wildcards.width
 
 
-def get_aggregate_mem_mb(wildcards, attempt):
-    """Aggregates stream: their memory does not grow with the population."""
-    return 1500 * attempt
+def get_measure_mem_mb(wildcards, input, attempt):
+    """Megabytes of a job that streams shards: a run of the mean size many times over."""
+    return attempt * (1500 + 20 * input.size_mb // get_population(wildcards).n_runs)
+
+
+def get_table_mem_mb(wildcards, input, attempt):
+    """Megabytes of a job that holds tables, which take more in memory than as text."""
+    return int(attempt * (1500 + 10 * input.size_mb))
 
 
 def get_measure_runtime(wildcards, attempt):
     """Minutes to ask a queue for: a measure takes milliseconds a run, a projection more."""
-    return attempt * (30 + get_population(wildcards).n_runs // 20)
+    return extend("measure_weights", 30 + get_population(wildcards).n_runs // 20, attempt)
 
 
 def get_projection_mem_mb(wildcards, attempt):
     """Megabytes: a block of runs, and the distances between all of them."""
     return attempt * (2000 + get_population(wildcards).n_runs ** 2 * 16 // 10**6)
+
+
+def extend(rule_name, minutes, attempt):
+    """As much time again at each attempt, but not more than the partition gives.
+
+    Slurm takes a job that asks for more, and never starts it.
+    """
+    if attempt == 1 or not (workflow.is_main_process and get_slurm_executor()):
+        return minutes * attempt
+    limit = slurm.find_partition(PARTITIONS.get(rule_name)).minutes
+    return int(max(minutes, min(minutes * attempt, limit)))
 
 
 def get_layer_labels(wildcards):

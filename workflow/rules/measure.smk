@@ -16,7 +16,7 @@ rule measure_weights:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=get_aggregate_mem_mb,
+        mem_mb=get_measure_mem_mb,
         runtime=get_measure_runtime,
     params:
         bandwidth=config["density"]["bandwidth"],
@@ -38,7 +38,7 @@ rule match_nodes:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=get_aggregate_mem_mb,
+        mem_mb=get_measure_mem_mb,
         runtime=get_measure_runtime,
     params:
         accuracy=config["groups"]["accuracy"],
@@ -79,7 +79,7 @@ rule join_layers:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=get_aggregate_mem_mb,
+        mem_mb=get_table_mem_mb,
         runtime=60,
     script:
         "../scripts/join_tables.py"

@@ -16,7 +16,7 @@ rule plot_convergence:
     conda:
         ENVIRONMENT
     resources:
-        mem_mb=get_aggregate_mem_mb,
+        mem_mb=get_table_mem_mb,
         runtime=30,
     params:
         figure="convergence",

@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-inde
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
 
-.PHONY: study setup test bench bench-gpu bench-measures bench-scale lint format types rulegraph lock clean help
+.PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-scale lint format types rulegraph lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake --quiet rules host --
@@ -25,6 +25,9 @@ setup: $(READY) ## make .venv from requirements.lock
 
 test: $(READY) ## set up, and run the unit and workflow tests
 	@$(BIN)/python -m pytest
+
+test-slurm: $(READY) ## run the cluster tests on a real Slurm that they bring up themselves (Debian)
+	@$(BIN)/python -m pytest tests/cluster
 
 bench: $(READY) ## measure training beside its peers and its floor (10 minutes, real images)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-bench.lock
@@ -64,7 +67,7 @@ lock: $(READY) ## make the lock files anew from pyproject.toml
 	    | $(COMPILE) -c requirements.lock - -o requirements-bench.lock
 
 clean: ## remove .venv and all results
-	rm -rf $(VENV) .snakemake
+	rm -rf $(VENV) .snakemake .slurm
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
 
 help: ## list the targets

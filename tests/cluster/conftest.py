@@ -1,0 +1,161 @@
+"""The tests' Slurm, and the project on it."""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from project import ROOT, Project
+from slurm import CannotRun, Programs, Slurm
+
+POLLING = Path(__file__).with_name("polling.py")
+PATIENCE = 240  # seconds that any wait of a test may take
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    try:
+        programs = Programs(ROOT / ".slurm")
+        with (
+            # a short path: sockets are in it
+            tempfile.TemporaryDirectory(prefix="weightscape-") as folder,
+            Slurm(programs, Path(folder)) as cluster,
+        ):
+            yield cluster
+    except CannotRun as error:
+        pytest.exit(f"make test-slurm: {error}", returncode=1)
+
+
+class ClusterProject(Project):
+    """A checkout whose `snakemake` submits to the tests' Slurm, with the profile of users."""
+
+    def __init__(self, folder: Path, study: dict, slurm: Slurm):
+        super().__init__(folder, study)
+        self.slurm = slurm
+        self.started: list[Running] = []
+        self.profile = "slurm"
+        self.environment["PATH"] = f"{slurm.folder}/bin:{os.environ['PATH']}"
+
+    def command(self, *arguments: str) -> list[str]:
+        _, _, _, *rest = super().command(*arguments)
+        options = ["--workflow-profile", f"profiles/{self.profile}",
+                   "--slurm-init-seconds-before-status-checks", "1"]  # fmt: skip
+        return [sys.executable, str(POLLING), *rest, *options]
+
+    def start(self, *arguments: str) -> "Running":
+        """`snakemake ARGUMENTS` in the background."""
+        self.started.append(Running(self, self.command(*arguments)))
+        return self.started[-1]
+
+    def jobs(self) -> list[dict[str, str]]:
+        """The jobs of this folder that Slurm remembers: id, state, node, comment, limits."""
+        fields = {"id": "%A", "state": "%T", "node": "%N", "comment": "%k", "minutes": "%l",
+                  "memory": "%m", "folder": "%Z", "name": "%j", "gres": "%b"}  # fmt: skip
+        wanted = f"--format={'|'.join(fields.values())}"
+        text = self.slurm.output("squeue", "--states=all", "--noheader", "--sort=i", wanted)
+        jobs = [dict(zip(fields, line.split("|"), strict=True)) for line in text.splitlines()]
+        return [job for job in jobs if job["folder"] == str(self.folder)]
+
+    def training(self, state: str | None = None) -> list[dict[str, str]]:
+        """The training jobs among them, in one state or in any."""
+        return [
+            job for job in self.jobs()
+            if job["comment"].startswith("rule_train_runs") and state in (None, job["state"])
+        ]  # fmt: skip
+
+    def log(self, job: dict[str, str]) -> str:
+        """What the last attempt at a training job's work has logged."""
+        seeds = job["comment"].rpartition("_")[2]
+        return next(self.results.glob(f"logs/**/seeds-{seeds}.log")).read_text()
+
+    def finished(self) -> set[int]:
+        """Seeds of the runs that unfinished jobs have finished."""
+        paths = self.results.glob("unfinished/*/*/width-*/seed-*.h5")
+        return {int(path.stem.removeprefix("seed-")) for path in paths}
+
+
+class Running:
+    """A snakemake in the background."""
+
+    def __init__(self, project: ClusterProject, command: list[str]):
+        self.output = project.folder / f"snakemake-{time.monotonic_ns()}.txt"
+        with self.output.open("w") as file:
+            self.process = subprocess.Popen(
+                command, cwd=project.folder, env=project.environment, stdout=file,
+                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def wait(self) -> str:
+        """All that it printed; it must succeed."""
+        assert self.process.wait(PATIENCE) == 0, self.text
+        return self.text
+
+    def kill(self) -> None:
+        """As a power cut does it, without a word to its jobs."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> object:
+    """The first true value of `condition`."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {seconds} s"
+        time.sleep(0.2)
+    return value
+
+
+@pytest.fixture(scope="session")
+def prepared(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> ClusterProject:
+    """A checkout with images prepared and gradients compiled by jobs; only to be copied."""
+    study = yaml.safe_load((ROOT / "config" / "test.yaml").read_text())
+    folder = tmp_path_factory.mktemp("prepared") / "project"
+    project = ClusterProject(folder, Project.create(folder, study).study, slurm)
+    project.succeed("results/test/weights/dnn/digits/width-2/seeds-0000.h5")
+    return project
+
+
+# 16 runs in four jobs, some seconds a run
+STUDY = {
+    "study": "cluster",
+    "populations": [{"model": "dnn", "dataset": "digits", "widths": [30], "seeds": 16}],
+    "runs_per_job": 4,
+    "training": {"epochs": 600},
+}
+
+
+@pytest.fixture
+def project(prepared: ClusterProject, slurm: Slurm, tmp_path: Path) -> Iterator[ClusterProject]:
+    """A fresh study; only its images are prepared."""
+    folder = prepared.copy(tmp_path / "project").folder
+    project = ClusterProject(folder, copy.deepcopy(STUDY), slurm)
+    yield project
+    for snakemake in project.started:
+        snakemake.kill()
+    slurm.set_epilog("")
+    slurm.cancel_all()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    prepared: ClusterProject, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """The shards of that study, trained here without Slurm and without faults."""
+    folder = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "project").folder
+    project = Project(folder, STUDY)
+    project.succeed("weights")
+    return project.shards()

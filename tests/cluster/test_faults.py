@@ -1,0 +1,194 @@
+"""What happens when things die: the same command completes the study, and little is done twice.
+
+Every shard has the bytes of one that nothing happened to, whatever was killed while it was made.
+"""
+
+import os
+import re
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from conftest import ClusterProject, until
+from slurm import NODES
+
+
+def training_process(job: dict[str, str]) -> int:
+    """The process that trains the runs of a job."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            line = (process / "cmdline").read_bytes().split(b"\0")
+            environment = (process / "environ").read_bytes().split(b"\0")
+            is_script = any(part.endswith(b".train_runs.py") for part in line)
+            if is_script and f"SLURM_JOB_ID={job['id']}".encode() in environment:
+                return int(process.name)
+    raise AssertionError(f"no process trains for the job {job}")
+
+
+def seeds_of(job: dict[str, str]) -> range:
+    first, last = re.search(r"_(\d+)-(\d+)$", job["comment"]).groups()
+    return range(int(first), int(last) + 1)
+
+
+def with_a_finished_run(project: ClusterProject) -> list[dict[str, str]]:
+    """Training jobs that run and have at least one run finished, and at least one not."""
+    done = project.finished()
+    return [
+        job for job in project.training("RUNNING")
+        if 0 < len(done.intersection(seeds_of(job))) < len(seeds_of(job)) - 1
+    ]  # fmt: skip
+
+
+def resumed(log: str) -> int:
+    """Runs that an attempt found finished by an earlier one."""
+    match = re.search(r"(\d+) of \d+ runs were finished by an earlier attempt", log)
+    return int(match[1]) if match else 0
+
+
+def resumed_runs(project: ClusterProject) -> int:
+    """The same of all last attempts together."""
+    return sum(resumed(path.read_text()) for path in project.results.glob("logs/**/seeds-*.log"))
+
+
+def test_a_killed_a_cancelled_and_a_late_job_go_on_where_they_were(project, undisturbed):
+    snakemake = project.start("weights")
+    killed, cancelled, late = until(
+        lambda: len(jobs := with_a_finished_run(project)) >= 3 and jobs[:3]
+    )
+    os.kill(training_process(killed), signal.SIGKILL)
+    project.slurm.output("scancel", cancelled["id"])
+    # Slurm counts in minutes, and this is its shortest limit
+    project.slurm.output("scontrol", "update", f"jobid={late['id']}", "TimeLimit=1")
+    os.kill(training_process(late), signal.SIGSTOP)
+    snakemake.wait()
+    assert project.shards() == undisturbed
+    assert not project.finished()
+    ends = {job["id"]: job["state"] for job in project.training()}
+    assert ends.pop(killed["id"]) == "FAILED"
+    assert ends.pop(cancelled["id"]) == "CANCELLED"
+    assert ends.pop(late["id"]) == "TIMEOUT"
+    assert list(ends.values()) == ["COMPLETED"] * 4
+    for job in (killed, cancelled, late):
+        assert resumed(project.log(job)) >= 1
+    again = next(
+        job for job in project.training()
+        if job["comment"] == late["comment"] and job["id"] != late["id"]
+    )  # fmt: skip
+    assert again["minutes"] == "20:00"  # twice the first attempt's
+
+
+def test_a_job_out_of_memory_is_given_more(project, undisturbed):
+    plan = project.folder / "workflow/weightscape/plan.py"
+    before = "BASE_MEMORY_MB, CUDA_MEMORY_MB = 1200"
+    assert before in plan.read_text()
+    plan.write_text(plan.read_text().replace(before, before.replace("1200", "600")))
+    shard = "dnn/digits/width-30/seeds-0000-0003.h5"
+    project.succeed(f"results/cluster/weights/{shard}")
+    first, second = project.training()
+    assert (first["state"], second["state"]) == ("FAILED", "COMPLETED")
+    assert (first["memory"], second["memory"]) == ("601M", "1202M")
+    assert project.shards() == {shard: undisturbed[shard]}
+
+
+def test_jobs_of_a_node_that_goes_down_go_on_elsewhere(project, undisturbed):
+    """Slurm starts them again by itself, and Snakemake does not start them a second time."""
+    snakemake = project.start("weights")
+    job = until(lambda: with_a_finished_run(project))[0]
+    try:
+        project.slurm.kill_node(job["node"])
+        lost = {one["id"] for one in project.training() if one["node"] == job["node"]}
+        # Slurm waits two minutes before it starts a job again: this is not what is tested
+        until(lambda: lost == {one["id"] for one in project.training("PENDING")} & lost)
+        project.slurm.output("scontrol", "update", f"jobid={','.join(lost)}", "StartTime=now")
+        snakemake.wait()
+    finally:
+        project.slurm.start_node(job["node"])
+    assert project.shards() == undisturbed
+    assert len(project.training()) == 4
+    assert resumed(project.log(job)) >= 1
+    project.slurm.wait_for(
+        "the node to be back", lambda: project.slurm.states() == dict.fromkeys(NODES, "idle")
+    )
+
+
+def test_a_preempted_job_goes_on_where_it_was(project, undisturbed):
+    snakemake = project.start("weights", "--default-resources", "slurm_partition=spot",
+                              "mem_mb=1500", "runtime=10")  # fmt: skip
+    job = until(lambda: with_a_finished_run(project))[0]
+    urgent = ["sbatch", "--partition=main", f"--nodelist={job['node']}", "--exclusive",
+              "--mem=0", f"--chdir={project.folder.parent}", "--wrap", "sleep 1"]  # fmt: skip
+    project.slurm.output(*urgent)
+    until(lambda: job["id"] in {one["id"] for one in project.training("PENDING")})
+    waiting = {one["id"] for one in project.training("PENDING")}
+    project.slurm.output("scontrol", "update", f"jobid={','.join(waiting)}", "StartTime=now")
+    snakemake.wait()
+    assert project.shards() == undisturbed
+    assert len(project.training()) == 4
+    assert resumed(project.log(job)) >= 1
+
+
+def test_a_restart_after_a_kill_cancels_what_was_left(project, undisturbed):
+    """A ghost would write where the next Snakemake's job writes."""
+    first = project.start("weights")
+    until(lambda: with_a_finished_run(project))
+    first.kill()
+    left = {job["id"] for job in project.training() if job["state"] != "COMPLETED"}
+    kept = project.finished()
+    output = project.start("weights").wait()
+    assert re.search(r"Cancelled \d+ jobs that a killed snakemake had left in the queue", output)
+    ends = {job["id"]: job["state"] for job in project.training()}
+    assert {ends[job] for job in left} <= {"CANCELLED", "COMPLETED"}
+    assert "CANCELLED" in ends.values()
+    assert project.shards() == undisturbed
+    # a job that ended before it could be cancelled took its runs into its shard
+    taken = [seeds_of(job) for job in project.training() if ends[job["id"]] == "COMPLETED"
+             and job["id"] in left]  # fmt: skip
+    assert resumed_runs(project) >= len(kept.difference(*taken))
+
+
+def test_the_controller_may_be_away(project, undisturbed):
+    snakemake = project.start("weights")
+    until(lambda: with_a_finished_run(project))
+    project.slurm.stop_controller()
+    with pytest.raises(subprocess.TimeoutExpired):
+        snakemake.process.wait(15)
+    project.slurm.start_controller()
+    snakemake.wait()
+    assert project.shards() == undisturbed
+
+
+def test_a_full_disk_loses_no_finished_run(project, undisturbed):
+    if os.getuid():
+        pytest.skip("only root can make the small disk that this test fills")
+    disk = project.results / "unfinished"
+    disk.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
+    try:
+        done = project.run("weights", "--retries", "0")
+        assert done.returncode == 1
+        assert "the disk is full" in done.stdout + done.stderr
+        kept = project.finished()
+        assert kept
+        subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)
+        project.succeed("weights")
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+    assert project.shards() == undisturbed
+    assert resumed_runs(project) == len(kept)
+
+
+def test_files_may_come_late(project, undisturbed):
+    """A network file system shows the shard seconds after Slurm says that its job has ended."""
+    folder = project.results / "weights/dnn/digits/width-30"
+    project.slurm.set_epilog(
+        f"find {folder} -name 'seeds-*.h5' -newermt '3 seconds ago' | while read -r shard; do "
+        'mv "$shard" "$shard.late"; setsid sh -c "sleep 7; mv $shard.late $shard" '
+        "</dev/null >/dev/null 2>&1 & done; sleep 0.5"
+    )
+    output = project.start("weights").wait()
+    assert "Waiting at most 60 seconds for missing files" in output
+    assert project.shards() == undisturbed
+    assert {job["state"] for job in project.training()} == {"COMPLETED"}

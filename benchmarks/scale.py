@@ -45,7 +45,7 @@ OPTIONS = {
     "jobs 100": ["--jobs", "100"],
     "jobs 100, subsample": ["--jobs", "100", "--scheduler-subsample", "200"],
 }
-LIMIT, ILP_LIMIT = 10_000, 200  # training jobs of the largest case that is scheduled
+LIMIT, ILP_LIMIT = 10_000, 2_000  # training jobs of the largest case that is scheduled
 # the profile's pace is for a controller's sake and sleeps; the stand-ins need none
 SLURM = [
     "--workflow-profile", "profiles/slurm", "--jobs", "1000",

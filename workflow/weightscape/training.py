@@ -148,8 +148,9 @@ def _train_runs(
         log.info("%d of %d runs were finished by an earlier attempt", len(found), len(keys))
     left = [key for key in keys if key.seed not in found]
     size = runs_at_once(network, header.recipe, train, memory_mb)
-    if size > 1 and left:
-        log.info("%d runs side by side", min(size, len(left)))
+    if left:
+        at_once = min(size, len(left))
+        log.info("training %d runs on %s, %d at once", len(left), header.device, at_once)
 
     def train_some(stack: list[RunKey], told: Progress | None) -> list[RunRecord]:
         runs = train_stack(network, stack, train, test, header.recipe, snapshots, told)

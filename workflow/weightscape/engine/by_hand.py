@@ -5,6 +5,7 @@ A stack of one: here runs side by side only push each other out of the processor
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -95,7 +96,8 @@ class HandStack(Stack):
         probe = tuple(_at_rest(parameter.value.copy()) for parameter in self.state)
         images, labels = (array[:PROBE] for array in self.train)
         self.method.train(images, labels, np.arange(len(labels))[None], 1, 0.0, probe)
-        norms = {name: float(np.linalg.norm(parameter.mean)) / 0.1
+        # numpy's norm would go through its own BLAS, whose sums differ from machine to machine
+        norms = {name: math.sqrt(np.square(parameter.mean, dtype=np.float64).sum()) / 0.1
                  for name, parameter in zip(self.names, probe, strict=True)}  # fmt: skip
         return [{layer.name: norms[f"{layer.name}.weight"] for layer in self.network.layers}]
 

@@ -70,6 +70,7 @@ def compiled(function):
         return numba.njit(
             cache=keep,
             forceinline=True,
+            nogil=True,  # the log's heartbeat goes on through an epoch of minutes
             fastmath={"reassoc", "contract", "nsz"},
             error_model="numpy",
         )(function)

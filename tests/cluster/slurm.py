@@ -6,7 +6,6 @@ Slurm that is already there is read or changed: the commands are found through P
 its configuration itself.
 """
 
-import ctypes
 import getpass
 import os
 import re
@@ -329,9 +328,10 @@ class Slurm:
     def _start(self, name: str, program: str, *arguments: str) -> None:
         with (self.folder / "log" / f"{name}.out").open("ab") as log:
             self.daemons[name] = subprocess.Popen(
-                [self.programs.paths[program], *arguments],
+                # where the tests are killed and can't stop it, the kernel does
+                ["setpriv", "--pdeathsig", "TERM", self.programs.paths[program], *arguments],
                 env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=_die_with_parent,
+                start_new_session=True,
             )  # fmt: skip
 
     def _stop(self, name: str, how: signal.Signals) -> None:
@@ -364,12 +364,6 @@ class Slurm:
                 self.cancel_all()
         for name in reversed(list(self.daemons)):
             self._stop(name, signal.SIGTERM)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel stop this process when the tests are killed and can't stop it."""
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _apt(*arguments: str) -> str:

@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-inde
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
 
-.PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-scale lint format types rulegraph lock clean help
+.PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-scale bench-slurm lint format types rulegraph lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake --quiet rules host --
@@ -44,6 +44,9 @@ bench-measures: $(READY) ## measure the measures on 1,000 runs of width 200 (6 m
 
 bench-scale: $(READY) ## measure Snakemake itself at 6,090 and 100,000 runs, without training (20 minutes)
 	@$(BIN)/python -m benchmarks.scale $(BENCHMARKS)/scale.csv
+
+bench-slurm: $(READY) ## measure 200 runs on the tests' Slurm, by runs_per_job (20 minutes)
+	@$(BIN)/python -m benchmarks.cluster $(BENCHMARKS)/cluster.csv
 
 lint: $(READY) ## check style: ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check && $(BIN)/ruff format --check

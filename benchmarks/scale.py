@@ -45,7 +45,7 @@ OPTIONS = {
     "jobs 100": ["--jobs", "100"],
     "jobs 100, subsample": ["--jobs", "100", "--scheduler-subsample", "200"],
 }
-LIMIT, ILP_LIMIT = 10_000, 2_000  # training jobs of the largest case that is scheduled
+LIMIT = 10_000  # training jobs of the largest case that is scheduled
 # the profile's pace is for a controller's sake and sleeps; the stand-ins need none
 SLURM = [
     "--workflow-profile", "profiles/slurm", "--jobs", "1000",
@@ -243,7 +243,7 @@ def start_cases() -> Iterator[dict[str, object]]:
 def schedule_cases() -> Iterator[dict[str, object]]:
     for option, arguments in OPTIONS.items():
         for name, runs_per_job, copy in _copies():
-            if copy.n_jobs() > (ILP_LIMIT if option == "ilp" else LIMIT):
+            if copy.n_jobs() > LIMIT:
                 continue
             used = measure_schedule(copy, arguments)
             yield _row("schedule", name, runs_per_job, copy.n_done(), option, used, copy.kept())

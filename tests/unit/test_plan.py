@@ -13,6 +13,7 @@ from weightscape.config import check
 from weightscape.plan import (
     Row,
     format_bytes,
+    largest_run_mb,
     make_plan,
     render,
     training_memory_mb,
@@ -344,3 +345,16 @@ def test_a_record_with_a_name_of_another_kind_does_not_stop_the_plan(small, widt
     before = plan_of(small)
     write_record(edited(small), width, seeds)
     assert plan_of(small) == before
+
+
+def test_largest_run_is_that_of_the_largest_width():
+    config = check(
+        {
+            "study": "plan",
+            "populations": [{"model": "dnn", "dataset": "mnist", "widths": [5, 200], "seeds": 1}],
+        }
+    )
+    # weights and biases of 784-200-200-10, initial and final, of four bytes
+    numbers = 785 * 200 + 201 * 200 + 201 * 10
+    (population,) = study.populations(config)
+    assert largest_run_mb(config, population) == pytest.approx(2 * 4 * numbers / 1e6)

@@ -133,9 +133,9 @@ def get_training_key(wildcards):
     return wildcards.model, wildcards.dataset, wildcards.width
 
 
-def get_measure_mem_mb(wildcards, input, attempt):
-    """Megabytes of a job that streams shards: a run of the mean size many times over."""
-    return attempt * (1500 + 20 * input.size_mb // get_population(wildcards).n_runs)
+def get_measure_mem_mb(wildcards, attempt):
+    """Megabytes of a job that streams shards: the largest run many times over."""
+    return int(attempt * (1500 + 20 * plan.largest_run_mb(config, get_population(wildcards))))
 
 
 def get_table_mem_mb(wildcards, input, attempt):
@@ -144,8 +144,14 @@ def get_table_mem_mb(wildcards, input, attempt):
 
 
 def get_measure_runtime(wildcards, attempt):
-    """Minutes to ask a queue for: a measure takes milliseconds a run, a projection more."""
-    return extend("measure_weights", 30 + get_population(wildcards).n_runs // 20, attempt)
+    """Minutes to ask a queue for: a measure takes milliseconds a run, large networks more."""
+    return extend("measure_weights", 30 + get_population(wildcards).n_runs // 100, attempt)
+
+
+def get_projection_runtime(wildcards, attempt):
+    """Minutes to ask a queue for: four times what all distances between runs take."""
+    n_runs = get_population(wildcards).n_runs
+    return extend("measure_projection", 30 + n_runs // 100 + 8 * n_runs**2 // 10**7, attempt)
 
 
 def get_projection_mem_mb(wildcards, attempt):

@@ -62,7 +62,7 @@ rule measure_projection:
         ENVIRONMENT
     resources:
         mem_mb=get_projection_mem_mb,
-        runtime=get_measure_runtime,
+        runtime=get_projection_runtime,
     params:
         settings=config["projection"],
     script:

@@ -138,6 +138,14 @@ def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_r
     return math.ceil((images + run) / 1e6) + BASE_MEMORY_MB
 
 
+def largest_run_mb(config: Config, population: Population) -> float:
+    """Megabytes of the weights that are kept of a run of the largest width."""
+    n_parameters = max(
+        network(config, population, width).n_parameters for width in population.widths
+    )
+    return 4 * n_parameters * len(snapshots(config)) / 1e6
+
+
 def _plan_population(config: Config, population: Population) -> Row:
     cost = estimate_cost(config, population)
     parameters = n_bytes = n_jobs = n_done = 0

@@ -177,7 +177,7 @@ def test_jobs_are_cancelled_and_awaited(plant, calls, monkeypatch):
     plant("squeue", "case $(wc -l < squeue.calls) in 1) echo 7; echo 8;; 2|3) echo 8;; esac")
     plant("scancel", "")
     assert slurm.cancel(["a", "b"]) == 2
-    assert calls("scancel") == ["7 8"]
+    assert calls("scancel") == ["--quiet 7 8"]
     assert calls("squeue") == ["--noheader --format=%A --name=a,b"] * 4
 
 

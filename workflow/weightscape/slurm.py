@@ -1,7 +1,7 @@
 """What must hold on a SLURM cluster before jobs are submitted, asked of Slurm itself.
 
-Each check stands against something that Snakemake's executor plugin takes in silence: see the
-cluster section of docs/cluster.md.
+Each check stands against something that Slurm or Snakemake's executor plugin takes in silence
+(docs/cluster.md).
 """
 
 import functools
@@ -157,7 +157,7 @@ def cancel(names: Iterable[str]) -> int:
     there = _jobs(wanted)
     if not there:
         return 0
-    ask("scancel", *there)
+    ask("scancel", "--quiet", *there)  # without it, a job that has just ended is an error
     end = time.monotonic() + SECONDS_TO_CANCEL
     while left := _jobs(wanted):
         if time.monotonic() > end:

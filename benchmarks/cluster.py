@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -56,7 +57,10 @@ def measure(slurm: Slurm, prepared: Path, folder: Path, runs_per_job: int) -> di
     project.study["runs_per_job"] = runs_per_job
     project.environment["PATH"] = f"{slurm.folder}/bin:{os.environ['PATH']}"
     files, cpu, started = n_files(folder), cpu_seconds(), time.time()
-    project.succeed("weights", *PROFILE)
+    subprocess.run(
+        project.command("weights", *PROFILE), cwd=folder, env=project.environment, check=True,
+        capture_output=True,
+    )  # fmt: skip
     seconds, cpu = time.time() - started, cpu_seconds() - cpu
     fields = "Comment,Submit,Start,End"
     known = slurm.output("sacct", "-X", "-n", "-P", f"--format={fields}", "--starttime",

@@ -1,9 +1,13 @@
 import os
+import shutil
+import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 # the library lies beside the rules, so it needs no installation: neither on a compute node nor in
 # an environment made by --sdm conda
@@ -11,9 +15,10 @@ LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).paren
 sys.path.insert(0, str(LIBRARY))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
-from weightscape import models, plan, study
+from weightscape import models, plan, slurm, status, study
 from weightscape.config import check
 from weightscape.errors import WeightscapeError
+from weightscape.locks import hold
 
 ENVIRONMENT = str(LIBRARY.parent / "envs" / "weightscape.yaml")
 
@@ -49,6 +54,9 @@ if any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)
 ):
     TABLES.append("strength_heads")
+READING = {"plan", "status"}  # rules that may run beside another snakemake
+LOCKS = []  # that this snakemake holds: the study's, then those of datasets
+PARTITIONS = {}  # rule -> partition that its jobs ask for
 
 
 def get_population(wildcards):
@@ -174,3 +182,80 @@ def get_layer_labels(wildcards):
     """Labels of a figure in the report, with the layers that it shows."""
     layers = ", ".join(get_layers(get_population(wildcards)))
     return {"model": wildcards.model, "dataset": wildcards.dataset, "layer": layers}
+
+
+def hold_locks(jobs):
+    """The study's lock, and that of each dataset that it prepares, which all studies share."""
+    LOCKS.append(hold(Path(RESULTS, ".lock"), f"the study {config['study']}"))
+    for dataset in {job.wildcards.dataset for job in jobs if job.rule.name == "prepare_dataset"}:
+        path = Path("results/datasets", f".{dataset}.lock")
+        LOCKS.append(hold(path, f"the dataset {dataset}"))
+
+
+def cancel_leftovers():
+    """Cancel what a killed snakemake left in the queue: it would write where new jobs write."""
+    lock = LOCKS[0]
+    # results that came from a cluster may be worked on elsewhere
+    if lock.left and shutil.which("squeue"):
+        if cancelled := slurm.cancel(lock.left):
+            logger.warning(
+                f"Cancelled {cancelled} jobs that a killed snakemake had left in the queue."
+            )
+        lock.settle()
+
+
+def get_slurm_executor():
+    """The executor that submits to Slurm; None elsewhere."""
+    executor = workflow.scheduler._executor
+    return executor if hasattr(executor, "run_uuid") else None
+
+
+def check_cluster(executor, jobs):
+    """Refuse what would wait for ever, before anything is submitted."""
+    LOCKS[0].note_queue_name(executor.run_uuid)
+    # the plugin's guess of an account never succeeds, and without sacct it ends each submission
+    executor._fallback_account_arg = ""
+    if workflow.executor_settings.status_command == "squeue":
+        slurm.check_memory_of_queue(workflow.executor_settings.init_seconds_before_status_checks)
+    for warning in slurm.check_requests(get_requests(jobs)):
+        logger.warning(f"Warning: {warning}.")
+
+
+def get_requests(jobs):
+    """The longest runtime that each rule asks of a partition."""
+    longest = {}
+    for job in jobs:
+        minutes = job.resources.get("runtime")
+        if isinstance(minutes, int) and not job.is_local:
+            key = job.rule.name, job.resources.get("slurm_partition")
+            longest[key] = max(minutes, longest.get(key, 0))
+    PARTITIONS.update(longest.keys())
+    return [slurm.Request(*key, minutes) for key, minutes in longest.items()]
+
+
+def end_study(outcome):
+    """Let the study go, and tell whom the config names."""
+    if not LOCKS:
+        return
+    for lock in LOCKS:
+        lock.release()
+    if config["notify"]:
+        known = {"WEIGHTSCAPE_STUDY": config["study"], "WEIGHTSCAPE_OUTCOME": outcome}
+        done = subprocess.run(
+            config["notify"],
+            shell=True,
+            check=False,
+            text=True,
+            input=get_status() + "\n",
+            env=os.environ | known,
+        )
+        if done.returncode:
+            logger.warning(f"notify: the command ended with exit status {done.returncode}.")
+
+
+def get_status():
+    """What `snakemake status` prints."""
+    try:
+        return status.render(config, status.make_status(config, time.time()))
+    except WeightscapeError as error:
+        return str(error)

@@ -27,7 +27,7 @@ test: $(READY) ## set up, and run the unit and workflow tests
 	@$(BIN)/python -m pytest
 
 test-slurm: $(READY) ## run the cluster tests on a real Slurm that they bring up themselves (Debian)
-	@$(BIN)/python -m pytest tests/cluster
+	@$(BIN)/python -m pytest --durations=8 tests/cluster
 
 bench: $(READY) ## measure training beside its peers and its floor (10 minutes, real images)
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-bench.lock

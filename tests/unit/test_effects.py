@@ -1,0 +1,267 @@
+"""Effects beside scipy, beside loops over pairs and resamples, and beside planted answers."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from weightscape.claims.effects import (
+    FEWEST_OF_WIDTH,
+    Draws,
+    _Ranks,
+    cliffs_delta,
+    spearman,
+    spearman_difference,
+    thirds,
+)
+
+DRAWS = Draws(resamples=400, permutations=399)
+FEW = Draws(resamples=2, permutations=1)
+
+
+def population(n_widths=4, seeds=12, slope=0.0, between=0.0, seed=0):
+    """x, y and widths: `between` moves both with the width, `slope` moves y with x in a width."""
+    random = np.random.default_rng(seed)
+    widths = np.repeat([str(2**k) for k in range(n_widths)], seeds)
+    step = np.repeat(np.arange(n_widths), seeds)
+    own = random.normal(size=len(widths))
+    x = own + between * step
+    y = slope * own + random.normal(size=len(widths)) + between * step
+    return x, y, widths
+
+
+# Spearman
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_pooled_effect_is_scipy_s(rounded):
+    x, y, widths = population(slope=0.7)
+    if rounded:  # ties
+        x, y = x.round(), y.round()
+    found = spearman(x, y, widths, FEW).pooled
+    assert found.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert found.n == len(x)
+
+
+def test_a_within_width_effect_is_the_mean_of_scipy_s_by_runs():
+    x, y, widths = population(slope=0.7)
+    keep = np.arange(len(x)) > 3  # unequal numbers of runs
+    x, y, widths = x[keep], y[keep], widths[keep]
+    found = spearman(x, y, widths, FEW).within
+    own = {w: stats.spearmanr(x[widths == w], y[widths == w]).statistic for w in set(widths)}
+    n = {w: (widths == w).sum() for w in own}
+    assert found.value == pytest.approx(sum(n[w] * own[w] for w in own) / len(x))
+    assert found.of_width == pytest.approx(own)
+    assert found.n_of_width == n
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=12))
+def test_ranks_of_a_resample_are_those_of_its_values(drawn):
+    values = np.array([value for value, _ in drawn], float)
+    counts = np.array([[count for _, count in drawn]])
+    ranks = _Ranks(values)(counts)[0]
+    repeated = np.repeat(values, counts[0])
+    expected = dict(zip(repeated, stats.rankdata(repeated), strict=True))
+    for value, count, rank in zip(values, counts[0], ranks, strict=True):
+        if count:
+            assert rank == pytest.approx(expected[value])
+
+
+def test_a_reversal_within_widths_is_found():
+    x, y, widths = population(slope=-0.8, between=4.0, seeds=20)
+    found = spearman(x, y, widths, DRAWS)
+    assert found.pooled.value > 0.5
+    assert found.pooled.p < 0.01
+    assert found.within.value < -0.3
+    assert found.within.p < 0.01
+    assert found.sign_flip
+
+
+def test_what_width_alone_makes_is_not_there_within_widths():
+    x, y, widths = population(between=4.0, seeds=20)
+    found = spearman(x, y, widths, DRAWS)
+    assert found.pooled.low > 0.5
+    assert found.within.low < 0 < found.within.high
+    assert found.within.p > 0.05
+
+
+def test_a_permutation_p_is_near_the_exact_one():
+    x, y = np.array([1.0, 2, 3, 4, 5, 6, 7, 8]), np.array([2.0, 1, 4, 3, 7, 5, 8, 6])
+    widths = np.full(8, "5")
+    rho = stats.spearmanr(x, y).statistic
+    every = [stats.spearmanr(x[:7], p).statistic for p in itertools.permutations(y[:7])]
+    exact = np.mean(np.abs(every) >= abs(stats.spearmanr(x[:7], y[:7]).statistic) - 1e-12)
+    found = spearman(x[:7], y[:7], widths[:7], Draws(2, 20_000)).pooled
+    assert found.p == pytest.approx(exact, abs=4 * math.sqrt(exact / 20_000))
+    assert spearman(x, y, widths, FEW).pooled.value == pytest.approx(rho)
+
+
+def test_no_effect_is_found_no_oftener_than_p_says():
+    """600 populations without an effect, width moving x and y: within widths, p <= 0.05 in 5 %."""
+    draws = Draws(resamples=1, permutations=199)
+    p = []
+    for seed in range(600):
+        x, y, widths = population(3, 8, between=3.0, seed=seed)
+        p.append(spearman(x, y, widths, draws._replace(seed=seed)).within.p)
+    found = np.mean(np.array(p) <= 0.05)
+    assert found <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 600)
+    assert found >= 0.05 - 3 * math.sqrt(0.05 * 0.95 / 600)
+
+
+def test_intervals_cover_the_effect_of_all_runs():
+    """In 300 populations of bivariate normals, rho_s = 6/pi asin(r/2), in about 95 %."""
+    r = 0.5
+    truth = 6 / math.pi * math.asin(r / 2)
+    covered = 0
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        x = random.normal(size=75)
+        y = r * x + math.sqrt(1 - r * r) * random.normal(size=75)
+        widths = np.repeat(["5", "8", "12"], 25)
+        found = spearman(x, y, widths, Draws(400, 1, seed))
+        covered += found.pooled.low <= truth <= found.pooled.high
+    assert 0.89 <= covered / 300 <= 0.99
+
+
+def test_runs_without_a_number_are_left_out():
+    x, y, widths = population(slope=1.0)
+    x[3], y[5], x[7] = np.nan, np.nan, np.inf
+    there = np.isfinite(x) & np.isfinite(y)
+    found = spearman(x, y, widths, DRAWS)
+    alone = spearman(x[there], y[there], widths[there], DRAWS)
+    assert found == alone
+    assert found.pooled.n == len(x) - 3
+
+
+def test_a_width_of_few_runs_counts_only_in_the_pool():
+    x, y, widths = population(3, FEWEST_OF_WIDTH)
+    few = np.arange(len(x)) > 0
+    found = spearman(x[few], y[few], widths[few], FEW)
+    assert found.pooled.n_of_width == {"1": FEWEST_OF_WIDTH - 1, "2": 8, "4": 8}
+    assert found.within.n_of_width == {"2": 8, "4": 8}
+
+
+@pytest.mark.parametrize("x", [np.ones(30), np.full(30, np.nan)])
+def test_without_variation_there_is_no_effect(x):
+    _, y, widths = population(3, 10)
+    found = spearman(x, y, widths, DRAWS)
+    assert math.isnan(found.pooled.value)
+    assert math.isnan(found.within.p)
+    assert not found.sign_flip
+
+
+def test_a_width_without_variation_has_no_say():
+    x, y, widths = population(3, 10, slope=1.0)
+    x[:10] = 7.0
+    found = spearman(x, y, widths, DRAWS)
+    assert set(found.within.of_width) == {"2", "4"}
+    assert found.within.n == 20
+
+
+def test_blocks_change_nothing(monkeypatch):
+    x, y, widths = population(slope=0.5)
+    whole = spearman(x, y, widths, DRAWS)
+    monkeypatch.setattr("weightscape.claims.effects.CELLS", 100 * len(x))
+    cut = spearman(x, y, widths, DRAWS)
+    assert cut.pooled.p == pytest.approx(whole.pooled.p, abs=0.05)
+    assert cut.pooled.low == pytest.approx(whole.pooled.low, abs=0.05)
+    assert spearman(x, y, widths, DRAWS) == cut
+
+
+# Cliff's delta
+
+
+def loops(x, upper, lower):
+    pairs = [np.sign(a - b) for a in x[upper] for b in x[lower]]
+    return sum(pairs) / len(pairs)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_cliffs_delta_is_the_count_over_pairs(rounded):
+    x, y, widths = population(slope=1.0)
+    x = x.round() if rounded else x
+    upper, lower = y > 0.5, y < -0.5
+    found = cliffs_delta(x, upper, lower, widths, FEW)
+    assert found.pooled.value == pytest.approx(loops(x, upper, lower))
+    assert found.pooled.n == (upper | lower).sum()
+
+
+def test_cliffs_delta_within_widths_is_the_mean_by_runs():
+    x, y, widths = population(slope=1.0, between=3.0, seeds=30)
+    upper, lower = thirds(y, widths)
+    found = cliffs_delta(x, upper, lower, widths, DRAWS).within
+    own = [
+        loops(x[widths == w], upper[widths == w], lower[widths == w]) for w in dict.fromkeys(widths)
+    ]
+    assert found.value == pytest.approx(np.mean(own))
+    assert found.low < found.value < found.high
+    assert found.p < 0.01
+
+
+def test_cliffs_delta_p_is_near_mann_whitney_s():
+    x, y, _ = population(2, 20, slope=0.4, seed=3)
+    upper, lower = y > 0.3, y < -0.3
+    found = cliffs_delta(x, upper, lower, np.full(len(x), "1"), Draws(2, 9999)).pooled
+    exact = stats.mannwhitneyu(x[upper], x[lower], method="exact").pvalue
+    assert found.p == pytest.approx(exact, abs=4 * math.sqrt(exact / 9999))
+
+
+def test_a_width_that_has_one_group_only_has_no_delta():
+    x, _, widths = population(2, 10)
+    upper, lower = widths == "1", widths == "2"
+    found = cliffs_delta(x, upper, lower, widths, FEW)
+    assert math.isnan(found.within.value)
+    assert math.isfinite(found.pooled.value)
+
+
+# difference
+
+
+def test_a_difference_is_that_of_two_correlations():
+    x, y, widths = population(slope=1.0)
+    other = np.random.default_rng(5).normal(size=len(x))
+    found = spearman_difference(x, other, y, widths, DRAWS)
+    first, second = (spearman(column, y, widths, DRAWS) for column in (x, other))
+    assert found.pooled.value == pytest.approx(first.pooled.value - second.pooled.value)
+    assert found.within.value == pytest.approx(first.within.value - second.within.value)
+    assert found.pooled.p < 0.05
+
+
+def test_columns_that_go_alike_differ_no_oftener_than_p_says():
+    """500 populations whose two columns are as near to y: p <= 0.05 in about 5 %."""
+    p = []
+    for seed in range(500):
+        x, y, widths = population(1, 30, slope=1.0, seed=seed)
+        noise = np.random.default_rng([seed, 1]).normal(size=(2, 30))
+        found = spearman_difference(x + noise[0], x + noise[1], y, widths, Draws(1, 199, seed))
+        p.append(found.pooled.p)
+    assert abs(np.mean(np.array(p) <= 0.05) - 0.05) <= 3 * math.sqrt(0.05 * 0.95 / 500)
+
+
+# thirds
+
+
+def test_thirds_of_all_runs_and_of_each_width():
+    accuracy = np.array([1.0, 2, 3, 4, 5, 6, 10, 20, 30])
+    widths = np.repeat(["a", "b"], [6, 3])
+    upper, lower = thirds(accuracy)
+    assert accuracy[upper].tolist() == [10, 20, 30]
+    assert accuracy[lower].tolist() == [1, 2, 3]
+    upper, lower = thirds(accuracy, widths)
+    assert accuracy[upper].tolist() == [5, 6, 30]
+    assert accuracy[lower].tolist() == [1, 2, 10]
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=20))
+def test_no_run_is_in_both_thirds_and_equal_runs_are_in_one(accuracy):
+    values = np.array(accuracy, float)
+    upper, lower = thirds(values)
+    assert not (upper & lower).any()
+    for value in set(accuracy):
+        assert len(set(upper[values == value])) == 1
+    if upper.any() and lower.any():
+        assert values[upper].min() > values[lower].max()

@@ -438,6 +438,17 @@ def test_purity_is_that_of_brute_force(k):
     assert found["purity"] == pytest.approx(purity_of(away, groups, found["neighbours"]))
 
 
+def test_the_interval_of_the_purity_is_that_of_its_mean_over_runs():
+    random = np.random.default_rng(1)
+    away, groups = matrix(random.normal(size=(60, 3))), random.choice(["low", "high"], 60)
+    found = compare(away, groups, ["5"] * 60, neighbours=5)
+    near = np.argsort(np.where(np.eye(60, dtype=bool), np.inf, away), axis=1)[:, :5]
+    own = (groups[near] == groups[:, None]).mean(1)
+    half = 1.96 * own.std() / 60**0.5
+    assert found["purity_low"] == pytest.approx(own.mean() - half, abs=0.15 * half)
+    assert found["purity_high"] == pytest.approx(own.mean() + half, abs=0.15 * half)
+
+
 def test_ungrouped_runs_change_nothing():
     random = np.random.default_rng(0)
     points, groups = (
@@ -539,7 +550,7 @@ def test_the_same_groups_have_the_same_p():
 def test_fewer_than_two_groups_have_no_purity(groups):
     found = compare(matrix(np.random.default_rng(0).normal(size=(9, 2))), groups, ["5"] * 9)
     assert found["n"] == groups.count("low")
-    names = ("purity", "shuffled", "p", "shuffled_within_width", "p_within_width")
+    names = ("purity", "purity_low", "shuffled", "p", "shuffled_within_width", "p_within_width")
     assert all(math.isnan(found[name]) for name in names)
 
 

@@ -39,13 +39,15 @@ QUANTILES = 256
 FEWEST = 7  # runs that are worth an embedding: two neighbours of each
 LARGE = 2000  # runs beyond which openTSNE is faster than scikit-learn
 BLOCK_ROWS = 500
+RESAMPLES = 1000  # of the runs, for the interval of the purity
 
 COLUMNS = (
     *KEYS, "group", "layer", "embedding", "perplexity", "repeat", "x", "y", "trustworthiness",
     "kl_divergence",
 )  # fmt: skip
+OBSERVED = ("purity", "purity_low", "purity_high")
 PURITY_COLUMNS = (
-    "model", "dataset", "layer", "embedding", "width", "n", "neighbours", "purity", "shuffled",
+    "model", "dataset", "layer", "embedding", "width", "n", "neighbours", *OBSERVED, "shuffled",
     "p", "shuffled_within_width", "p_within_width",
 )  # fmt: skip
 ALL_WIDTHS = "all"
@@ -312,14 +314,15 @@ def compare_groups(
     """How pure the runs' neighbourhoods are in the original space; ungrouped runs are left out.
 
     purity is the mean share of a run's nearest neighbours, at most a third of the others, that are
-    of its own group; `shuffled` its mean over shuffles of the groups, and `shuffled_within_width`
+    of its own group, purity_low and purity_high its 95 % bootstrap interval over runs, each of which
+    keeps its neighbours; `shuffled` its mean over shuffles of the groups, and `shuffled_within_width`
     over shuffles among the runs of each width, which leave what width alone explains.
     p = (1 + shuffles as pure) / (1 + shuffles). NaN with fewer than two groups, and for the second
     where there is one width only, or none with two groups.
     """
     rows = np.flatnonzero((groups != "ungrouped").to_numpy())
     labels, names = pd.factorize(groups.to_numpy()[rows])
-    found = {"n": len(rows), "neighbours": 0, "purity": math.nan}
+    found = {"n": len(rows), "neighbours": 0, **dict.fromkeys(OBSERVED, math.nan)}
     nothing = dict.fromkeys(PURITY_COLUMNS[-4:], math.nan)
     if len(names) < 2 or len(rows) < 3:
         return found | nothing
@@ -328,7 +331,8 @@ def compare_groups(
     nearest, _ = neighbours(
         between if len(rows) == len(between) else between[np.ix_(rows, rows)], k
     )
-    found |= {"neighbours": k, "purity": _purity(labels, nearest)}
+    observed = _purity(labels, nearest), *_purity_interval(labels, nearest)
+    found |= {"neighbours": k, **dict(zip(OBSERVED, observed, strict=True))}
     strata, of_width = pd.factorize(widths.to_numpy()[rows])
     anywhere = _shuffled(labels, nearest, np.zeros_like(strata), found["purity"], settings.shuffles)
     # where each width has one group there is nothing to shuffle within it
@@ -340,6 +344,15 @@ def compare_groups(
 
 def _purity(labels: np.ndarray, nearest: np.ndarray) -> float:
     return float((labels[nearest] == labels[:, None]).mean())
+
+
+def _purity_interval(labels: np.ndarray, nearest: np.ndarray) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of the mean over runs of their neighbours' share."""
+    random = np.random.default_rng(0)
+    own = (labels[nearest] == labels[:, None]).mean(1)
+    means = [own[random.integers(len(own), size=len(own))].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def _shuffled(

@@ -1,1 +1,59 @@
 # from tables to what they say of the paper's claims; nothing here reads weights
+
+
+rule measure_claims:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        statistics=f"{MEASURES}/statistics.csv",
+        strength=f"{MEASURES}/strength.csv",
+        purity=f"{MEASURES}/purity.csv",
+    output:
+        effects=f"{MEASURES}/claim_effects.csv",
+        widths=f"{MEASURES}/claim_widths.csv",
+        values=f"{MEASURES}/claim_values.csv",
+    log:
+        f"{RESULTS}/logs/measure_claims/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_claims/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=60,
+    params:
+        claims=lookup("claims", within=config),
+        shuffles=config["projection"]["shuffles"],
+    script:
+        "../scripts/measure_claims.py"
+
+
+rule judge_claims:
+    input:
+        effects=collect(
+            f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/claim_effects.csv", p=POPULATIONS
+        ),
+    output:
+        claims=report(
+            f"{RESULTS}/tables/claims.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"table": "all statements"},
+        ),
+        scorecard=report(
+            f"{RESULTS}/tables/scorecard.html",
+            caption="../report/scorecard.rst",
+            category="Claims",
+            labels={"table": "scorecard"},
+        ),
+    log:
+        f"{RESULTS}/logs/judge_claims.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=30,
+    params:
+        alpha=config["claims"]["alpha"],
+        study=config["study"],
+    script:
+        "../scripts/judge_claims.py"

@@ -41,6 +41,7 @@ FIGURES = [
     "strength",
     "projection",
     "projection_widths",
+    *(f"claim_C{number}" for number in range(1, 7)),
 ]
 # figure -> the measure of each population that its grid of layer x dataset shows
 GRIDS = {
@@ -49,7 +50,16 @@ GRIDS = {
     "strength": "strength.csv",
     "projection": "projection.csv",
 }
-TABLES = ["runs", "groups", "statistics", "strength", "projection", "purity", "matching"]
+TABLES = [
+    "runs",
+    "groups",
+    "statistics",
+    "strength",
+    "projection",
+    "purity",
+    "matching",
+    "claim_widths",
+]
 if any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)
 ):

@@ -186,3 +186,27 @@ use rule plot_convergence as plot_convergence_grid with:
         figure="convergence",
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_claim with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[
+            f"{RESULTS}/tables/claims.csv",
+            f"{MEASURES}/claim_widths.csv",
+            f"{MEASURES}/claim_values.csv",
+        ],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/claim_{{claim}}-{{model}}-{{dataset}}.svg",
+            caption="../report/claim.rst",
+            category="Claims",
+            labels={"claim": "{claim}", "model": "{model}", "dataset": "{dataset}"},
+        ),
+        png=f"{RESULTS}/figures/claim_{{claim}}-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_claim/{{claim}}/{{model}}/{{dataset}}.log",
+    params:
+        figure="claim_{claim}",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],

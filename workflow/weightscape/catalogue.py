@@ -1,4 +1,4 @@
-"""What is known of the built-in datasets before any of them is opened."""
+"""What is known of the built-in datasets before any of them is opened, and their names."""
 
 from typing import NamedTuple
 
@@ -31,3 +31,9 @@ BUILTIN = {
     "fmnist": Dataset((1, 28, 28), 10, 60_000, 10_000, _idx_files("FashionMNIST")),
     "cifar10": Dataset((3, 32, 32), 10, 50_000, 10_000, _CIFAR_FILES),
 }
+
+TITLES = {
+    "dnn": "DNN", "cnn": "CNN", "vit": "ViT", "digits": "digits", "mnist": "MNIST",
+    "fmnist": "Fashion-MNIST", "cifar10": "CIFAR-10",
+}  # fmt: skip
+"""Models and datasets as the paper writes them."""

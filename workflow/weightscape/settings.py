@@ -19,7 +19,7 @@ PAPER = {
 PAPER_WIDTHS = {("dnn", "cifar10"): "5-1000"}
 PAPER_TRAINING = "batch 100, 20 epochs, Adam, learning rate 0.001, normal initial weights"
 
-STYLE = """<style>
+PAGE_STYLE = """<style>
 body { font: 14px/1.5 system-ui, sans-serif; margin: 2em; color: #222; }
 table { border-collapse: collapse; }
 caption { text-align: left; margin-bottom: 1em; max-width: 60em; }
@@ -109,6 +109,6 @@ def _page(table: pd.DataFrame, caption: str, number: str) -> str:
     )
     head, rest = body.split(">", 1)
     return (
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{STYLE}\n'
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{PAGE_STYLE}\n'
         f"{head}><caption>{caption}</caption>{rest}\n</html>\n"
     )

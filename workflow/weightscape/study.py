@@ -1,6 +1,7 @@
 """A study's populations and the shards that hold them. Imports nothing heavy."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -85,6 +86,12 @@ def unfinished_folder(study: str, model: str, dataset: str, width: str) -> Path:
 def run_name(seed: int) -> str:
     """`seed-0007.h5`, the file of one run of an unfinished job."""
     return f"seed-{seed:04d}.h5"
+
+
+def width_number(width: str) -> float:
+    """A width as one number, the product of `20x50`; NaN for a width that is a name."""
+    parts = width.split("x")
+    return float(math.prod(map(int, parts))) if all(map(str.isdecimal, parts)) else math.nan
 
 
 def seeds_text(seeds: range) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from weightscape.figures import (
+    claims,
     convergence,
     density,
     projection,
@@ -43,5 +44,9 @@ FIGURES: dict[str, Draw] = {
     "projection_widths": lambda runs, files, split: projection.draw_widths(
         _populations(runs, files)[0], split
     ),
+    **{
+        f"claim_{claim}": lambda runs, files, split, claim=claim: claims.draw(claim, runs[0], files)
+        for claim in ("C1", "C2", "C3", "C4", "C5", "C6")
+    },
 }
 """The names in `figures/<name>-<model>-<dataset>.svg`, and what draws them."""

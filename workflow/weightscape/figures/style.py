@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from weightscape.catalogue import TITLES
 from weightscape.groups import GROUPS
 
 PAGE = (7.1, 9.4)  # inches: two columns of a journal, and the height of its page
@@ -40,10 +41,6 @@ GROUP_LINES: dict[str, Any] = {
 ACCURACY_COLOURS = ListedColormap(mpl.colormaps["YlOrRd"](np.linspace(0.3, 1.0, 256)))
 WIDTH_COLOURS = "viridis"
 MANY = 500  # artists beyond which points are rasterised inside the SVG
-TITLES = {
-    "dnn": "DNN", "cnn": "CNN", "vit": "ViT", "digits": "digits", "mnist": "MNIST",
-    "fmnist": "Fashion-MNIST", "cifar10": "CIFAR-10",
-}  # fmt: skip
 
 mpl.use("agg")
 mpl.rcParams.update(

@@ -314,11 +314,11 @@ def compare_groups(
     """How pure the runs' neighbourhoods are in the original space; ungrouped runs are left out.
 
     purity is the mean share of a run's nearest neighbours, at most a third of the others, that are
-    of its own group, purity_low and purity_high its 95 % bootstrap interval over runs, each of which
-    keeps its neighbours; `shuffled` its mean over shuffles of the groups, and `shuffled_within_width`
-    over shuffles among the runs of each width, which leave what width alone explains.
-    p = (1 + shuffles as pure) / (1 + shuffles). NaN with fewer than two groups, and for the second
-    where there is one width only, or none with two groups.
+    of its own group, purity_low and purity_high its 95 % bootstrap interval over runs, each of
+    which keeps its neighbours; `shuffled` its mean over shuffles of the groups, and
+    `shuffled_within_width` over shuffles among the runs of each width, which leave what width alone
+    explains. p = (1 + shuffles as pure) / (1 + shuffles). NaN with fewer than two groups, and for
+    the second where there is one width only, or none with two groups.
     """
     rows = np.flatnonzero((groups != "ungrouped").to_numpy())
     labels, names = pd.factorize(groups.to_numpy()[rows])

@@ -1,0 +1,318 @@
+"""The paper's claims on planted populations: the effects, the adjustment and the verdicts."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from weightscape.claims import judge
+from weightscape.claims.effects import Draws
+from weightscape.claims.statements import (
+    EFFECT_COLUMNS,
+    SHAPES,
+    VALUE_COLUMNS,
+    WIDTH_COLUMNS,
+    Tables,
+    measure,
+)
+
+LAYERS = ("fc1", "fc2", "fc3")
+DRAWS = Draws(resamples=200, permutations=999)
+STATISTICS = ("mean", "std", *SHAPES, "initial_std")
+ALPHA = 0.05
+
+
+def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
+    """Tables of a population without effects, but for `effect`.
+
+    effect(accuracy within the width, place of the width, noise) -> the std of every layer; accuracy
+    rises with width by 3 of its standard deviations within a width.
+    """
+    step = np.repeat(np.arange(len(widths)), seeds)
+    n = len(step)
+    own = random.normal(size=n)
+    accuracy = 50 + 3 * step + own
+    runs = pd.DataFrame(
+        {
+            "model": "dnn", "dataset": "mnist", "width": np.repeat(widths, seeds).astype(str),
+            "seed": np.tile(np.arange(seeds), len(widths)), "test_accuracy": accuracy,
+        }
+    )  # fmt: skip
+    edges = np.quantile(accuracy, [0.25, 0.75])
+    runs["group"] = np.select([accuracy < edges[0], accuracy > edges[1]], ["low", "high"], "mid")
+    by_layer, strengths = [], []
+    for layer in layers:
+        keys = runs[["model", "dataset", "width", "seed"]].assign(layer=layer)
+        columns = {name: random.normal(size=n) for name in STATISTICS}
+        if effect is not None:
+            columns["std"] = effect(own, step, random.normal(size=n))
+        by_layer.append(keys.assign(**columns))
+        strengths.append(
+            keys.assign(mean=random.normal(size=n), in_out_spearman=random.normal(size=n),
+                        target="next" if layer != layers[-1] else None)
+        )  # fmt: skip
+    purity = pd.DataFrame(
+        [
+            {"layer": layer, "embedding": embedding, "n": n, "purity": 0.5, "purity_low": 0.4,
+             "purity_high": 0.6, "shuffled": 0.5, "p": 0.5, "shuffled_within_width": 0.5,
+             "p_within_width": 0.5}
+            for layer in layers for embedding in ("quantiles", "padded", "width")
+        ]
+    )  # fmt: skip
+    return Tables(runs, pd.concat(by_layer), pd.concat(strengths), purity)
+
+
+def verdicts(tables, draws=DRAWS):
+    found = measure(tables, "test", draws, shuffles=999).effects
+    judged = judge.judge(found, ALPHA)
+    return judged.set_index(["claim", "statistic", "layer"])
+
+
+def of_std(tables):
+    judged = verdicts(tables)
+    return judged.loc[[("C1", "std", layer) for layer in LAYERS]]
+
+
+# planted answers
+
+
+def test_an_effect_of_width_alone_is_width_only():
+    found = of_std(plant(np.random.default_rng(0), lambda own, step, noise: noise - 3 * step))
+    assert set(found["verdict"]) == {"width only"}
+    assert (found["pooled"] < -0.8).all()
+    assert (found["within_low"] < 0).all()
+    assert (found["within_high"] > 0).all()
+
+
+def test_an_effect_within_widths_is_supported():
+    found = of_std(plant(np.random.default_rng(0), lambda own, step, noise: noise - own - step))
+    assert set(found["verdict"]) == {"supported"}
+    assert not found["sign_flip"].any()
+
+
+def test_a_reversal_is_reversed():
+    found = of_std(plant(np.random.default_rng(0), lambda own, step, noise: noise + own - 5 * step))
+    assert set(found["verdict"]) == {"reversed within width"}
+    assert found["sign_flip"].all()
+
+
+def test_the_opposite_of_a_claim_is_not_supported():
+    found = of_std(plant(np.random.default_rng(0), lambda own, step, noise: noise + own + step))
+    assert set(found["verdict"]) == {"not supported"}
+
+
+def test_few_runs_are_too_few():
+    effect = lambda own, step, noise: noise - own - step  # noqa: E731
+    found = of_std(plant(np.random.default_rng(0), effect, widths=(5, 10), seeds=9))
+    assert set(found["verdict"]) == {"too few runs"}
+    found = of_std(plant(np.random.default_rng(0), effect, widths=(5, 10, 20, 40, 80), seeds=7))
+    assert set(found["verdict"]) == {"too few runs"}  # none of the widths has eight
+
+
+def test_without_any_effect_a_study_seldom_has_a_verdict():
+    """Of 40 studies of 34 statements without effects, though width moves accuracy, at most alpha
+    have any verdict: 2 are expected, and more than 6 come in 1 of 300 tries.
+    """
+    false = 0
+    for seed in range(40):
+        judged = verdicts(plant(np.random.default_rng(seed)), Draws(2, 999, seed))
+        false += not set(judged["verdict"]) <= {"not supported", "too few runs"}
+    assert false <= 6
+
+
+# each claim against scipy and loops
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return plant(np.random.default_rng(1), lambda own, step, noise: noise - own - step)
+
+
+@pytest.fixture(scope="module")
+def found(tables):
+    return measure(tables, "test", DRAWS, shuffles=999)
+
+
+def row(found, claim, statistic, layer):
+    effects = found.effects.fillna({"layer": ""})
+    (place,) = np.flatnonzero(
+        (effects["claim"] == claim) & (effects["statistic"] == statistic)
+        & (effects["layer"] == layer)
+    )  # fmt: skip
+    return effects.iloc[place]
+
+
+def of_layer(table, layer, name):
+    return table.loc[table["layer"] == layer, name].to_numpy(float)
+
+
+@pytest.mark.parametrize(
+    ("claim", "statistic", "table", "column"),
+    [
+        ("C1", "std", "statistics", "std"),
+        ("C3", "excess_kurtosis", "statistics", "excess_kurtosis"),
+        ("C4", "strength_mean", "strength", "mean"),
+    ],
+)
+def test_a_correlation_is_scipy_s(tables, found, claim, statistic, table, column):
+    accuracy = tables.runs["test_accuracy"].to_numpy()
+    for layer in LAYERS:
+        x = of_layer(getattr(tables, table), layer, column)
+        told = row(found, claim, statistic, layer)
+        assert told["pooled"] == pytest.approx(stats.spearmanr(x, accuracy).statistic)
+        widths = tables.runs["width"].to_numpy()
+        own = [stats.spearmanr(x[widths == w], accuracy[widths == w]).statistic
+               for w in dict.fromkeys(widths)]  # fmt: skip
+        assert told["within"] == pytest.approx(np.mean(own))
+        assert (told["n"], told["n_within"]) == (100, 100)
+        assert told["n_per_width"] == "5:25 10:25 20:25 40:25"
+
+
+def test_the_contrast_is_between_the_groups_high_and_low(tables, found):
+    std, groups = of_layer(tables.statistics, "fc2", "std"), tables.runs["group"].to_numpy()
+    pairs = np.sign(std[groups == "high"][:, None] - std[groups == "low"])
+    told = row(found, "C1", "std", "fc2")
+    assert told["delta"] == pytest.approx(pairs.mean())
+    assert told["n_contrast"] == np.isin(groups, ["high", "low"]).sum()
+    assert told["n_thirds"] == 4 * 2 * 8
+
+
+def test_the_final_layer_is_compared_with_each_earlier_one(tables, found):
+    accuracy = tables.runs["test_accuracy"].to_numpy()
+    rho = {layer: stats.spearmanr(of_layer(tables.statistics, layer, "std"), accuracy).statistic
+           for layer in LAYERS}  # fmt: skip
+    for earlier in ("fc1", "fc2"):
+        told = row(found, "C2", "std", f"fc3-{earlier}")
+        assert told["pooled"] == pytest.approx(rho["fc3"] - rho[earlier])
+
+
+def test_neighbouring_layers_strengths_are_correlated_over_runs(tables, found):
+    x, y = (of_layer(tables.strength, layer, "mean") for layer in ("fc1", "fc2"))
+    told = row(found, "C4", "strength_pair", "fc1-fc2")
+    assert told["pooled"] == pytest.approx(stats.spearmanr(x, y).statistic)
+
+
+def test_only_layers_that_another_reads_have_strength_in_against_out(found):
+    layers = found.effects.loc[found.effects["statistic"] == "in_out_spearman", "layer"]
+    assert layers.tolist() == ["fc1", "fc2"]
+
+
+def test_scatter_is_lower_where_runs_cluster(tables):
+    """The upper third of each width lies in a twentieth of the room of the others."""
+    statistics = tables.statistics.copy()
+    for width in set(tables.runs["width"]):
+        accuracy = tables.runs.loc[tables.runs["width"] == width, "test_accuracy"]
+        upper = set(tables.runs.loc[accuracy.nlargest(8).index, "seed"])
+        tight = (statistics["width"] == width) & statistics["seed"].isin(upper)
+        statistics.loc[tight, ["mean", "std"]] *= 0.05
+    told = row(measure(tables._replace(statistics=statistics), "test", DRAWS, 999),
+               "C1", "scatter", "fc1")  # fmt: skip
+    assert told["within"] < -0.6
+    assert told["within_p"] < 0.01
+    loose = row(measure(tables, "test", DRAWS, 999), "C1", "scatter", "fc1")
+    assert abs(loose["within"]) < 0.4
+
+
+def test_purity_is_what_shuffles_leave(tables):
+    purity = tables.purity.assign(
+        purity=0.7, purity_low=0.65, purity_high=0.75, shuffled=0.4, p=0.001,
+        shuffled_within_width=0.6, p_within_width=0.02,
+    )  # fmt: skip
+    told = row(measure(tables._replace(purity=purity), "test", DRAWS, 999),
+               "C5", "purity_padded", "fc1")  # fmt: skip
+    assert [told[name] for name in ("pooled", "pooled_low", "pooled_high")] == pytest.approx(
+        [0.3, 0.25, 0.35]
+    )
+    assert told["pooled_p"] == pytest.approx(0.002)
+    assert told["within"] == pytest.approx(0.1)
+    assert told["within_p"] == pytest.approx(0.04)
+
+
+def test_purity_below_the_shuffled_groups_is_as_sure(tables):
+    purity = tables.purity.assign(purity=0.3, p=1.0)
+    told = row(measure(tables._replace(purity=purity), "test", DRAWS, 999),
+               "C5", "purity_padded", "fc1")  # fmt: skip
+    assert told["pooled"] < 0
+    assert told["pooled_p"] == pytest.approx(0.002)
+
+
+def test_failures_of_the_smallest_width_support_c6(tables):
+    runs = tables.runs.copy()
+    runs.loc[runs.index[:6], "group"] = "non"  # width 5
+    judged = judge.judge(measure(tables._replace(runs=runs), "test", DRAWS, 999).effects, ALPHA)
+    told = judged[judged["statistic"] == "width"].iloc[0]
+    assert told["pooled"] == pytest.approx(-75 / 94)  # 94 others: 19 of width 5, 75 of more
+    assert math.isnan(told["within"])
+    assert told["verdict"] == "supported"
+
+
+def test_without_failures_c6_has_too_few_runs(found):
+    judged = judge.judge(found.effects, ALPHA)
+    assert set(judged.loc[judged["claim"] == "C6", "verdict"]) == {"too few runs"}
+
+
+def test_a_vit_s_strength_is_to_fall(tables):
+    runs = tables.runs.assign(model="vit")
+    told = measure(tables._replace(runs=runs), "test", DRAWS, 999).effects
+    signs = told.loc[told["statistic"] == "strength_mean", "predicted"]
+    assert set(signs) == {-1}
+
+
+def test_a_run_without_a_number_is_left_out_of_that_statement_alone(tables):
+    statistics = tables.statistics.copy()
+    gone = (statistics["layer"] == "fc1") & (statistics["seed"] == 3)
+    statistics.loc[gone, "std"] = np.nan
+    told = measure(tables._replace(statistics=statistics), "test", DRAWS, 999)
+    assert row(told, "C1", "std", "fc1")["n"] == 96
+    assert row(told, "C1", "std", "fc2")["n"] == 100
+    assert row(told, "C3", "excess_kurtosis", "fc1")["n"] == 100
+
+
+def test_rows_go_with_their_runs_whatever_their_order(tables, found):
+    shuffled = tables._replace(
+        statistics=tables.statistics.sample(frac=1, random_state=0),
+        strength=tables.strength,
+    )
+    layers = shuffled.statistics.copy()
+    layers["layer"] = pd.Categorical(layers["layer"], LAYERS)
+    shuffled = shuffled._replace(statistics=layers.sort_values("layer", kind="stable"))
+    again = measure(shuffled, "test", DRAWS, 999)
+    assert again.effects["pooled"].tolist() == pytest.approx(
+        found.effects["pooled"].tolist(), nan_ok=True
+    )
+
+
+def test_the_tables_have_their_columns(found):
+    assert tuple(found.effects.columns) == EFFECT_COLUMNS
+    assert tuple(found.widths.columns) == WIDTH_COLUMNS
+    assert tuple(found.values.columns) == VALUE_COLUMNS
+    assert not found.effects.duplicated(["claim", "statistic", "layer"]).any()
+
+
+def test_effects_of_widths_average_to_the_effect_within(found):
+    told = found.widths[(found.widths["statistic"] == "std") & (found.widths["claim"] == "C1")]
+    for layer, of in told.groupby("layer"):
+        mean = np.average(of["effect"], weights=of["n"])
+        assert mean == pytest.approx(row(found, "C1", "std", layer)["within"])
+
+
+# adjustment
+
+
+def test_p_is_adjusted_as_by_hand():
+    p = np.array([0.01, 0.04, 0.03, 0.5, np.nan])
+    # 4 tests: p n / rank, made monotone from the largest
+    assert judge.adjust(p)[:4] == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.5])
+    assert math.isnan(judge.adjust(p)[4])
+    assert np.isnan(judge.adjust(np.full(3, np.nan))).all()
+
+
+def test_verdicts_are_those_that_are_known(found):
+    judged = judge.judge(found.effects, ALPHA)
+    assert tuple(judged.columns) == judge.COLUMNS
+    assert set(judged["verdict"]) <= set(judge.VERDICTS)
+    assert (judged["pooled_p_adjusted"] >= judged["pooled_p"] - 1e-12)[
+        judged["pooled_p"].notna()
+    ].all()

@@ -1,0 +1,145 @@
+"""The scorecard: one page with the verdict on each claim, for all populations of a study."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from weightscape.catalogue import TITLES
+from weightscape.claims.judge import VERDICTS, is_about_width
+from weightscape.settings import PAGE_STYLE
+
+CLAIMS = {
+    "C1": "High-accuracy runs have a low σ of the weights and cluster tightly in (μ, σ).",
+    "C2": "That is strongest in the final layer.",
+    "C3": "Their weight density has a sharp peak near zero.",
+    "C4": "Node strengths of neighbouring layers correlate, and rise with accuracy (ViT: fall).",
+    "C5": "High-accuracy runs cluster in t-SNE, apart from low and mid.",
+    "C6": "Runs that do not converge are the minimal networks, initialised near zero.",
+    "C7": "All of this holds alike for the three families.",
+}
+STATISTICS = {
+    "std": "σ of the weights",
+    "scatter": "scatter in (μ, σ)",
+    "near_zero_share": "share within 0.1 σ of zero",
+    "initial_near_zero_share": "share within 0.1 initial σ of zero",
+    "excess_kurtosis": "excess kurtosis",
+    "strength_mean": "mean node strength",
+    "strength_pair": "strength, layer against next",
+    "in_out_spearman": "strength in against out, over nodes",
+    "purity_quantiles": "purity of groups, by weight quantiles",
+    "purity_padded": "purity of groups, zero-padded",
+    "width": "width",
+    "initial_std": "σ of the initial weights",
+    "transfer": "accuracy predicted from the other's weights",
+}
+SIGNS = {
+    "supported": "✓", "reversed within width": "⇄", "width only": "W", "not supported": "✗",
+    "too few runs": "·",
+}  # fmt: skip
+# Okabe and Ito's, told apart in every form of colour-blindness; the sign tells them in grey
+COLOURS = {
+    "supported": "#0072B2", "reversed within width": "#D55E00", "width only": "#E69F00",
+    "not supported": "#8C8C8C", "too few runs": "#E6E6E6",
+}  # fmt: skip
+
+_STYLE = (
+    PAGE_STYLE
+    + """<style>
+.scorecard td, .scorecard th { vertical-align: top; text-align: left; }
+.scorecard .verdict { border-radius: 3px; padding: 0 0.35em; margin-right: 0.2em; color: white;
+  white-space: nowrap; font-size: 0.85em; display: inline-block; }
+.scorecard .light { color: #222; }
+.scorecard .claim td { border-bottom: none; padding-top: 0.7em; font-weight: 600; }
+.scorecard small { color: #555; white-space: nowrap; }
+</style>"""
+)
+
+
+def render(claims: pd.DataFrame, study: str, alpha: float) -> str:
+    """The page, of the table of judged claims; it also stands in the report's first page."""
+    pairs = list(claims[["model", "dataset"]].drop_duplicates().itertuples(index=False, name=None))
+    head = "".join(f"<th>{_title(pair)}<br>{_count(claims, pair)}</th>" for pair in pairs)
+    body = "".join(
+        _claim_rows(claim, claims[claims["claim"] == claim], pairs)
+        for claim in sorted(set(claims["claim"]))
+    )
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{_STYLE}\n'
+        f'<table class="scorecard"><caption>{_caption(claims, study, alpha)}</caption>'
+        f"<thead><tr><th>statement</th>{head}</tr></thead><tbody>{body}</tbody></table>\n</html>\n"
+    )
+
+
+def _caption(claims: pd.DataFrame, study: str, alpha: float) -> str:
+    counts = claims["verdict"].value_counts()
+    legend = " ".join(_tag(verdict, verdict) for verdict in VERDICTS)
+    told = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
+    return (
+        f"<b>The paper's claims on the study {escape(study)}, over all runs and with width held "
+        f"fixed.</b> {len(claims)} statements: {told}. Each layer has its verdict: {legend} Under "
+        "them the median over layers of the effect, pooled → within width, in [-1, 1]. "
+        f"alpha = {alpha:g} after adjustment over all statements; rules: docs/claims.md."
+    )
+
+
+def _title(pair: tuple[str, str]) -> str:
+    return escape(" on ".join(TITLES.get(name, name) for name in pair))
+
+
+def _count(claims: pd.DataFrame, pair: tuple[str, str]) -> str:
+    """`n = 200 runs`: the most that a statement of a population rests on."""
+    of_pair = claims[(claims["model"] == pair[0]) & (claims["dataset"] == pair[1])]
+    return f"<small>n = {of_pair['n'].max():.0f} runs</small>"
+
+
+def _claim_rows(name: str, claims: pd.DataFrame, pairs: list[tuple[str, str]]) -> str:
+    text = f"{name}. {CLAIMS[name]}"
+    rows = f'<tr class="claim"><td colspan="{1 + len(pairs)}">{escape(text)}</td></tr>'
+    for statistic, of in claims.groupby("statistic", sort=False):
+        cells = "".join(
+            f"<td>{_cell(of[(of['model'] == model) & (of['dataset'] == dataset)])}</td>"
+            for model, dataset in pairs
+        )
+        rows += f"<tr><td>{escape(statistic_name(name, str(statistic)))}</td>{cells}</tr>"
+    return rows
+
+
+def statistic_name(claim: str, statistic: str) -> str:
+    """A statement's statistic in words."""
+    name = STATISTICS.get(statistic, statistic)
+    return f"{name}: final layer less an earlier" if claim == "C2" else name
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    if not len(rows):
+        return ""
+    tags = "".join(_tag(row["verdict"], row["layer"], _details(row)) for _, row in rows.iterrows())
+    pooled, within = (_median(rows[name]) for name in ("pooled", "within"))
+    effects = pooled if is_about_width(rows.iloc[0]) else f"{pooled} → {within}"
+    return f"{tags}<br><small>{effects}</small>"
+
+
+def _median(effects: pd.Series) -> str:
+    there = effects[np.isfinite(effects.astype(float))]
+    return f"{there.median():+.2f}" if len(there) else "-"
+
+
+def _details(row: pd.Series) -> str:
+    parts = [
+        f"{what} {row[name]:+.2f} [{row[f'{name}_low']:+.2f}, {row[f'{name}_high']:+.2f}], "
+        f"n = {row[n]:.0f}, adjusted p = {row[f'{name}_p_adjusted']:.2g}"
+        for what, name, n in (("pooled", "pooled", "n"), ("within width", "within", "n_within"))
+    ]
+    return f"{row['verdict']}: {'; '.join(parts)}"
+
+
+def _tag(verdict: str, text: object, details: str = "") -> str:
+    known = text if isinstance(text, str) else ""  # a statement of the whole network has no layer
+    light = " light" if verdict in ("width only", "too few runs") else ""
+    return (
+        f'<span class="verdict{light}" style="background:{COLOURS[verdict]}" '
+        f'title="{escape(details)}">{SIGNS[verdict]} {escape(known)}</span>'
+    )

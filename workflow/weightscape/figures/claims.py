@@ -1,0 +1,138 @@
+"""The paper's claims: each statement's effect over all runs beside that with width held fixed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, statistic_name
+from weightscape.figures import style
+from weightscape.tables import read_table
+
+POOLED, WITHIN = "#222222", "#0072B2"
+ROW = 0.21  # inches of a statement
+SHOWN_LAYERS = 3
+APART = 0.17  # of a row, between pooled and within
+
+
+def draw(claim: str, runs: pd.DataFrame, files: list[str]) -> Figure:
+    """One claim on one population: `files` are the tables claims, claim_widths and claim_values.
+
+    Above, a row per statement: pooled and within-width effect with 95 % intervals, and the effect in
+    each width. Below, where a statement is a correlation, the runs of its first statistic: as they
+    are, and by their ranks within their width.
+    """
+    judged, widths, values = (_of(read_table(file), claim, runs) for file in files)
+    first = values[values["statistic"] == values["statistic"].iloc[0]] if len(values) else values
+    layers = _spread(list(dict.fromkeys(first["layer"].fillna(""))))
+    height = 1.2 + ROW * len(judged)
+    figure = Figure(figsize=(style.PAGE[0], height + (3.9 if layers else 0)), layout="constrained")
+    above, below = figure, None
+    if layers:
+        above, below = figure.subfigures(2, 1, height_ratios=[height, 3.9])
+    scale, numbers = style.width_scale(runs)
+    axes = above.subplots()
+    _draw_effects(axes, judged, widths, scale, numbers)
+    _add_legend(axes)
+    if below is not None:
+        panels = below.subplots(2, len(layers), squeeze=False)
+        for column, layer in zip(panels.T, layers, strict=True):
+            _draw_runs(column, first[first["layer"].fillna("") == layer], scale, numbers)
+        style.add_width_bar(below, list(panels.ravel()), scale, numbers)
+    title = f"{style.title(style.Population(runs, None))}\n{claim}: {CLAIMS[claim]}"
+    figure.suptitle(title, fontsize=8)
+    return figure
+
+
+def _of(table: pd.DataFrame, claim: str, runs: pd.DataFrame) -> pd.DataFrame:
+    pair = runs[["model", "dataset"]].iloc[0]
+    is_own = (table[["model", "dataset"]] == pair).all(axis=1) & (table["claim"] == claim)
+    return table[is_own]
+
+
+def _spread(layers: list[str]) -> list[str]:
+    """At most SHOWN_LAYERS of them, the first and the last among them."""
+    places = np.linspace(0, len(layers) - 1, min(SHOWN_LAYERS, len(layers)))
+    return [layers[round(place)] for place in places]
+
+
+def _draw_effects(
+    axes: Axes, judged: pd.DataFrame, widths: pd.DataFrame, scale, numbers: dict[str, float]
+) -> None:
+    axes.axvline(0, color="black", linewidth=0.6)
+    labels = []
+    for place, (_, row) in enumerate(judged.iterrows()):
+        # the half that the claim predicts
+        axes.barh(place, row["predicted"] * 2, height=1, color="#F2F2F2", zorder=0)
+        own = widths[(widths["layer"].fillna("") == _layer(row))
+                     & (widths["statistic"] == row["statistic"])]  # fmt: skip
+        colours = scale.to_rgba(own["width"].map(numbers).to_numpy(float))
+        axes.scatter(own["effect"], np.full(len(own), place + APART), marker="|", s=22, c=colours,
+                     linewidths=0.9, zorder=2)  # fmt: skip
+        for name, colour, marker, shift in (
+            ("pooled", POOLED, "o", -APART), ("within", WITHIN, "D", APART),
+        ):  # fmt: skip
+            if np.isfinite(row[name]):
+                ends = [[row[f"{name}_low"]], [row[f"{name}_high"]]]
+                axes.hlines(place + shift, *ends, color=colour, linewidth=1.1, zorder=3)
+                axes.plot(row[name], place + shift, marker, color=colour, markersize=3.4, zorder=4,
+                          markerfacecolor=colour if name == "pooled" else "white")  # fmt: skip
+        labels.append(
+            f"{statistic_name(row['claim'], row['statistic'])}, {_layer(row)}".rstrip(", ")
+        )
+        axes.annotate(
+            f"{SIGNS[row['verdict']]} {row['verdict']}", (1.01, place), fontsize=6, va="center",
+            xycoords=("axes fraction", "data"), color=_ink(row["verdict"]),
+        )  # fmt: skip
+    reach = np.nanmax(np.abs(judged[["pooled_low", "pooled_high", "within_low", "within_high"]]),
+                      initial=1.0)  # fmt: skip
+    axes.set_xlim(-1.05 * reach, 1.05 * reach)
+    axes.set_ylim(len(judged) - 0.5, -0.5)
+    axes.set_yticks(range(len(labels)), labels, fontsize=6.5)
+    axes.grid(False)
+    n = judged[["n", "n_within"]].max()
+    axes.set_xlabel("effect (docs/claims.md has its measure)")
+    axes.set_title(f"n = {n['n']:.0f} runs pooled, {n['n_within']:.0f} within width")
+
+
+def _layer(row: pd.Series) -> str:
+    return row["layer"] if isinstance(row["layer"], str) else ""
+
+
+def _ink(verdict: str) -> str:
+    return "#666666" if verdict == "too few runs" else COLOURS[verdict]
+
+
+def _add_legend(axes: Axes) -> None:
+    marks = [
+        Line2D([], [], color=POOLED, marker="o", markersize=3.4, label="pooled, 95 % interval"),
+        Line2D([], [], color=WITHIN, marker="D", markersize=3.4, markerfacecolor="white",
+               label="within width, 95 % interval"),
+        Line2D([], [], color="#666666", marker="|", linestyle="", label="one width"),
+        Line2D([], [], color="#E2E2E2", linewidth=6, label="as the claim predicts"),
+    ]  # fmt: skip
+    axes.figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=6.5)
+
+
+def _draw_runs(panels: np.ndarray, values: pd.DataFrame, scale, numbers: dict[str, float]) -> None:
+    """The runs of one statement: y against x above, ranks within each width below."""
+    there = values[np.isfinite(values[["x", "y"]]).all(axis=1)]
+    ranks = there.groupby("width")[["x", "y"]].rank(pct=True)
+    row = values.iloc[0]
+    name = statistic_name(row["claim"], row["statistic"])
+    layers = _layer(row).split("-")
+    y_name = f"{name}, {layers[1]}" if len(layers) > 1 else "accuracy (%)"
+    shown = ((panels[0], there, "{}", "pooled"), (panels[1], ranks, "rank of {}", "within width"))
+    for axes, points, form, what in shown:
+        many = len(points) > style.MANY
+        axes.scatter(
+            points["x"], points["y"], s=4 if many else 9, linewidths=0.2, edgecolors="#444444",
+            c=scale.to_rgba(there["width"].map(numbers).to_numpy(float)), rasterized=many,
+        )  # fmt: skip
+        axes.set_title(f"{layers[0]}, {what} (n = {len(points)})", fontsize=6.5)
+        axes.set_xlabel(form.format(name), fontsize=6.5)
+        axes.set_ylabel(form.format(y_name), fontsize=6.5)
+        axes.tick_params(labelsize=6)

@@ -110,6 +110,8 @@ class _Measure:
 
     valid: NDArray
     """(n,) bool: the runs that it can use"""
+    counted: NDArray
+    """(n,) bool: the runs that are counted to see whether a width has enough"""
 
     def scores(self, rows: NDArray) -> tuple[Numbers, Numbers] | None:
         """(k,) and (k,) whose inner product is the effect in the runs `rows`; None without one.
@@ -129,7 +131,7 @@ class _Measure:
 class _Correlation(_Measure):
     def __init__(self, x: Numbers, y: Numbers):
         self.x, self.y = np.asarray(x, float), np.asarray(y, float)
-        self.valid = np.isfinite(self.x) & np.isfinite(self.y)
+        self.valid = self.counted = np.isfinite(self.x) & np.isfinite(self.y)
 
     def scores(self, rows: NDArray) -> tuple[Numbers, Numbers] | None:
         pair = _standard_ranks(self.x[rows]), _standard_ranks(self.y[rows])
@@ -144,7 +146,8 @@ class _Difference(_Measure):
 
     def __init__(self, x: Numbers, other: Numbers, y: Numbers):
         self.x, self.other, self.y = (np.asarray(column, float) for column in (x, other, y))
-        self.valid = np.isfinite(self.x) & np.isfinite(self.other) & np.isfinite(self.y)
+        there = np.isfinite(self.x) & np.isfinite(self.other) & np.isfinite(self.y)
+        self.valid = self.counted = there
 
     def scores(self, rows: NDArray) -> tuple[Numbers, Numbers] | None:
         ranks = [_standard_ranks(column[rows]) for column in (self.x, self.other, self.y)]
@@ -163,6 +166,7 @@ class _Contrast(_Measure):
     def __init__(self, x: Numbers, upper: NDArray, lower: NDArray):
         self.x, self.upper = np.asarray(x, float), np.asarray(upper, bool)
         self.valid = np.isfinite(self.x) & (self.upper ^ np.asarray(lower, bool))
+        self.counted = np.ones(len(self.x), bool)  # those between upper and lower too
 
     def scores(self, rows: NDArray) -> tuple[Numbers, Numbers] | None:
         """delta = 2 (mean rank of upper - mean rank of lower) / n."""
@@ -228,7 +232,10 @@ def _pair(measure: _Measure, widths: NDArray, draws: Draws) -> Pair:
     counts_of_width = {name: len(rows) for name, rows in by_width.items()}
     pooled = _effect(measure, {"": everywhere}, list(by_width.values()), draws)
     pooled = pooled._replace(n_of_width=counts_of_width)
-    enough = {name: rows for name, rows in by_width.items() if len(rows) >= FEWEST_OF_WIDTH}
+    counted = _rows_of(widths, measure.counted)
+    enough = {
+        name: rows for name, rows in by_width.items() if len(counted[name]) >= FEWEST_OF_WIDTH
+    }
     return Pair(pooled, _effect(measure, enough, list(enough.values()), draws))
 
 

@@ -34,6 +34,10 @@ def _densities(runs: list[pd.DataFrame], files: list[str]) -> list[style.Populat
     return [style.Population(table, Path(file)) for table, file in zip(runs, files, strict=True)]
 
 
+def _draw_claim(claim: str) -> Draw:
+    return lambda runs, files, split: claims.draw(claim, runs[0], files)
+
+
 FIGURES: dict[str, Draw] = {
     "convergence": lambda runs, files, split: convergence.draw(_populations(runs, files), split),
     "telemetry": lambda runs, files, split: telemetry.draw(_populations(runs, files)[0]),
@@ -44,9 +48,6 @@ FIGURES: dict[str, Draw] = {
     "projection_widths": lambda runs, files, split: projection.draw_widths(
         _populations(runs, files)[0], split
     ),
-    **{
-        f"claim_{claim}": lambda runs, files, split, claim=claim: claims.draw(claim, runs[0], files)
-        for claim in ("C1", "C2", "C3", "C4", "C5", "C6")
-    },
+    **{f"claim_{claim}": _draw_claim(claim) for claim in ("C1", "C2", "C3", "C4", "C5", "C6")},
 }
 """The names in `figures/<name>-<model>-<dataset>.svg`, and what draws them."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 
 from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, statistic_name
@@ -21,27 +23,27 @@ APART = 0.17  # of a row, between pooled and within
 def draw(claim: str, runs: pd.DataFrame, files: list[str]) -> Figure:
     """One claim on one population: `files` are the tables claims, claim_widths and claim_values.
 
-    Above, a row per statement: pooled and within-width effect with 95 % intervals, and the effect in
-    each width. Below, where a statement is a correlation, the runs of its first statistic: as they
-    are, and by their ranks within their width.
+    Above, a row per statement: pooled and within-width effect with 95 % intervals, and the effect
+    in each width. Below, where a statement is of a number of each run, the runs of the first such
+    statistic: as they are, and by their ranks within their width.
     """
     judged, widths, values = (_of(read_table(file), claim, runs) for file in files)
     first = values[values["statistic"] == values["statistic"].iloc[0]] if len(values) else values
     layers = _spread(list(dict.fromkeys(first["layer"].fillna(""))))
     height = 1.2 + ROW * len(judged)
     figure = Figure(figsize=(style.PAGE[0], height + (3.9 if layers else 0)), layout="constrained")
-    above, below = figure, None
+    parts: list[FigureBase] = [figure]
     if layers:
-        above, below = figure.subfigures(2, 1, height_ratios=[height, 3.9])
+        parts = list(cast("np.ndarray", figure.subfigures(2, 1, height_ratios=[height, 3.9])))
     scale, numbers = style.width_scale(runs)
-    axes = above.subplots()
+    axes = parts[0].subplots()
     _draw_effects(axes, judged, widths, scale, numbers)
-    _add_legend(axes)
-    if below is not None:
-        panels = below.subplots(2, len(layers), squeeze=False)
+    _add_legend(parts[0])
+    if layers:
+        panels = parts[1].subplots(2, len(layers), squeeze=False)
         for column, layer in zip(panels.T, layers, strict=True):
             _draw_runs(column, first[first["layer"].fillna("") == layer], scale, numbers)
-        style.add_width_bar(below, list(panels.ravel()), scale, numbers)
+        style.add_width_bar(parts[1], list(panels.ravel()), scale, numbers)
     title = f"{style.title(style.Population(runs, None))}\n{claim}: {CLAIMS[claim]}"
     figure.suptitle(title, fontsize=8)
     return figure
@@ -76,8 +78,8 @@ def _draw_effects(
             ("pooled", POOLED, "o", -APART), ("within", WITHIN, "D", APART),
         ):  # fmt: skip
             if np.isfinite(row[name]):
-                ends = [[row[f"{name}_low"]], [row[f"{name}_high"]]]
-                axes.hlines(place + shift, *ends, color=colour, linewidth=1.1, zorder=3)
+                low, high = row[f"{name}_low"], row[f"{name}_high"]
+                axes.hlines(place + shift, low, high, color=colour, linewidth=1.1, zorder=3)
                 axes.plot(row[name], place + shift, marker, color=colour, markersize=3.4, zorder=4,
                           markerfacecolor=colour if name == "pooled" else "white")  # fmt: skip
         labels.append(
@@ -106,7 +108,7 @@ def _ink(verdict: str) -> str:
     return "#666666" if verdict == "too few runs" else COLOURS[verdict]
 
 
-def _add_legend(axes: Axes) -> None:
+def _add_legend(figure: FigureBase) -> None:
     marks = [
         Line2D([], [], color=POOLED, marker="o", markersize=3.4, label="pooled, 95 % interval"),
         Line2D([], [], color=WITHIN, marker="D", markersize=3.4, markerfacecolor="white",
@@ -114,7 +116,7 @@ def _add_legend(axes: Axes) -> None:
         Line2D([], [], color="#666666", marker="|", linestyle="", label="one width"),
         Line2D([], [], color="#E2E2E2", linewidth=6, label="as the claim predicts"),
     ]  # fmt: skip
-    axes.figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=6.5)
+    figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=6.5)
 
 
 def _draw_runs(panels: np.ndarray, values: pd.DataFrame, scale, numbers: dict[str, float]) -> None:
@@ -124,15 +126,19 @@ def _draw_runs(panels: np.ndarray, values: pd.DataFrame, scale, numbers: dict[st
     row = values.iloc[0]
     name = statistic_name(row["claim"], row["statistic"])
     layers = _layer(row).split("-")
-    y_name = f"{name}, {layers[1]}" if len(layers) > 1 else "accuracy (%)"
-    shown = ((panels[0], there, "{}", "pooled"), (panels[1], ranks, "rank of {}", "within width"))
-    for axes, points, form, what in shown:
+    y_name = f"{name}, {layers[1]}" if len(layers) > 1 else "accuracy"
+    unit = "" if len(layers) > 1 else " (%)"
+    shown = (
+        (panels[0], there, name, y_name + unit, "pooled"),
+        (panels[1], ranks, f"rank of {name}", f"rank of {y_name}", "within width"),
+    )
+    for axes, points, x_label, y_label, what in shown:
         many = len(points) > style.MANY
         axes.scatter(
             points["x"], points["y"], s=4 if many else 9, linewidths=0.2, edgecolors="#444444",
             c=scale.to_rgba(there["width"].map(numbers).to_numpy(float)), rasterized=many,
         )  # fmt: skip
         axes.set_title(f"{layers[0]}, {what} (n = {len(points)})", fontsize=6.5)
-        axes.set_xlabel(form.format(name), fontsize=6.5)
-        axes.set_ylabel(form.format(y_name), fontsize=6.5)
+        axes.set_xlabel(x_label, fontsize=6.5)
+        axes.set_ylabel(y_label, fontsize=6.5)
         axes.tick_params(labelsize=6)

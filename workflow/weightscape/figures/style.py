@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -190,7 +190,7 @@ def add_colour_bar(
 
 
 def add_width_bar(
-    figure: Figure, axes: list[Axes], scale: ScalarMappable, numbers: dict[str, float],
+    figure: FigureBase, axes: list[Axes], scale: ScalarMappable, numbers: dict[str, float],
     below: bool = False,
 ) -> None:  # fmt: skip
     """A bar of widths with at most seven of them named."""
@@ -203,7 +203,7 @@ def add_width_bar(
 
 
 def _add_bar(
-    figure: Figure, axes: list[Axes], scale: ScalarMappable, what: str, below: bool
+    figure: FigureBase, axes: list[Axes], scale: ScalarMappable, what: str, below: bool
 ) -> Colorbar:
     place: dict[str, Any] = {"location": "bottom" if below else "right", "pad": 0.02}
     bar = figure.colorbar(scale, ax=axes, label=what, fraction=0.05, **place)

@@ -125,7 +125,8 @@ def _record(seed: int, epochs: list[int], final_epoch: int) -> RunRecord:
     final = {name: random.uniform(0, 100) for name in CURVES}
     names = ("dead_units/conv1", "gradient_norm/conv1", "gradient_norm/fc")
     telemetry = {name: random.uniform(size=final_epoch + 1) for name in names}
-    return RunRecord(seed, snapshots, curves, final, telemetry)
+    predictions = {"test": random.integers(0, 3, 12, dtype=np.uint8)}
+    return RunRecord(seed, snapshots, curves, final, telemetry, predictions)
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ def read_shard(path):
                     arrays[f"{epoch}/{layer}/{row}"] = shard.weight(epoch, layer, row)
         for kind in ("dead_units", "gradient_norm"):
             arrays |= {f"{kind}/{layer}": a for layer, a in shard.telemetry(kind).items()}
+        arrays["predictions"] = shard.predictions()
         found = {name: (a.shape, a.tobytes()) for name, a in arrays.items()}
         return shard.header, shard.seeds, found
 

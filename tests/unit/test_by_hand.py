@@ -184,13 +184,14 @@ def test_back_through_a_relu():
 
 
 def loss_by_hand(logits, bias, labels):
-    """Summed loss, right answers, and the mean loss's gradients by logits and bias."""
+    """Summed loss, right answers, the mean loss's gradients by logits and bias, and the answers."""
     images = len(labels)
     work, gradient = logits.T.copy(order="C"), np.empty_like(bias)
     top, total = np.empty(images, logits.dtype), np.empty(images, logits.dtype)
-    loss, right = primitives.cross_entropy(work, bias, labels, top, total)
+    answers = np.full(images, -1)
+    loss, right = primitives.cross_entropy(work, bias, labels, top, total, answers)
     primitives.through_cross_entropy(work, labels, total, gradient)
-    return loss, right, work.T, gradient
+    return loss, right, work.T, gradient, answers
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -205,7 +206,9 @@ def test_cross_entropy_is_torch_s(images, scale, dtype):
     (expected,) = torch.autograd.grad(loss / images, summed)
     rounding = 20 * float(np.finfo(dtype).eps)
     assert found[0] == pytest.approx(loss.item(), rel=rounding, abs=rounding * images)
-    assert found[1] == (summed.detach().numpy().argmax(1) == labels).sum()
+    answers = summed.detach().numpy().argmax(1)
+    assert found[1] == (answers == labels).sum()
+    np.testing.assert_array_equal(found[4], answers)
     np.testing.assert_allclose(found[2], expected, 0, rounding / images)
     np.testing.assert_allclose(found[3], expected.sum(0), 0, rounding)
 
@@ -221,7 +224,7 @@ def test_the_first_of_equal_logits_is_the_answer():
 def test_the_loss_of_logits_that_are_no_numbers_is_nan(bad):
     logits = np.array([bad, [0, 1, 2]], float)
     for label in range(3):
-        loss, right, delta, _ = loss_by_hand(logits, np.zeros(3), np.array([label, 2]))
+        loss, right, delta, *_ = loss_by_hand(logits, np.zeros(3), np.array([label, 2]))
         # an infinite logit of another class is no probability at all, as it is to torch
         expected = cross_entropy(torch.from_numpy(logits), torch.tensor([label, 2]))
         assert not math.isfinite(expected.item())

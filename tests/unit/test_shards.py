@@ -85,6 +85,30 @@ def test_numbers_survive_as_float32(path, records):
     np.testing.assert_array_equal(gradients["fc"], np.array(expected, np.float32))
 
 
+def test_predictions_survive(path, records):
+    with open_shard(path) as shard:
+        expected = [record.predictions["test"] for record in records]
+        np.testing.assert_array_equal(shard.predictions(), expected)
+        assert shard.predictions().dtype == np.uint8
+        np.testing.assert_array_equal(shard.run(1).predictions["test"], expected[1])
+
+
+def test_a_shard_may_lack_predictions(path, edited):
+    with open_shard(edited(path, lambda file: file.pop("predictions"))) as shard:
+        assert shard.predictions() is None
+        assert shard.run(1).predictions == {}
+
+
+def test_predictions_of_another_number_of_runs_are_refused(path, edited):
+    def shorten(file):
+        predictions = file["predictions/test"][1:]
+        del file["predictions/test"]
+        file["predictions/test"] = predictions
+
+    with pytest.raises(WeightscapeError, match="predictions"), open_shard(edited(path, shorten)):
+        pass
+
+
 def test_the_attributes_are_those_of_the_contract(path, header):
     with h5py.File(path) as file:
         attributes = texts_of(file.attrs)
@@ -112,6 +136,7 @@ def test_the_arrays_are_those_of_the_contract(path):
         assert found[f"curves/{curve}"] == ((3, 4), "<f4")
         assert found[f"final/{curve}"] == ((3,), "<f4")
     assert found["telemetry/dead_units/conv1"] == ((3, 4), "<f4")
+    assert found["predictions/test"] == ((3, 12), "|u1")
 
 
 def test_a_weight_is_stored_in_a_chunk_per_run(path):

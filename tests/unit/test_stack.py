@@ -18,6 +18,8 @@ from cases import (
     by_blas,
     by_hand,
     random_orders,
+    random_split,
+    start_of,
 )
 from references import (
     active_units,
@@ -25,11 +27,13 @@ from references import (
     gradients,
     modules,
     ours,
+    scaled,
     scores,
     tensors,
     train_modules,
 )
 
+from weightscape import models
 from weightscape.engine import autograd
 from weightscape.engine import by_hand as hand
 from weightscape.engine.stack import Split
@@ -181,10 +185,24 @@ def test_runs_side_by_side_are_those_of_single_stacks(case, alone, runs):
 
 
 def assert_evaluation(stack, case, theirs, split):
-    for (score, active), module in zip(stack.evaluate(split), theirs, strict=True):
-        assert score == pytest.approx(scores(module, split), rel=1e-5)
-        found = {layer: fired.tolist() for layer, fired in active.items()}
-        assert found == active_units(case.name, module, split)
+    for found, module in zip(stack.evaluate(split), theirs, strict=True):
+        assert found.scores == pytest.approx(scores(module, split), rel=1e-5)
+        active = {layer: fired.tolist() for layer, fired in found.active.items()}
+        assert active == active_units(case.name, module, split)
+        assert_predicted(found, module, split)
+
+
+def assert_predicted(found, module, split):
+    """The classes of the highest outputs, but where rounding decides between two."""
+    assert (found.predicted.dtype, found.predicted.shape) == (np.uint8, split.labels.shape)
+    right = int((found.predicted == split.labels.numpy()).sum())
+    assert found.scores.accuracy == 100 * right / len(split.labels)
+    with torch.no_grad():
+        logits = module(scaled(split)).numpy()
+    second, first = np.sort(logits, axis=1)[:, -2:].T
+    clear = first - second > 1e-5 * np.abs(logits).max()
+    assert clear.mean() > 0.95
+    np.testing.assert_array_equal(found.predicted[clear], logits.argmax(1)[clear])
 
 
 @pytest.mark.parametrize("n", [1, 7, 99, 100, 101, 250, 1001])
@@ -198,7 +216,7 @@ def test_evaluation_is_of_the_whole_split(case, make, runs, n):
 @every
 def test_some_units_are_dead_and_some_are_not_in_the_cases_above(case, make, runs):
     stack, _, _ = prepare(case, make, runs)
-    found = [np.concatenate(list(active.values())) for _, active in stack.evaluate(case.split(1))]
+    found = [np.concatenate(list(one.active.values())) for one in stack.evaluate(case.split(1))]
     assert 0 < np.mean(found) < 1
 
 
@@ -216,9 +234,32 @@ def test_evaluation_does_not_depend_on_its_blocks(case, make, runs, block, monke
 def test_evaluation_is_of_the_weights_of_the_moment(case, make, runs):
     stack, train, _ = prepare(case, make, runs)
     stack.train_epoch(random_orders(runs, len(train.labels)))
-    for (score, _), found in zip(stack.evaluate(train), stack.parameters(), strict=True):
-        module = modules(case.name, case.width, case.options, tensors(found))
-        assert score == pytest.approx(scores(module, train), rel=1e-5)
+    for found, values in zip(stack.evaluate(train), stack.parameters(), strict=True):
+        module = modules(case.name, case.width, case.options, tensors(values))
+        assert found.scores == pytest.approx(scores(module, train), rel=1e-5)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_the_first_of_equal_outputs_is_predicted_by_both_ways(runs):
+    makers = (by_hand, by_autograd) if runs == 1 else (by_autograd,)
+    starts, split = DNN.starts(runs), DNN.split(20)
+    for start in starts:
+        start["fc3.weight"][:] = 0
+        start["fc3.bias"][:] = torch.tensor([1.0, 2.0, 2.0])
+    for make in makers:
+        for found in make(DNN.network, starts, split, DNN.recipe()).evaluate(split):
+            assert found.predicted.tolist() == [1] * 20
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(256, np.uint8), (257, np.uint16)])
+@pytest.mark.parametrize("make", [by_hand, by_autograd])
+def test_more_than_256_classes_take_two_bytes(make, classes, dtype):
+    network = models.build("dnn", "4", (1, 4, 4), classes, {})
+    split, start = random_split(9, classes=classes), start_of(network)
+    start["fc3.bias"][-1] = 1000
+    (found,) = make(network, [start], split, DNN.recipe()).evaluate(split)
+    assert found.predicted.dtype == dtype
+    assert found.predicted.tolist() == [classes - 1] * 9
 
 
 @pytest.mark.parametrize(("head", "make"), [("flatten", by_hand), ("gap", by_autograd)])
@@ -229,8 +270,8 @@ def test_a_map_of_a_cnn_is_dead_where_no_place_of_any_image_fires(head, make):
     start["conv1.weight"][0] = -1
     start["conv1.weight"][1] = 1
     stack = make(case.network, [start], case.split(9), case.recipe())
-    ((_, active),) = stack.evaluate(case.split(20))
-    assert active["conv1"].tolist() == [False, True, False, True]
+    (found,) = stack.evaluate(case.split(20))
+    assert found.active["conv1"].tolist() == [False, True, False, True]
 
 
 # gradient norms
@@ -283,9 +324,10 @@ def test_a_weight_that_is_no_number_shows_in_every_score(case, make, runs, bad):
         starts, train = case.starts(runs), case.split(30)
         starts[-1][name].view(-1)[0] = bad
         stack = make(case.network, starts, train, case.recipe())
-        assert not math.isfinite(stack.evaluate(train)[-1][0].loss)
+        assert not math.isfinite(stack.evaluate(train)[-1].scores.loss)
         assert math.isnan(stack.train_epoch(random_orders(runs, 30))[-1].loss)
-        score, active = stack.evaluate(train)[-1]
+        score, active, predicted = stack.evaluate(train)[-1]
+        assert (predicted < 3).all()
         assert math.isnan(score.loss)
         assert 0 <= score.accuracy <= 100
         units = {layer.name: layer.shape[0] for layer in case.network.layers}
@@ -299,6 +341,6 @@ def test_nan_does_not_become_a_number_in_a_relu(case, make, runs):
     starts, train = case.starts(runs), case.split(5)
     relu = {"dnn": "fc1", "cnn": "conv1", "vit": "mlp1"}[case.name]
     starts[-1][f"{relu}.bias"][0] = math.nan
-    score, active = make(case.network, starts, train, case.recipe()).evaluate(train)[-1]
+    score, active, _ = make(case.network, starts, train, case.recipe()).evaluate(train)[-1]
     assert math.isnan(score.loss)
     assert not active[relu][0]

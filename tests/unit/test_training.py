@@ -478,6 +478,26 @@ def test_final_numbers_are_those_of_the_stored_weights(trained, dataset):
             assert shard[f"final/{split}_accuracy"][row] == pytest.approx(accuracy, rel=1e-6)
 
 
+def test_predictions_are_those_of_the_final_weights(trained, dataset):
+    images, labels = load(dataset).test
+    with h5py.File(trained) as shard:
+        predictions = shard["predictions/test"][()]
+        assert (predictions.dtype, predictions.shape) == (np.uint8, (3, len(labels)))
+        for row in range(3):
+            logits = numpy_units(shard, row, images, 5)[2]
+            assert predictions[row].tolist() == [int(np.argmax(image)) for image in logits]
+        before = [numpy_units(shard, row, images, 4)[2].argmax(1) for row in range(3)]
+    assert (predictions != before).any()
+
+
+@pytest.mark.parametrize("model", ["dnn", "cnn", "vit"])
+def test_the_share_of_right_predictions_is_the_final_accuracy(make, dataset, model):
+    labels = load(dataset).test[1]
+    found = contents(make([0, 1, 2], model, {"dnn": "6x5", "cnn": "3", "vit": "2"}[model]))
+    accuracy = 100 * (found["predictions/test"] == labels).sum(1) / len(labels)
+    np.testing.assert_array_equal(found["final/test_accuracy"], accuracy.astype(np.float32))
+
+
 def test_train_curves_are_means_over_all_images_of_an_epoch(make, dataset):
     # with weights that stand still, each epoch's mean is that of the whole split, last batch too
     path = make([0, 1], learning_rate=1e-30, batch_size=7)
@@ -663,6 +683,7 @@ def test_records_of_runs_side_by_side_are_those_of_single_runs(case):
             assert set(found) == set(expected)
             for name, values in expected.items():
                 np.testing.assert_allclose(found[name], values, 1e-4, 1e-6, err_msg=name)
+        assert record.predictions["test"].tolist() == alone.predictions["test"].tolist()
         start = alone.snapshots[0]
         assert all(np.array_equal(record.snapshots[0][name], start[name]) for name in start)
 

@@ -309,6 +309,19 @@ def test_runs_of_another_recipe_are_trained_anew(train, finished, whole, tmp_pat
     assert nothing_is_left(tmp_path)
 
 
+def test_a_run_that_lacks_predictions_is_trained_anew(
+    train, finished, whole, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO", "weightscape")
+    keep = Unfinished.keep
+    with monkeypatch.context() as patch:
+        older = {"predictions": {}}
+        patch.setattr(Unfinished, "keep", lambda self, run: keep(self, run._replace(**older)))
+        finished()
+    assert train() == (whole(), [[seed] for seed in SEEDS])
+    assert sum("without predictions" in text for text in caplog.messages) == len(SEEDS)
+
+
 def test_runs_on_other_images_are_trained_anew(train, finished, whole, tmp_path, arrays):
     finished()
     arrays["images"][0] ^= 1

@@ -55,6 +55,8 @@ class RunRecord(NamedTuple):
     """each of CURVES, from the final weights on the whole split"""
     telemetry: dict[str, np.ndarray]
     """`dead_units/<layer>`, `gradient_norm/<layer>` -> (epochs + 1,)"""
+    predictions: dict[str, np.ndarray] = {}
+    """`test` -> (N_test,) the class that the final weights predict for each test image"""
 
 
 def write_shard(
@@ -96,6 +98,8 @@ def _arrays(run: RunRecord, auxiliary: set[str]) -> Iterator[tuple[str, Any]]:
         yield f"final/{name}", np.float32(value)
     for name, values in run.telemetry.items():
         yield f"telemetry/{name}", values.astype(np.float32)
+    for name, values in run.predictions.items():
+        yield f"predictions/{name}", values
 
 
 def _store(file: h5py.File, name: str, values: np.ndarray, row: int, n_runs: int) -> None:
@@ -139,6 +143,11 @@ class Shard:
         for name, epochs in lengths.items():
             if self._file[name].shape != (len(self.seeds), epochs):
                 raise self._refuse(f"{name} has the shape {self._file[name].shape}")
+        self.has_predictions = (
+            "predictions/test" in self._file
+        )  # shards of other hands may lack them
+        if self.has_predictions and len(self._file["predictions/test"]) != len(self.seeds):
+            raise self._refuse("predictions/test is of another number of runs")
         for epoch in (0, self.header.final_epoch):
             for layer in self._file[f"epochs/{epoch}"].values():
                 if len(layer["weight"]) != len(self.seeds):
@@ -153,7 +162,7 @@ class Shard:
 
     def run(self, row: int) -> RunRecord:
         """All of one run, as `write_shard` takes it."""
-        record = RunRecord(self.seeds[row], {}, {}, {}, {})
+        record = RunRecord(self.seeds[row], {}, {}, {}, {}, {})
         names: list[str] = []
         try:
             self._file.visititems(
@@ -177,6 +186,11 @@ class Shard:
     def bias(self, epoch: int, layer: str, row: int) -> np.ndarray:
         """One run's biases (out,), float32."""
         return self.read(f"epochs/{epoch}/{layer}/bias", row)
+
+    def predictions(self) -> np.ndarray | None:
+        """(R, N_test) the class that the final weights predict for each test image, uint8, or
+        uint16 beyond 256 classes; None where the shard has none."""
+        return self.read("predictions/test") if self.has_predictions else None
 
     def telemetry(self, kind: str) -> dict[str, np.ndarray]:
         """`dead_units` or `gradient_norm`: layer -> (R, epochs + 1); empty if none has it."""

@@ -31,7 +31,7 @@ from weightscape.datasets import Images, load
 from weightscape.engine.autograd import AutogradStack, activation_bytes
 from weightscape.engine.by_hand import HandStack
 from weightscape.engine.kernels.primitives import BLAS
-from weightscape.engine.stack import Scores, Split, Stack
+from weightscape.engine.stack import Evaluation, Scores, Split, Stack
 from weightscape.errors import WeightscapeError
 from weightscape.models import Model
 from weightscape.progress import Progress
@@ -227,7 +227,7 @@ def train_stack(
     stack = make_stack(network, keys, train, recipe)
     records = [_Recorder(epochs) for _ in keys]
     kept = [{0: parameters} for parameters in stack.parameters()]
-    _record(stack, records, 0, [scores for scores, _ in stack.evaluate(train)], test)
+    _record(stack, records, 0, [found.scores for found in stack.evaluate(train)], test)
     shuffles = [key.stream("shuffle") for key in keys]
     orders = _orders(shuffles, len(train.labels), epochs, ahead=train.images.is_cuda)
     for epoch, order in enumerate(orders, start=1):
@@ -237,9 +237,16 @@ def train_stack(
                 run[epoch] = parameters
         if progress is not None:
             progress.epoch(len(keys), epoch, epochs)
-    final = [scores for scores, _ in stack.evaluate(train)]
+    final = [found.scores for found in stack.evaluate(train)]
     return [
-        RunRecord(key.seed, weights, record.curves, record.final(scores), record.telemetry)
+        RunRecord(
+            key.seed,
+            weights,
+            record.curves,
+            record.final(scores),
+            record.telemetry,
+            {"test": record.predicted},
+        )
         for key, weights, record, scores in zip(keys, kept, records, final, strict=True)
     ]
 
@@ -295,20 +302,19 @@ def _orders(
 
 
 class _Recorder:
-    """Curves and telemetry of one run, column by column."""
+    """Curves and telemetry of one run, column by column, and its last test predictions."""
 
     def __init__(self, epochs: int):
         self.columns = epochs + 1
         self.curves = {name: np.full(self.columns, np.nan) for name in CURVES}
         self.telemetry: dict[str, np.ndarray] = {}
+        self.predicted = np.empty(0)
 
-    def epoch(
-        self, epoch: int, train: Scores, test: Scores, active: dict[str, np.ndarray],
-        norms: dict[str, float],
-    ) -> None:  # fmt: skip
-        for name, value in zip(CURVES, (*train, *test), strict=True):
+    def epoch(self, epoch: int, train: Scores, test: Evaluation, norms: dict[str, float]) -> None:
+        for name, value in zip(CURVES, (*train, *test.scores), strict=True):
             self.curves[name][epoch] = value
-        for layer, fired in active.items():
+        self.predicted = test.predicted
+        for layer, fired in test.active.items():
             self._note(f"dead_units/{layer}", epoch, 1 - float(np.mean(fired)))
         for layer, norm in norms.items():
             self._note(f"gradient_norm/{layer}", epoch, norm)
@@ -326,5 +332,5 @@ def _record(
     stack: Stack, records: list[_Recorder], epoch: int, trained: list[Scores], test: Split
 ) -> None:
     columns = zip(records, trained, stack.evaluate(test), stack.gradient_norms(), strict=True)
-    for record, train, (scores, active), norms in columns:
-        record.epoch(epoch, train, scores, active, norms)
+    for record, train, tested, norms in columns:
+        record.epoch(epoch, train, tested, norms)

@@ -52,6 +52,8 @@ class Unfinished:
             differing.append("seed")
         if set(run.snapshots) != self.epochs:
             differing.append("snapshots")
+        if not run.predictions:
+            differing.append("version, without predictions")
         if differing:
             path = self.folder / run_name(seed)
             raise WeightscapeError(f"{path} is of another {', '.join(differing)}")

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from weightscape.engine.linear import FastLinear
-from weightscape.engine.stack import PROBE, Scores, Split, Stack
+from weightscape.engine.stack import PROBE, Evaluation, Scores, Split, Stack
 from weightscape.models import Model
 
 EVALUATED = 1000  # images at a time by a single run; a stack takes a batch
@@ -71,19 +71,22 @@ class AutogradStack(Stack):
         return self._scores(self.loss, self.right, rows.shape[1])
 
     @torch.no_grad()
-    def evaluate(self, split: Split) -> list[tuple[Scores, dict[str, np.ndarray]]]:
+    def evaluate(self, split: Split) -> list[Evaluation]:
         loss, right = torch.zeros_like(self.loss), torch.zeros_like(self.right)
-        active: dict[str, Tensor] = {}
+        active, answers = dict[str, Tensor](), list[Tensor]()
         for images, labels in self._blocks(split):
             logits, units = self._forward(pixels(images), None)
             loss += _losses(logits, labels).double().sum(1)
-            right += (logits.argmax(2) == labels).sum(1)
+            answer = logits.argmax(2)
+            right += (answer == labels).sum(1)
+            answers.append(answer)
             for name, output in units.items():
                 fired = (output > 0).flatten(1, -2).any(1)
                 active[name] = active[name] | fired if name in active else fired
         found = {name: fired.cpu().numpy() for name, fired in active.items()}
+        predicted = torch.cat(answers, 1).cpu().numpy().astype(f"u{self.network.class_bytes}")
         scores = self._scores(loss, right, len(split.labels))
-        return [(s, {name: fired[run] for name, fired in found.items()})
+        return [Evaluation(s, {name: fired[run] for name, fired in found.items()}, predicted[run])
                 for run, s in enumerate(scores)]  # fmt: skip
 
     def gradient_norms(self) -> list[dict[str, float]]:

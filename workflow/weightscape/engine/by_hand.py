@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weightscape.engine.kernels.primitives import Parameter
-from weightscape.engine.stack import PROBE, Scores, Split, Stack
+from weightscape.engine.stack import PROBE, Evaluation, Scores, Split, Stack
 from weightscape.models import Model
 
 EVALUATED = 100  # images at a time; as small as a batch, so that their outputs stay in cache
@@ -49,9 +49,9 @@ class ByHand(ABC):
     @abstractmethod
     def evaluate(
         self, images: NDArray, labels: NDArray, batches: NDArray, parameters: tuple[Parameter, ...]
-    ) -> tuple[float, int, tuple[NDArray, ...]]:
-        """Sums of loss and of right answers over all rows of `batches`, and for each of `relus`
-        which units (units,) were above zero for an image."""
+    ) -> tuple[float, int, tuple[NDArray, ...], NDArray]:
+        """Sums of loss and of right answers over all rows of `batches`, for each of `relus` which
+        units (units,) were above zero for an image, and the answers (steps, batch)."""
 
 
 class HandStack(Stack):
@@ -81,15 +81,18 @@ class HandStack(Stack):
             loss, right = loss + more[0], right + more[1]
         return [Scores(loss / len(order), 100 * right / len(order))]
 
-    def evaluate(self, split: Split) -> list[tuple[Scores, dict[str, np.ndarray]]]:
+    def evaluate(self, split: Split) -> list[Evaluation]:
         images, labels = _arrays(split)
-        loss, right, active = 0.0, 0, dict[str, np.ndarray]()
+        loss, right, active, answers = 0.0, 0, dict[str, np.ndarray](), list[np.ndarray]()
         for batches in _batches(np.arange(len(labels)), EVALUATED):
             more = self.method.evaluate(images, labels, batches, self.state)
             loss, right = loss + more[0], right + more[1]
             for name, fired in zip(self.method.relus, more[2], strict=True):
                 active[name] = fired | active.get(name, False)
-        return [(Scores(loss / len(labels), 100 * right / len(labels)), active)]
+            answers.append(more[3].ravel())
+        scores = Scores(loss / len(labels), 100 * right / len(labels))
+        predicted = np.concatenate(answers).astype(f"u{self.network.class_bytes}")
+        return [Evaluation(scores, active, predicted)]
 
     def gradient_norms(self) -> list[dict[str, float]]:
         # a first step of Adam leaves (1 - 0.9) of the gradient as its mean

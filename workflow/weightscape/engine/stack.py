@@ -26,6 +26,16 @@ class Scores(NamedTuple):
     accuracy: float
 
 
+class Evaluation(NamedTuple):
+    """What one run makes of a whole split."""
+
+    scores: Scores
+    active: dict[str, np.ndarray]
+    """by ReLU layer which units (units,) were above zero for at least one image"""
+    predicted: np.ndarray
+    """(N,) the class of the highest output for each image, the first of those that tie"""
+
+
 class Stack(ABC):
     """R runs of one width that advance together and share nothing but the images."""
 
@@ -40,9 +50,8 @@ class Stack(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, split: Split) -> list[tuple[Scores, dict[str, np.ndarray]]]:
-        """Per run the scores over a whole split, and by ReLU layer which units (units,) were above
-        zero for at least one image."""
+    def evaluate(self, split: Split) -> list[Evaluation]:
+        """What each run makes of a whole split."""
 
     @abstractmethod
     def gradient_norms(self) -> list[dict[str, float]]:

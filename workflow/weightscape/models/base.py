@@ -93,6 +93,11 @@ class Model(ABC):
         return type(self).by_hand is not Model.by_hand
 
     @property
+    def class_bytes(self) -> int:
+        """Bytes that hold the number of a class: one for up to 256 classes."""
+        return next(size for size in (1, 2, 4) if self.classes <= 256**size)
+
+    @property
     def n_parameters(self) -> int:
         """All trained numbers: weights, biases and auxiliary parameters."""
         weights = sum(layer.size + layer.shape[0] for layer in self.layers)

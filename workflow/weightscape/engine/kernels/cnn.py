@@ -43,7 +43,7 @@ def train(images, labels, batches, first_step, learning_rate, parameters, planes
         kept = 1
     maps, delta = np.empty((kept, n, places), number), np.empty((n, places), number)
     logits = np.empty((classes, n), number)
-    top, total = np.empty(n, number), np.empty(n, number)
+    top, total, answers = np.empty(n, number), np.empty(n, number), np.empty(n, np.int64)
     g1, gb1 = np.empty_like(conv1.value), np.empty_like(b1.value)
     gradient, gb2 = np.empty((classes, places), number), np.empty_like(b2.value)
     loss, right = 0.0, 0
@@ -54,7 +54,7 @@ def train(images, labels, batches, first_step, learning_rate, parameters, planes
             out = maps[c % kept]
             convolve(x3, conv1.value[c], b1.value[c], line, out)
             product(fc.value[c], out.T, logits, 0 if c == 0 else 1)
-        loss_here, right_here = cross_entropy(logits, b2.value, y, top, total)
+        loss_here, right_here = cross_entropy(logits, b2.value, y, top, total, answers)
         loss += loss_here
         right += right_here
 
@@ -76,27 +76,29 @@ def train(images, labels, batches, first_step, learning_rate, parameters, planes
 
 @compiled
 def evaluate(images, labels, batches, parameters, planes, line):
-    """Sums of loss and of right answers over all rows of `batches`, and the active channels."""
+    """Sums of loss and of right answers over all rows of `batches`, the active channels, and the
+    answers (steps, batch)."""
     conv1, b1, fc, b2 = parameters
     number = conv1.value.dtype
     channels, classes, places = fc.value.shape
     n = batches.shape[1]
     x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
     maps, logits = np.empty((n, places), number), np.empty((classes, n), number)
-    top, total = np.empty(n, number), np.empty(n, number)
-    active = np.zeros(channels, np.bool_)
+    top, total, answers = np.empty(n, number), np.empty(n, number), np.empty(n, np.int64)
+    active, every = np.zeros(channels, np.bool_), np.empty(batches.shape, np.int64)
     loss, right = 0.0, 0
-    for rows in batches:
-        gather(images, labels, rows, x, y)
+    for done in range(len(batches)):
+        gather(images, labels, batches[done], x, y)
         x3 = x.reshape(n, planes, -1)
         for c in range(channels):
             convolve(x3, conv1.value[c], b1.value[c], line, maps)
             product(fc.value[c], maps.T, logits, 0 if c == 0 else 1)
             note_active(maps.reshape(1, -1), active[c : c + 1])
-        loss_here, right_here = cross_entropy(logits, b2.value, y, top, total)
+        loss_here, right_here = cross_entropy(logits, b2.value, y, top, total, answers)
         loss += loss_here
         right += right_here
-    return loss, right, (active,)
+        every[done] = answers
+    return loss, right, (active,), every
 
 
 @compiled

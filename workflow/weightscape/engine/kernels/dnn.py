@@ -24,7 +24,7 @@ def train(images, labels, batches, first_step, learning_rate, parameters):
     """One step for each row of `batches` (steps, batch); sums of loss and of right answers."""
     fc1, b1, fc2, b2, fc3, b3 = parameters
     room = make_room(images, batches, parameters)
-    x, y, h1, h2, logits, _, total = room
+    x, y, h1, h2, logits, _, total, _ = room
     d1, d2, d3 = np.empty_like(h1), np.empty_like(h2), logits
     gb1, gb2, gb3 = np.empty_like(b1.value), np.empty_like(b2.value), np.empty_like(b3.value)
     loss, right = 0.0, 0
@@ -50,43 +50,48 @@ def train(images, labels, batches, first_step, learning_rate, parameters):
 
 @compiled
 def evaluate(images, labels, batches, parameters):
-    """Sums of loss and of right answers over all rows of `batches`, and which units were active."""
+    """Sums of loss and of right answers over all rows of `batches`, which units were active, and
+    the answers (steps, batch)."""
     room = make_room(images, batches, parameters)
-    _, _, h1, h2, _, _, _ = room
+    _, _, h1, h2, _, _, _, answers = room
+    every = np.empty(batches.shape, np.int64)
     active1, active2 = np.zeros(len(h1), np.bool_), np.zeros(len(h2), np.bool_)
     loss, right = 0.0, 0
-    for rows in batches:
-        loss_here, right_here = answer(images, labels, rows, parameters, room)
+    for done in range(len(batches)):
+        loss_here, right_here = answer(images, labels, batches[done], parameters, room)
         loss += loss_here
         right += right_here
         note_active(h1, active1)
         note_active(h2, active2)
-    return loss, right, (active1, active2)
+        every[done] = answers
+    return loss, right, (active1, active2), every
 
 
 @compiled
 def make_room(images, batches, parameters):
-    """Arrays for one batch: images, labels, both hidden layers, logits, and two for the softmax."""
+    """Arrays for one batch: images, labels, both hidden layers, logits, two for the softmax, and
+    the answers."""
     fc1, _, fc2, _, fc3, _ = parameters
     number, n = fc1.value.dtype, batches.shape[1]
     x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
     h1, h2 = np.empty((len(fc1.value), n), number), np.empty((len(fc2.value), n), number)
     logits = np.empty((len(fc3.value), n), number)
-    return x, y, h1, h2, logits, np.empty(n, number), np.empty(n, number)
+    top, total, answers = np.empty(n, number), np.empty(n, number), np.empty(n, np.int64)
+    return x, y, h1, h2, logits, top, total, answers
 
 
 @compiled
 def answer(images, labels, rows, parameters, room):
     """The forward pass of one batch into its room; sums of loss and of right answers."""
     fc1, b1, fc2, b2, fc3, b3 = parameters
-    x, y, h1, h2, logits, top, total = room
+    x, y, h1, h2, logits, top, total, answers = room
     gather(images, labels, rows, x, y)
     multiply(fc1.value, x.T, h1)
     add_bias_and_rectify(h1, b1.value)
     multiply(fc2.value, h1, h2)
     add_bias_and_rectify(h2, b2.value)
     multiply(fc3.value, h2, logits)
-    return cross_entropy(logits, b3.value, y, top, total)
+    return cross_entropy(logits, b3.value, y, top, total, answers)
 
 
 class DNNByHand(ByHand):

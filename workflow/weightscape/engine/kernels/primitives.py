@@ -266,29 +266,29 @@ def through_relu(delta, outputs, gradient):
 
 
 @compiled
-def cross_entropy(logits, bias, labels, top, total):
+def cross_entropy(logits, bias, labels, top, total, answers):
     """Adds the bias; sums over the batch of cross-entropy and of right answers.
 
-    logits (classes, images) becomes exp(logit - top of its image), whose sum is `total` (images,).
-    A logit that ties with the top in an earlier class does not count as right.
+    logits (classes, images) becomes exp(logit - top of its image), whose sum is `total` (images,);
+    `answers` (images,) becomes the classes of the tops, the first of those that tie.
     """
     number = logits.dtype.type
     classes, images = logits.shape
     loss, right = 0.0, 0
-    answer = np.zeros(images, np.int64)
     for i in range(images):
         top[i] = number(-np.inf)
         total[i] = number(0)
+        answers[i] = 0
     for c in range(classes):
         for i in range(images):
             value = logits[c, i] + bias[c]
             logits[c, i] = value
             if value > top[i]:
                 top[i] = value
-                answer[i] = c
+                answers[i] = c
     for i in range(images):
         loss += top[i] - logits[labels[i], i]
-        right += answer[i] == labels[i]
+        right += answers[i] == labels[i]
     for c in range(classes):
         for i in range(images):
             value = np.exp(logits[c, i] - top[i])

@@ -72,9 +72,8 @@ def test_runs_that_are_done_are_counted_whatever_their_shards(small):
     assert row.jobs == 4
 
 
-def own_config(tmp_path, model, width, seeds, side, **options):
+def own_config(tmp_path, model, width, seeds, side, n=40, **options):
     random = np.random.default_rng(0)
-    n = 40
     np.savez(
         tmp_path / "own.npz",
         images=random.integers(0, 256, (n, side, side), dtype=np.uint8),
@@ -107,6 +106,7 @@ def own_config(tmp_path, model, width, seeds, side, **options):
         ("cnn", "16", 1, 28, {}),
         ("vit", "2", 1, 8, {"d_model": 8, "feedforward": 16}),
         ("vit", "2", 1, 28, {"d_model": 48, "feedforward": 64}),
+        ("dnn", "2", 20, 4, {"n": 6000}),  # most of whose shard are the predictions
     ],
 )
 def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds, side, options):

@@ -157,7 +157,7 @@ def _plan_population(config: Config, population: Population) -> Row:
         n_done += _count_done(config, population, width, ranges)
         parameters += population.seeds * built.n_parameters
         for length, count in Counter(map(len, ranges)).items():
-            n_bytes += count * _shard_bytes(config, built, length)
+            n_bytes += count * _shard_bytes(config, population, built, length)
         seconds += len(ranges) * cost.job + population.seeds * cost.run[width]
     return Row(
         population.model, population.dataset, len(population.widths), population.n_runs,
@@ -165,14 +165,16 @@ def _plan_population(config: Config, population: Population) -> Row:
     )  # fmt: skip
 
 
-def _shard_bytes(config: Config, built: models.Model, n_runs: int) -> int:
+def _shard_bytes(config: Config, population: Population, built: models.Model, n_runs: int) -> int:
     """Size of a shard: its numbers, and what HDF5 adds per file, array and chunk."""
     n_layers, columns = len(built.layers), config["training"]["epochs"] + 1
     kept = len(snapshots(config))
     curves = len(CURVES) + 2 * n_layers
-    arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 1
+    arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 2
     numbers = kept * built.n_parameters + curves * columns
-    return BYTES_PER_SHARD + BYTES_PER_ARRAY * arrays + n_runs * (4 * numbers + 16 * arrays)
+    predictions = built.class_bytes * _sizes(config, population.dataset).test
+    each = 4 * numbers + predictions + 16 * arrays
+    return BYTES_PER_SHARD + BYTES_PER_ARRAY * arrays + n_runs * each
 
 
 def network(config: Config, population: Population, width: str) -> models.Model:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy.stats import spearmanr
 
 from project import ROOT
 
@@ -18,12 +19,15 @@ FIGURES = [
     "convergence", "telemetry", "statistics", "density", "strength", "projection",
     "projection_widths",
 ]  # fmt: skip
-TABLES = ["runs", "groups", "statistics", "strength", "projection", "purity", "matching"]
+CLAIMS = [f"claim_C{number}" for number in range(1, 7)]
+TABLES = [
+    "runs", "groups", "statistics", "strength", "projection", "purity", "matching", "claim_widths",
+]  # fmt: skip
 JOBS = {
     "prepare_dataset": 1, "train_runs": 4, "collect_runs": 1, "measure_weights": 1,
     "match_nodes": 1, "measure_projection": 3, "join_layers": 2, "join_tables": len(TABLES),
     "join_densities": 1, "render_tables": 1, **{f"plot_{figure}": 1 for figure in FIGURES},
-    "all": 1,
+    "measure_claims": 1, "judge_claims": 1, "plot_claim": len(CLAIMS), "all": 1,
 }  # fmt: skip
 
 
@@ -126,6 +130,17 @@ def test_runs_enough_are_mapped_and_compared(fresh):
     purity = pd.read_csv(fresh.results / "tables" / "purity.csv")
     assert purity["p"].dropna().between(0, 1).all()
     assert set(purity["width"]) == {"4", "8", "all"}
+    claims = pd.read_csv(fresh.results / "tables" / "claims.csv")
+    correlations = claims[claims["measure"] == "spearman"]
+    assert (correlations["n_per_width"] == "4:8 8:8").all()
+    assert correlations["within"].notna().any()
+    assert not claims["verdict"].isin(["supported"]).all()
+    statistics = pd.read_csv(fresh.results / "tables" / "statistics.csv")
+    runs = pd.read_csv(fresh.results / "tables" / "runs.csv")
+    fc1 = statistics[statistics["layer"] == "fc1"].merge(runs, on=KEYS)
+    of_fc1 = claims[(claims["claim"] == "C1") & (claims["layer"] == "fc1")].set_index("statistic")
+    rho = spearmanr(fc1["std"], fc1["test_accuracy"]).statistic
+    assert of_fc1.loc["std", "pooled"] == pytest.approx(rho)
     matching = pd.read_csv(fresh.results / "tables" / "matching.csv")
     best = matching["seed"] == matching["reference_seed"]
     assert matching.loc[best, "matched_cosine"].to_numpy() == pytest.approx(1)
@@ -134,7 +149,7 @@ def test_runs_enough_are_mapped_and_compared(fresh):
 
 def test_figures_are_there_in_both_formats(finished_study):
     figures = finished_study.results / "figures"
-    for figure in FIGURES:
+    for figure in FIGURES + CLAIMS:
         svg = (figures / f"{figure}-dnn-digits.svg").read_text()
         assert "n = 4 runs" in svg
         png = (figures / f"{figure}-dnn-digits.png").read_bytes()
@@ -148,8 +163,9 @@ def test_report_quotes_config_and_n(finished, tmp_path):
     text = report.read_text()
     assert "n = 4 runs: widths 2, 8" in text
     assert "3 epochs, batches of 100" in text
-    files = [f"{name}-dnn-digits.svg" for name in FIGURES] + [f"{name}.csv" for name in TABLES]
-    for name in [*files, "table1.html", "table2.html"]:
+    files = [f"{name}-dnn-digits.svg" for name in FIGURES + CLAIMS]
+    files += [f"{name}.csv" for name in [*TABLES, "claims"]]
+    for name in [*files, "table1.html", "table2.html", "scorecard.html"]:
         assert name in text
     assert "fc1, fc2, fc3" in text
     # results of equal labels would stand on one line of the report, and one be out of reach
@@ -157,6 +173,8 @@ def test_report_quotes_config_and_n(finished, tmp_path):
     assert '"map": "per width"' in text
     assert '"curve": "loss"' in text
     assert '"curve": "telemetry"' in text
+    # the scorecard stands on the first page
+    assert "The paper's claims on the study test, over all runs and with width held fixed" in text
 
 
 def test_graphs_own_standard_output(fresh):
@@ -199,7 +217,8 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     pairs = ["dnn-digits", "dnn-mine", "cnn-mine", "vit-mine"]
     # a grid of layer x dataset where a model has two datasets, and one of all convergence
     grids = [f"{name}-dnn" for name in ("statistics", "density", "strength", "projection")]
-    assert figures == {f"{f}-{pair}" for f in FIGURES for pair in pairs} | {*grids, "convergence"}
+    of_each = {f"{figure}-{pair}" for figure in FIGURES + CLAIMS for pair in pairs}
+    assert figures == of_each | {*grids, "convergence"}
     heads = pd.read_csv(fresh.results / "tables" / "strength_heads.csv")
     assert heads["layer"].tolist() == ["query", "key", "value"]
     assert (heads["n_nodes"] == 2).all()

@@ -34,10 +34,6 @@ def _densities(runs: list[pd.DataFrame], files: list[str]) -> list[style.Populat
     return [style.Population(table, Path(file)) for table, file in zip(runs, files, strict=True)]
 
 
-def _draw_claim(claim: str) -> Draw:
-    return lambda runs, files, split: claims.draw(claim, runs[0], files)
-
-
 FIGURES: dict[str, Draw] = {
     "convergence": lambda runs, files, split: convergence.draw(_populations(runs, files), split),
     "telemetry": lambda runs, files, split: telemetry.draw(_populations(runs, files)[0]),
@@ -48,6 +44,15 @@ FIGURES: dict[str, Draw] = {
     "projection_widths": lambda runs, files, split: projection.draw_widths(
         _populations(runs, files)[0], split
     ),
-    **{f"claim_{claim}": _draw_claim(claim) for claim in ("C1", "C2", "C3", "C4", "C5", "C6")},
 }
 """The names in `figures/<name>-<model>-<dataset>.svg`, and what draws them."""
+
+
+def _draw_claim(claim: str) -> Draw:
+    return lambda runs, files, split: claims.draw(claim, runs[0], files)
+
+
+CLAIMS: dict[str, Draw] = {
+    f"claim_{claim}": _draw_claim(claim) for claim in ("C1", "C2", "C3", "C4", "C5", "C6")
+}
+"""The same of the claims, whose files are the tables claims, claim_widths and claim_values."""

@@ -89,8 +89,8 @@ def _draw_effects(
             f"{SIGNS[row['verdict']]} {row['verdict']}", (1.01, place), fontsize=6, va="center",
             xycoords=("axes fraction", "data"), color=_ink(row["verdict"]),
         )  # fmt: skip
-    reach = np.nanmax(np.abs(judged[["pooled_low", "pooled_high", "within_low", "within_high"]]),
-                      initial=1.0)  # fmt: skip
+    ends = judged[["pooled_low", "pooled_high", "within_low", "within_high"]].to_numpy(float)
+    reach = max(1.0, np.abs(np.nan_to_num(ends)).max())
     axes.set_xlim(-1.05 * reach, 1.05 * reach)
     axes.set_ylim(len(judged) - 0.5, -0.5)
     axes.set_yticks(range(len(labels)), labels, fontsize=6.5)

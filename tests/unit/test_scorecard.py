@@ -1,0 +1,114 @@
+"""The scorecard and the figures of claims: what they tell of the table of judged claims."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_statements import ALPHA, DRAWS, plant
+
+from weightscape.claims import judge
+from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, STATISTICS, render
+from weightscape.claims.statements import measure
+from weightscape.figures import CLAIMS as FIGURES
+from weightscape.figures import style
+from weightscape.tables import write_table
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """A DNN on MNIST whose std is width's alone, and a CNN whose std goes with accuracy."""
+    random = np.random.default_rng(0)
+    dnn = plant(random, lambda own, step, noise: noise - 3 * step)
+    cnn = plant(random, lambda own, step, noise: noise - own - step, layers=("conv1", "fc"))
+    cnn = cnn._replace(runs=cnn.runs.assign(model="cnn"))
+    cnn = cnn._replace(statistics=cnn.statistics.assign(model="cnn"))
+    return [(tables, measure(tables, "test", DRAWS, 999)) for tables in (dnn, cnn)]
+
+
+@pytest.fixture(scope="module")
+def judged(planted):
+    effects = pd.concat([found.effects for _, found in planted], ignore_index=True)
+    return judge.judge(effects, ALPHA)
+
+
+@pytest.fixture(scope="module")
+def page(judged):
+    return render(judged, "<mine>", ALPHA)
+
+
+def test_every_statement_and_verdict_has_its_words(judged):
+    assert set(judged["claim"]) <= set(CLAIMS)
+    assert set(judged["statistic"]) <= set(STATISTICS)
+    assert set(SIGNS) == set(COLOURS) == set(judge.VERDICTS)
+
+
+def test_the_card_counts_the_verdicts(page, judged):
+    for verdict, count in judged["verdict"].value_counts().items():
+        assert f"{count} {verdict}" in page
+    assert f"{len(judged)} statements" in page
+    assert page.count('title="') - page.count('title=""') == len(judged)
+
+
+def test_a_population_is_a_column_with_its_n(page):
+    assert re.findall(r"<th>([^<]*)<br><small>([^<]*)", page) == [
+        ("DNN on MNIST", "n = 100 runs"),
+        ("CNN on MNIST", "n = 100 runs"),
+    ]
+
+
+def test_a_cell_has_a_tag_per_layer_and_the_median_effects(page, judged):
+    cell = page.split("<td>σ of the weights</td><td>")[1].split("</td>")[0]
+    tags = re.findall(r'title="([^":]*)[^"]*">(\S) (\w+)</span>', cell)
+    assert tags == [("width only", "W", layer) for layer in ("fc1", "fc2", "fc3")]
+    rows = judged[(judged["model"] == "dnn") & (judged["claim"] == "C1")]
+    std = rows[rows["statistic"] == "std"]
+    effects = f"{std['pooled'].median():+.2f} → {std['within'].median():+.2f}"
+    assert f"<small>{effects}</small>" in cell
+
+
+def test_what_a_user_names_can_not_break_the_page(page):
+    assert "<mine>" not in page
+    assert "&lt;mine&gt;" in page
+
+
+def test_an_effect_that_is_not_there_is_a_dash(page):
+    cell = page.split("<td>width</td><td>")[1].split("</td>")[0]
+    assert cell.endswith("<small>-</small>")  # there is no run that did not converge
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_has_a_row_per_statement_with_its_verdict(name, planted, judged, tmp_path):
+    for number, (tables, found) in enumerate(planted):
+        files = [tmp_path / f"{number}-{part}.csv" for part in ("claims", "widths", "values")]
+        for table, file in zip((judged, found.widths, found.values), files, strict=True):
+            write_table(table, file)
+        figure = FIGURES[name]([tables.runs], list(map(str, files)), "test")
+        axes = figure.axes[0]
+        model = tables.runs["model"].iloc[0]
+        rows = judged[(judged["model"] == model) & (judged["claim"] == name[-2:])]
+        told = [text.get_text()[2:] for text in axes.texts]
+        assert told == rows["verdict"].tolist()
+        assert len(axes.get_yticklabels()) == len(rows)
+        dots = [line for line in axes.lines if len(line.get_xdata()) == 1]
+        drawn = [float(line.get_xdata()[0]) for line in dots]
+        expected = [value for _, row in rows.iterrows() for value in (row["pooled"], row["within"])]
+        assert drawn == pytest.approx([value for value in expected if np.isfinite(value)])
+        assert "n = 100 runs" in figure.get_suptitle()
+        style.save(figure, tmp_path / "x.svg", tmp_path / "x.png", 60)
+
+
+def test_a_figure_draws_the_runs_pooled_and_by_rank_within_width(planted, judged, tmp_path):
+    tables, found = planted[0]
+    files = [tmp_path / f"{part}.csv" for part in ("claims", "widths", "values")]
+    for table, file in zip((judged, found.widths, found.values), files, strict=True):
+        write_table(table, file)
+    figure = FIGURES["claim_C1"]([tables.runs], list(map(str, files)), "test")
+    pooled, within = (axes for axes in figure.axes if axes.get_title().startswith("fc2"))
+    std = tables.statistics.loc[tables.statistics["layer"] == "fc2", "std"].to_numpy()
+    points = pooled.collections[0].get_offsets()
+    assert points[:, 0] == pytest.approx(std)
+    assert points[:, 1] == pytest.approx(tables.runs["test_accuracy"].to_numpy())
+    ranks = tables.runs.groupby("width")["test_accuracy"].rank(pct=True)
+    assert within.collections[0].get_offsets()[:, 1] == pytest.approx(ranks.to_numpy())
+    assert pooled.get_title() == "fc2, pooled (n = 100)"

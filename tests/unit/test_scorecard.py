@@ -106,9 +106,10 @@ def test_a_figure_draws_the_runs_pooled_and_by_rank_within_width(planted, judged
     figure = FIGURES["claim_C1"]([tables.runs], list(map(str, files)), "test")
     pooled, within = (axes for axes in figure.axes if axes.get_title().startswith("fc2"))
     std = tables.statistics.loc[tables.statistics["layer"] == "fc2", "std"].to_numpy()
-    points = pooled.collections[0].get_offsets()
+    points = np.asarray(pooled.collections[0].get_offsets())
     assert points[:, 0] == pytest.approx(std)
     assert points[:, 1] == pytest.approx(tables.runs["test_accuracy"].to_numpy())
     ranks = tables.runs.groupby("width")["test_accuracy"].rank(pct=True)
-    assert within.collections[0].get_offsets()[:, 1] == pytest.approx(ranks.to_numpy())
+    places = np.asarray(within.collections[0].get_offsets())
+    assert places[:, 1] == pytest.approx(ranks.to_numpy())
     assert pooled.get_title() == "fc2, pooled (n = 100)"

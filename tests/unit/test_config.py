@@ -117,6 +117,37 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(small, path, words):
     assert words in text
 
 
+def test_seeds_are_a_number_or_crossed(small):
+    for seeds, expected in (
+        (1e2, 100),
+        ({"init": 1e1, "shuffle": 3}, {"init": 10, "shuffle": 3}),
+    ):
+        small["populations"][0]["seeds"] = seeds
+        found = check(small)["populations"][0]["seeds"]
+        assert found == expected
+        assert {type(n) for n in (found.values() if isinstance(found, dict) else [found])} == {int}
+
+
+@pytest.mark.parametrize(
+    ("seeds", "words"),
+    [
+        (0, "0 is too small"),
+        ("ten", "'ten' is not of type"),
+        ([3, 4], "not of type"),
+        (2.5, "2.5 is not of type"),
+        ({"init": 3}, "'shuffle' is missing"),
+        ({"init": 3, "shufle": 4}, "did you mean 'shuffle'"),
+        ({"init": 0, "shuffle": 4}, "seeds.init: 0 is too small"),
+        ({"init": 3, "shuffle": True}, "seeds.shuffle: True is not of type"),
+    ],
+)
+def test_seeds_of_another_form_are_refused(small, seeds, words):
+    small["populations"][0]["seeds"] = seeds
+    text = fault(small)
+    assert "populations[0].seeds" in text
+    assert words in text
+
+
 @pytest.mark.parametrize("key", ["study", "populations"])
 def test_a_missing_key_is_named(small, key):
     del small[key]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jinja2 import Template
 
 from weightscape import config
 
@@ -28,6 +29,28 @@ def test_every_key_has_a_type_and_a_meaning():
         assert {"type", "enum", "anyOf"} & set(part), key
         required = key.endswith((".low", ".mid", ".high", "populations", "study", ".file"))
         assert "default" in part or part["optional"] or required or "[]" in key, key
+
+
+CAPTIONS = [
+    path for path in sorted((ROOT / "workflow" / "report").glob("*.rst"))
+    if '["seeds"]' in path.read_text()
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ("seeds", "n", "words"), [(7, 21, "7 seeds"), ({"init": 4, "shuffle": 5}, 60, "4 x 5 seeds")]
+)
+def test_captions_count_the_runs_of_plain_and_crossed_seeds(path, seeds, n, words):
+    population = {"model": "dnn", "dataset": "digits", "widths": [4, 5, 6], "seeds": seeds}
+    study = {"study": "small", "populations": [population]}
+    wildcards = {"model": "dnn", "dataset": "digits", "table": "runs", "grid": "density"}
+    text = Template(path.read_text()).render(
+        snakemake={"config": config.check(study), "wildcards": wildcards}
+    )
+    text = " ".join(text.split())
+    assert f"n = {n} runs" in text
+    assert words in text or path.stem == "tables"
 
 
 @pytest.mark.parametrize("document", ["README.md", "config/README.md"])

@@ -39,6 +39,13 @@ def test_a_row_per_run_with_its_final_numbers(synthesise, population, paths):
         np.testing.assert_allclose(runs[name], [record.final[name] for record in records], 1e-6)
 
 
+def test_streams_are_the_last_columns(synthesise, header, population, paths):
+    synthesise(paths[0], [2, 5], recipe=header.recipe | {"shuffle_seeds": 3})
+    runs = collect(population._replace(seeds=6), paths[:1])
+    assert list(runs.columns[-2:]) == ["init_seed", "shuffle_seed"]
+    assert runs[["init_seed", "shuffle_seed"]].to_numpy().tolist() == [[0, 2], [1, 2]]
+
+
 def test_runs_that_the_study_does_not_ask_for_are_left_out(synthesise, population, paths):
     synthesise(paths[0], [0, 1, 2, 3])
     synthesise(paths[1], [0, 1], width="9")

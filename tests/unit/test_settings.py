@@ -100,6 +100,15 @@ def test_widths_seeds_and_runs(config):
     assert table["n"].tolist() == [300, 20, 60, 3]
 
 
+def test_crossed_seeds_tell_how_many_share_an_initialisation():
+    table = settings(study(("dnn", "digits", [4, 8], {"init": 3, "shuffle": 5})))
+    assert table["seeds"].tolist() == [15] * 3
+    assert table["shuffle_seeds"].tolist() == [5] * 3
+    assert table["n"].tolist() == [30] * 3
+    plain = settings(study(("dnn", "digits", [4, 8], 15)))
+    assert plain["shuffle_seeds"].isna().all()
+
+
 def test_the_training_is_the_config_s():
     training = {
         "batch_size": 32,

@@ -139,6 +139,32 @@ def test_the_arrays_are_those_of_the_contract(path):
     assert found["predictions/test"] == ((3, 12), "|u1")
 
 
+def test_streams_are_those_of_the_seed_unless_seeds_are_crossed(synthesise, header, tmp_path):
+    recipes = [header.recipe, header.recipe | {"shuffle_seeds": 4}]
+    expected = [{"init": [3, 9], "shuffle": [3, 9]}, {"init": [0, 2], "shuffle": [3, 1]}]
+    for recipe, streams in zip(recipes, expected, strict=True):
+        synthesise(tmp_path / "s.h5", [3, 9], recipe=recipe)
+        with h5py.File(tmp_path / "s.h5") as file:
+            assert {name: file["streams"][name][()].tolist() for name in file["streams"]} == streams
+            assert file["streams/init"].dtype == file["streams/shuffle"].dtype == np.int64
+        with open_shard(tmp_path / "s.h5") as shard:
+            assert shard.stream_seeds == streams
+
+
+def test_a_shard_without_streams_has_those_of_its_seeds(path, edited):
+    plain = edited(path, lambda file: file.__delitem__("streams"))
+    with open_shard(plain) as shard:
+        assert shard.stream_seeds == {"init": [4, 5, 6], "shuffle": [4, 5, 6]}
+
+
+def test_streams_of_another_number_of_runs_are_refused(path, edited):
+    def shorten(file):
+        del file["streams/shuffle"]
+        file["streams/shuffle"] = [1, 2]
+
+    assert "streams/shuffle has 2 runs" in refusal(edited(path, shorten))
+
+
 def test_a_weight_is_stored_in_a_chunk_per_run(path):
     with h5py.File(path) as file:
         assert file["epochs/0/conv1/weight"].chunks == (1, 2, 1, 3, 3)

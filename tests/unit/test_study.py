@@ -1,5 +1,6 @@
 """A study: which shards hold its runs, and what determines them."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from weightscape.study import (
     shard_ranges,
     shards,
     snapshots,
+    stream_seeds,
     weights_folder,
 )
 
@@ -36,6 +38,44 @@ def test_populations_in_the_order_of_the_config(small):
     assert second == Population("cnn", "mnist", ("1",), 9, edges, {"head": "flatten"})
     assert (first.n_runs, second.n_runs) == (6, 9)
     assert find_population(check(small), "cnn", "mnist") == second
+
+
+def crossed(config, init, shuffle):
+    """The first population and its recipe, from init x shuffle seeds."""
+    config["populations"][0]["seeds"] = {"init": init, "shuffle": shuffle}
+    full = check(config)
+    return populations(full)[0], recipe(full, populations(full)[0])
+
+
+def test_crossed_seeds_give_each_width_init_times_shuffle_runs(small):
+    population, _ = crossed(small, 4, 3)
+    assert (population.seeds, population.shuffle_seeds, population.n_runs) == (12, 3, 24)
+    assert [len(shard_ranges(check(small), population, width)) for width in ("4", "3x5")] == [
+        12,
+        12,
+    ]
+    assert len(shards(check(small | {"runs_per_job": 5}), population)) == 6
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_crossed_seeds_pair_each_initialisation_with_each_order_once(init, shuffle):
+    pairs = [stream_seeds(seed, shuffle) for seed in range(init * shuffle)]
+    assert pairs == list(itertools.product(range(init), range(shuffle)))
+
+
+def test_more_init_seeds_change_no_run_and_more_shuffle_seeds_change_the_recipe(small):
+    (_, first), (_, more) = crossed(small, 4, 3), crossed(small, 9, 3)
+    assert first == more
+    assert [stream_seeds(seed, 3) for seed in range(12)] == [
+        stream_seeds(seed, 3) for seed in range(27)
+    ][:12]
+    assert crossed(small, 4, 5)[1] != first
+
+
+def test_only_the_recipe_of_crossed_seeds_names_them(small):
+    plain = recipe(check(small), populations(check(small))[0])
+    assert "shuffle_seeds" not in plain
+    assert crossed(small, 4, 3)[1] == plain | {"shuffle_seeds": 3}
 
 
 @pytest.mark.parametrize(

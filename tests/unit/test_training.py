@@ -1,5 +1,6 @@
 """Training, from seeds to shards, against torch.nn, torch.optim.Adam, plain numpy and scipy."""
 
+import hashlib
 import itertools
 import math
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ from weightscape.engine.kernels.dnn import DNNByHand
 from weightscape.engine.stack import Split
 from weightscape.errors import WeightscapeError
 from weightscape.models.dnn import DNN
+from weightscape.shards import open_shard
 from weightscape.study import CURVES
 from weightscape.training import RunKey, choose_device, initialise, train_shard, train_stack
 
@@ -329,6 +331,52 @@ def test_every_run_and_purpose_has_its_own_stream():
         for purpose in ("init", "shuffle", "dropout")
     ]
     assert len(set(draws)) == len(draws) == 108
+
+
+@pytest.mark.parametrize("purpose", ["init", "shuffle", "dropout"])
+@pytest.mark.parametrize("seed", [0, 7, 123])
+def test_a_plain_run_s_streams_are_of_its_seed(seed, purpose):
+    """By the formula of docs/shard.md: another one would be other weights for the same recipe."""
+    text = f'["dnn","mnist","20x50",{seed},"{purpose}"]'
+    number = int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) // 2
+    stream = RunKey("dnn", "mnist", "20x50", seed).stream(purpose)
+    assert stream.initial_seed() == number
+    assert torch.equal(torch.rand(9, generator=stream),
+                       torch.rand(9, generator=torch.Generator().manual_seed(number)))  # fmt: skip
+
+
+def test_crossed_runs_share_an_initialisation_or_an_order():
+    keys = [KEY._replace(seed=seed, shuffle_seeds=4) for seed in range(12)]
+    for key in keys:
+        plain = [KEY._replace(seed=key.seed // 4), *[KEY._replace(seed=key.seed % 4)] * 2]
+        for purpose, other in zip(("init", "shuffle", "dropout"), plain, strict=True):
+            assert key.stream(purpose).initial_seed() == other.stream(purpose).initial_seed()
+
+
+def train_crossed(dataset, target, seeds, **changes):
+    train_shard(
+        dataset=dataset, target=target, model="dnn", width="6x5", seeds=seeds,
+        recipe=make_recipe(**changes), snapshots=[0], device="cpu", threads=1,
+    )  # fmt: skip
+    with open_shard(target) as shard:
+        return [shard.run(row) for row in range(len(seeds))], shard.stream_seeds
+
+
+def test_crossed_seeds_reach_the_weights(dataset, tmp_path):
+    runs, streams = train_crossed(dataset, tmp_path / "s.h5", list(range(6)), shuffle_seeds=3)
+    assert streams == {"init": [0, 0, 0, 1, 1, 1], "shuffle": [0, 1, 2, 0, 1, 2]}
+    starts = [tuple(run.snapshots[0]["fc1.weight"].ravel()) for run in runs]
+    assert [starts.index(start) for start in starts] == [0, 0, 0, 3, 3, 3]
+    assert len({tuple(run.snapshots[3]["fc1.weight"].ravel()) for run in runs}) == 6
+
+
+def test_where_both_seeds_are_equal_a_crossed_run_is_the_plain_one(dataset, tmp_path):
+    crossed, _ = train_crossed(dataset, tmp_path / "c.h5", [0, 4, 8], shuffle_seeds=3)
+    plain, streams = train_crossed(dataset, tmp_path / "p.h5", [0, 1, 2])
+    assert streams == {"init": [0, 1, 2], "shuffle": [0, 1, 2]}
+    for one, other in zip(crossed, plain, strict=True):
+        for name, values in other.snapshots[3].items():
+            np.testing.assert_array_equal(one.snapshots[3][name], values)
 
 
 @pytest.mark.parametrize(

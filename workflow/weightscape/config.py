@@ -81,7 +81,7 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
     """`value` with the schema's defaults for the keys that it leaves out."""
     if isinstance(value, list):
         return [_fill(item, schema.get("items", {})) for item in value]
-    if schema.get("type") == "integer":
+    if isinstance(value, float) and "integer" in schema.get("type", ()):
         return int(value)  # YAML's 1e+2 is a float
     if not isinstance(value, dict):
         return value

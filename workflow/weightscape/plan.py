@@ -170,7 +170,7 @@ def _shard_bytes(config: Config, population: Population, built: models.Model, n_
     n_layers, columns = len(built.layers), config["training"]["epochs"] + 1
     kept = len(snapshots(config))
     curves = len(CURVES) + 2 * n_layers
-    arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 2
+    arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 4
     numbers = kept * built.n_parameters + curves * columns
     predictions = built.class_bytes * _sizes(config, population.dataset).test
     each = 4 * numbers + predictions + 16 * arrays

@@ -38,6 +38,8 @@ def _rows(shard: Shard) -> pd.DataFrame:
             "shard": str(shard.path),
             **{name: shard.read(f"final/{name}").astype(float) for name in CURVES},
             "dead_unit_share": _dead_unit_share(shard),
+            "init_seed": shard.stream_seeds["init"],
+            "shuffle_seed": shard.stream_seeds["shuffle"],
         }
     )
 

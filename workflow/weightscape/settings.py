@@ -55,6 +55,7 @@ def _population_rows(config: Config, population: Population) -> list[dict[str, A
             "initial_std": training["initialisation"]["std"],
             "widths": " ".join(population.widths),
             "seeds": population.seeds,
+            "shuffle_seeds": population.shuffle_seeds or math.nan,
             "n": population.n_runs,
             "paper_widths": PAPER_WIDTHS.get(pair, paper.get("widths", math.nan)),
             "paper_n": paper.get("runs", math.nan),
@@ -77,8 +78,9 @@ def render_settings(table: pd.DataFrame) -> str:
     return _page(
         table,
         "Table 1. Settings of the study: for each population its layers, with weights per node "
-        "(inputs) and nodes (outputs) over the widths, its training, widths, seeds per width and "
-        f"n runs. Beside it the paper's widths and n; it trains with {PAPER_TRAINING}.",
+        "(inputs) and nodes (outputs) over the widths, its training, widths, seeds per width "
+        "(crossed: shuffle_seeds of them share an initialisation) and n runs. Beside it the "
+        f"paper's widths and n; it trains with {PAPER_TRAINING}.",
         "g",
     )
 

@@ -18,9 +18,10 @@ import numpy as np
 from weightscape.errors import WeightscapeError
 from weightscape.hdf5 import DAMAGE, read_file, write_file
 from weightscape.models import Link, links_of
-from weightscape.study import CURVES, canonical_json
+from weightscape.study import CURVES, canonical_json, stream_seeds
 
 FORMAT_VERSION = 1
+STREAMS = ("init", "shuffle")
 REMEDY = "delete it and run again to train it anew"
 
 
@@ -72,7 +73,8 @@ def write_shard(
         count = 0
         for row, run in enumerate(runs):
             # by name, so that the bytes do not depend on the order in which a record has its arrays
-            for name, values in sorted(_arrays(run, names), key=itemgetter(0)):
+            arrays = [*_arrays(run, names), *_streams(run, header)]
+            for name, values in sorted(arrays, key=itemgetter(0)):
                 _store(file, name, np.asarray(values), row, n_runs)
             count += 1
         if count != n_runs:
@@ -102,6 +104,12 @@ def _arrays(run: RunRecord, auxiliary: set[str]) -> Iterator[tuple[str, Any]]:
         yield f"predictions/{name}", values
 
 
+def _streams(run: RunRecord, header: Header) -> Iterator[tuple[str, np.int64]]:
+    seeds = stream_seeds(run.seed, header.recipe.get("shuffle_seeds"))
+    for stream, seed in zip(STREAMS, seeds, strict=True):
+        yield f"streams/{stream}", np.int64(seed)
+
+
 def _store(file: h5py.File, name: str, values: np.ndarray, row: int, n_runs: int) -> None:
     if name not in file:
         chunk = (1, *values.shape) if values.ndim else (n_runs,)
@@ -122,6 +130,7 @@ class Shard:
         if self.header.recipe_digest != attributes["recipe_digest"]:
             raise self._refuse("its recipe and its recipe_digest differ")
         self.seeds: list[int] = self.read("seed").tolist()
+        self.stream_seeds = {stream: self._stream_seeds(stream) for stream in STREAMS}
         self._check_shapes()
 
     @property
@@ -137,6 +146,13 @@ class Shard:
 
     def _refuse(self, reason: str) -> WeightscapeError:
         return WeightscapeError(f"the shard {self.path} is refused: {reason}; {REMEDY}")
+
+    def _stream_seeds(self, stream: str) -> list[int]:
+        """Seeds of a stream, (R,); a shard without streams has those of its runs."""
+        seeds = self.read(f"streams/{stream}").tolist() if "streams" in self._file else self.seeds
+        if len(seeds) != len(self.seeds):
+            raise self._refuse(f"streams/{stream} has {len(seeds)} runs")
+        return seeds
 
     def _check_shapes(self) -> None:
         lengths = {f"curves/{name}": self.header.final_epoch + 1 for name in CURVES}
@@ -175,7 +191,7 @@ class Shard:
                 epoch, *parameter = name.split("/")
                 kept = record.snapshots.setdefault(int(epoch), {})
                 kept[".".join(parameter)] = self.read(f"{kind}/{name}", row)
-            elif kind != "seed":
+            elif kind not in ("seed", "streams"):  # which follow from seed and recipe
                 getattr(record, kind)[name] = self.read(f"{kind}/{name}", row)
         return record
 

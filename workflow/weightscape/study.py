@@ -18,7 +18,10 @@ SHARD_NAME = re.compile(r"seeds-(\d{4,})(?:-(\d{4,}))?\.h5")
 
 
 class Population(NamedTuple):
-    """All runs of a model on a dataset: seeds 0, ..., seeds - 1 at each width."""
+    """All runs of a model on a dataset: seeds 0, ..., seeds - 1 at each width.
+
+    Where seeds are crossed, `shuffle_seeds` says how many runs share an initialisation.
+    """
 
     model: str
     dataset: str
@@ -26,6 +29,7 @@ class Population(NamedTuple):
     seeds: int
     edges: dict[str, list[float]] | None = None
     options: dict[str, Any] = {}
+    shuffle_seeds: int | None = None
 
     @property
     def n_runs(self) -> int:
@@ -45,10 +49,18 @@ def find_population(config: Config, model: str, dataset: str) -> Population:
 
 
 def _population(item: dict[str, Any]) -> Population:
+    seeds, shuffle_seeds = item["seeds"], None
+    if isinstance(seeds, dict):
+        seeds, shuffle_seeds = seeds["init"] * seeds["shuffle"], seeds["shuffle"]
     return Population(
-        item["model"], item["dataset"], tuple(map(str, item["widths"])), item["seeds"],
-        item.get("edges"), item["options"],
+        item["model"], item["dataset"], tuple(map(str, item["widths"])), seeds,
+        item.get("edges"), item["options"], shuffle_seeds,
     )  # fmt: skip
+
+
+def stream_seeds(seed: int, shuffle_seeds: int | None) -> tuple[int, int]:
+    """Initialisation and shuffle seed of a run; both are its seed unless seeds are crossed."""
+    return (seed, seed) if shuffle_seeds is None else divmod(seed, shuffle_seeds)
 
 
 def canonical_json(value: Any) -> str:
@@ -60,10 +72,12 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
     """All that determines a run's weights besides model, dataset, width and seed."""
     training = config["training"]
     keys = ("epochs", "batch_size", "optimiser", "learning_rate", "initialisation")
+    crossed = population.shuffle_seeds
     return {
         "version": RECIPE_VERSION,
         "options": population.options,
         **{key: training[key] for key in keys},
+        **({} if crossed is None else {"shuffle_seeds": crossed}),
     }
 
 

@@ -1,7 +1,8 @@
 """Training: from images and seeds to a shard.
 
 A run's weights follow from model, dataset, width, seed and recipe alone: its random streams do not
-know of the shard it is in, and runs of a shard share nothing but the images. On the CPU that holds
+know of the shard it is in, and runs of a shard share nothing but the images, or the streams of
+crossed seeds. On the CPU that holds
 for every bit; on a GPU the number of runs that train side by side can change the last ones.
 """
 
@@ -36,7 +37,7 @@ from weightscape.errors import WeightscapeError
 from weightscape.models import Model
 from weightscape.progress import Progress
 from weightscape.shards import Header, RunRecord, write_shard
-from weightscape.study import CURVES, canonical_json
+from weightscape.study import CURVES, canonical_json, stream_seeds
 from weightscape.unfinished import Unfinished
 
 log = logging.getLogger(__name__)
@@ -47,16 +48,22 @@ Parameters = dict[str, Tensor]
 
 
 class RunKey(NamedTuple):
-    """What names a run."""
+    """What names a run, and how many runs share its initialisation where seeds are crossed."""
 
     model: str
     dataset: str
     width: str
     seed: int
+    shuffle_seeds: int | None = None
 
     def stream(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
-        """The run's own random stream for `init`, `shuffle` or `dropout`."""
-        text = canonical_json([*self, purpose])
+        """The run's random stream for `init`, `shuffle` or `dropout`.
+
+        Runs of one initialisation seed share the first, those of one shuffle seed the others.
+        """
+        init, shuffle = stream_seeds(self.seed, self.shuffle_seeds)
+        seed = init if purpose == "init" else shuffle
+        text = canonical_json([self.model, self.dataset, self.width, seed, purpose])
         number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
         return torch.Generator(device).manual_seed(number >> 1)
 
@@ -142,7 +149,8 @@ def _train_runs(
 ) -> Iterator[RunRecord]:  # fmt: skip
     """Each run in the order of `seeds`, trained or as an earlier attempt kept it."""
     train, test = _to_device(images.train, device), _to_device(images.test, device)
-    keys = [RunKey(header.model, header.dataset, header.width, seed) for seed in seeds]
+    name = header.model, header.dataset, header.width
+    keys = [RunKey(*name, seed, header.recipe.get("shuffle_seeds")) for seed in seeds]
     found = kept.find(seeds) if kept else set()
     if found:
         log.info("%d of %d runs were finished by an earlier attempt", len(found), len(keys))

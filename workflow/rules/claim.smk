@@ -57,3 +57,24 @@ rule judge_claims:
         study=config["study"],
     script:
         "../scripts/judge_claims.py"
+
+
+rule measure_variation:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        statistics=f"{MEASURES}/statistics.csv",
+        strength=f"{MEASURES}/strength.csv",
+    output:
+        pooled=f"{MEASURES}/variation.csv",
+        by_width=f"{MEASURES}/variation_widths.csv",
+    log:
+        f"{RESULTS}/logs/measure_variation/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_variation/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=60,
+    script:
+        "../scripts/measure_variation.py"

@@ -41,6 +41,7 @@ FIGURES = [
     "strength",
     "projection",
     "projection_widths",
+    "variation",
     *(f"claim_C{number}" for number in range(1, 7)),
 ]
 # figure -> the measure of each population that its grid of layer x dataset shows
@@ -59,6 +60,8 @@ TABLES = [
     "purity",
     "matching",
     "claim_widths",
+    "variation",
+    "variation_widths",
 ]
 if any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)

@@ -146,6 +146,26 @@ use rule plot_convergence as plot_projection_widths with:
         dpi=config["figures"]["dpi"],
 
 
+use rule plot_convergence as plot_variation with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/variation.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/variation-{{model}}-{{dataset}}.svg",
+            caption="../report/variation.rst",
+            category="Where variation comes from",
+            labels=get_layer_labels,
+        ),
+        png=f"{RESULTS}/figures/variation-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_variation/{{model}}/{{dataset}}.log",
+    params:
+        figure="variation",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
 use rule plot_convergence as plot_grid with:
     input:
         runs=get_model_runs,

@@ -17,6 +17,7 @@ from weightscape.figures import (
     strength,
     style,
     telemetry,
+    variation,
 )
 from weightscape.tables import read_table
 
@@ -44,6 +45,7 @@ FIGURES: dict[str, Draw] = {
     "projection_widths": lambda runs, files, split: projection.draw_widths(
         _populations(runs, files)[0], split
     ),
+    "variation": lambda runs, files, split: variation.draw(_populations(runs, files)[0]),
 }
 """The names in `figures/<name>-<model>-<dataset>.svg`, and what draws them."""
 

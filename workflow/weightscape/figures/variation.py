@@ -31,13 +31,14 @@ def draw(population: style.Population) -> Figure:
     counts = [max((table["layer"] == layer).sum() for layer in row) for row in rows]
     heights = [AROUND + ROW * count for count in counts]
     figure = Figure(figsize=(style.PAGE[0], sum(heights) + 0.7), layout="constrained")
-    for part, row in zip(figure.subfigures(len(rows), 1, height_ratios=heights), rows, strict=True):
-        panels = part.subplots(1, len(row), squeeze=False)[0]
+    grid = figure.add_gridspec(len(rows), 1, height_ratios=heights)
+    for number, row in enumerate(rows):
+        panels = grid[number].subgridspec(1, len(row)).subplots(squeeze=False)[0]
         for axes, layer in zip(panels, row, strict=True):
             _draw_bars(axes, table[table["layer"] == layer], layer or "accuracy")
             axes.tick_params(labelleft=axes is panels[0])
+            axes.set_xlabel("share of the variance (%)" if row is rows[-1] else "")
     figure.suptitle(style.title(population))
-    figure.supxlabel("share of the variance (%)", fontsize=7.5)
     names = PLAIN if table["share_init"].isna().all() else CROSSED
     handles = [
         Patch(facecolor=COLOURS[part], edgecolor="#444444", linewidth=0.4, label=names[part])

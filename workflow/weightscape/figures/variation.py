@@ -1,4 +1,4 @@
-"""Where variation comes from: the shares of width, initialisation, order and both in each number."""
+"""Where variation comes from: shares of width, initialisation, order and both in each number."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, what: str) -> None:
         shares = 100 * table[f"share_{part}"].fillna(0).to_numpy()
         axes.barh(places, shares, left=left, height=0.8, color=COLOURS[part],
                   edgecolor="#444444", linewidth=0.3)  # fmt: skip
-        for place in np.flatnonzero(shares >= 100 * NAMED):
+        for place in np.flatnonzero(shares >= 100 * NAMED).tolist():
             axes.text(left[place] + shares[place] / 2, place, f"{shares[place]:.0f}", ha="center",
                       va="center_baseline", fontsize=5.5, color=INKS[part])  # fmt: skip
         left += shares

@@ -179,9 +179,8 @@ def intervals(grids: list[Numbers]) -> tuple[Numbers, Numbers]:
     """Low and high ends, each (4,), of 95 % intervals of the shares of PARTS.
 
     The delete-one jackknife over initialisations and orders, each of them with all its runs
-    (Arvesen 1969; the sum of both sides' variances counts the interaction twice, as Owen's (2007)
-    bootstrap does, and so errs to the wide side), with Student's t of the fewest levels less one.
-    NaN from fewer than three levels.
+    (Arvesen 1969), with Student's t of the fewest levels less one. The sum of both sides' variances
+    counts the interaction twice, and so errs to the wide side. NaN from fewer than three levels.
     """
     found = np.stack([components(grid) for grid in grids], axis=1)
     variance = np.zeros(len(PARTS))
@@ -281,7 +280,7 @@ def welch(grids: list[Numbers]) -> float:
     """p of Welch's (1951) test that all widths have one mean, however differently they scatter.
 
     The variance of a crossed width's mean is taken for (init + shuffle)/(a b) of the mean squares
-    with Satterthwaite's degrees of freedom: too large by s_e/(a b), so that p is too large, if any.
+    with Satterthwaite's degrees of freedom: too large by s_e/(a b), so p errs to the large side.
     """
     if len(grids) < 2:
         return math.nan

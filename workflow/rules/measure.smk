@@ -6,6 +6,7 @@ rule measure_weights:
         statistics=f"{MEASURES}/statistics.csv",
         strength=f"{MEASURES}/strength.csv",
         strength_heads=f"{MEASURES}/strength_heads.csv",
+        spectra=f"{MEASURES}/spectra.csv",
         convergence=f"{MEASURES}/convergence.csv",
         telemetry=f"{MEASURES}/telemetry.csv",
         densities=f"{MEASURES}/densities.h5",

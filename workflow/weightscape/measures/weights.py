@@ -12,7 +12,7 @@ import pandas as pd
 
 from weightscape.groups import GROUPS
 from weightscape.hdf5 import read_file, write_file
-from weightscape.measures import convergence, density, statistics, strength
+from weightscape.measures import convergence, density, spectra, statistics, strength
 from weightscape.measures.layer import LayerWeights
 from weightscape.progress import Progress
 from weightscape.runs import KEYS, check_found
@@ -29,6 +29,7 @@ class Outputs(NamedTuple):
     statistics: Path
     strength: Path
     strength_heads: Path
+    spectra: Path
     convergence: Path
     telemetry: Path
     densities: Path
@@ -38,6 +39,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "statistics": (*LAYER_KEYS, *statistics.COLUMNS),
     "strength": (*LAYER_KEYS, *strength.COLUMNS),
     "strength_heads": (*LAYER_KEYS, *strength.COLUMNS),
+    "spectra": (*LAYER_KEYS, *spectra.COLUMNS),
     "convergence": convergence.CURVE_COLUMNS,
     "telemetry": convergence.TELEMETRY_COLUMNS,
 }
@@ -94,6 +96,7 @@ def _measure_run(
         ("statistics", described),
         ("strength", strength.describe_layers(strengths, stds, shard.links)),
         ("strength_heads", strength.describe_heads(strengths, stds, shard.links)),
+        ("spectra", {name: spectra.describe(layer.weight) for name, layer in layers.items()}),
     ):
         add[table]([run | {"layer": name} | found for name, found in by_layer.items()])
     densities.add(header.width, shard.seeds[row], group, layers)

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.population import make_population
-from weightscape.measures import density, matching, projection, weights
+from weightscape.measures import density, matching, nulls, projection, weights
 from weightscape.shards import read_population
 from weightscape.tables import write_table
 
@@ -38,6 +38,10 @@ def one_pass(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
     tables = {name: out / f"{name}.csv" for name in weights.COLUMNS}
     outputs = weights.Outputs(**tables, densities=out / "densities.h5")
     weights.measure(shards, runs, "silverman", outputs)
+
+
+def null_models(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
+    nulls.measure(shards, runs, out / "nulls.csv")
 
 
 def match(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
@@ -82,7 +86,8 @@ def _matrix(shards: list[str], layer: str, n: int) -> np.ndarray:
 
 
 MEASURES: dict[str, Callable[[list[str], pd.DataFrame, Path], None]] = {
-    "one pass (statistics, density, strength, curves)": one_pass,
+    "one pass (statistics, density, strength, spectra, curves)": one_pass,
+    "null models": null_models,
     "matching": match,
     **{f"projection, {layer}": project(layer) for layer in LAYERS},
     f"plain: scipy KDE, {PLAIN_RUNS} runs": plain_kde,
@@ -114,12 +119,12 @@ def measure(name: str, folder: Path, n: int) -> dict[str, object]:
 
 def benchmark(folder: Path, n: int, plain: bool) -> list[dict[str, object]]:
     make_population(folder, n)
-    rows = [measure(name, folder, n) for name in list(MEASURES)[:2]]
+    rows = [measure(name, folder, n) for name in list(MEASURES)[:3]]
     started = time.perf_counter()
     with ThreadPoolExecutor(2) as two:
         rows += two.map(lambda layer: measure(f"projection, {layer}", folder, n), LAYERS)
     seconds = round(time.perf_counter() - started, 1)
-    peak = max(row["peak_mb"] for row in rows[2:])  # type: ignore[type-var]
+    peak = max(row["peak_mb"] for row in rows[3:])  # type: ignore[type-var]
     rows.append(
         {"measure": "projection, two at a time", "n": n, "seconds": seconds, "peak_mb": peak}
     )

@@ -15,6 +15,7 @@ from sklearn.manifold import trustworthiness as trustworthiness_of_sklearn
 
 from weightscape.measures import matching, projection
 from weightscape.measures.distances import distances
+from weightscape.measures.nulls import weights_of
 from weightscape.measures.projection import (
     COLUMNS,
     PURITY_COLUMNS,
@@ -317,8 +318,8 @@ def distances_of(embedding, paths, layer, orders=None):
             width = shard.header.width
             members += [projection.Run(path, n, width, s) for n, s in enumerate(shard.seeds)]
             shapes[width] = shard.weight(3, layer, 0).shape
-    read, length = projection._vectors(embedding, members, layer, shapes, orders)
-    return distances(read, len(members), length)
+    form, length = projection._form(embedding, members, layer, shapes, orders)
+    return distances(projection._reader(members, layer, "final", form), len(members), length)
 
 
 @pytest.mark.parametrize("layer", ["fc1", "fc2", "fc3"])
@@ -595,10 +596,21 @@ def test_a_row_per_run_repeat_and_embedding(projected):
     assert np.isfinite(table[["x", "y", "kl_divergence"]]).all(axis=None)
     assert table["trustworthiness"].between(0, 1).all()
     assert tuple(purity.columns) == PURITY_COLUMNS
-    assert list(zip(purity["embedding"], purity["width"], purity["n"], strict=True)) == [
+    final = purity[purity["weights"] == "final"]
+    assert list(zip(final["embedding"], final["width"], final["n"], strict=True)) == [
         ("width", "4", 12), ("matched", "4", 12), ("width", "5x3", 7), ("matched", "5x3", 7),
         ("padded", "all", 21), ("quantiles", "all", 21),
     ]  # fmt: skip
+
+
+def test_groups_are_compared_by_null_models_where_places_count(projected):
+    _, purity = projected
+    for kind in ("initial", "shuffled", "gaussian"):
+        null = purity[purity["weights"] == kind]
+        assert list(zip(null["embedding"], null["width"], null["n"], strict=True)) == [
+            ("width", "4", 12), ("width", "5x3", 7), ("padded", "all", 21),
+        ]  # fmt: skip
+    assert len(purity) == 6 + 3 * 3
 
 
 def test_each_run_has_its_own_keys_and_group(two_widths, projected):
@@ -633,7 +645,8 @@ def test_runs_that_are_not_in_the_table_are_left_out(two_widths, tmp_path):
     table, purity = project(paths, runs.drop(index=[0, 1]), tmp_path)
     assert (table["embedding"] == "quantiles").sum() == 2 * 20
     assert {0, 1}.isdisjoint(table.loc[table["width"] == "4", "seed"])
-    assert purity.loc[purity["embedding"] == "width", "n"].tolist() == [10, 7]
+    as_it_is = (purity["embedding"] == "width") & (purity["weights"] == "final")
+    assert purity.loc[as_it_is, "n"].tolist() == [10, 7]
 
 
 @pytest.mark.parametrize("weight", [np.inf, -np.inf, np.nan, -1e20, 1e38])
@@ -682,7 +695,7 @@ def test_two_networks_in_many_orders_are_told_apart_by_matching(population, tmp_
         )
     paths, runs = population([("8", members)], ["low", "high"] * 15)
     table, purity = project(paths, runs, tmp_path, settings=SETTINGS._replace(perplexities=[5]))
-    purity = purity.set_index("embedding")
+    purity = purity[purity["weights"] == "final"].set_index("embedding")
     assert purity.loc["matched", "purity"] == 1
     assert purity.loc["matched", "p"] == 0.01
     assert purity.loc["width", "purity"] < 0.9
@@ -702,3 +715,46 @@ def test_a_layer_that_matching_does_not_reorder_has_no_matched_embedding(
     measure([str(tmp_path / "s.h5")], runs, tmp_path / "away.h5", "fc", SETTINGS,
             tmp_path / "t.csv", tmp_path / "p.csv")  # fmt: skip
     assert set(read_table(tmp_path / "t.csv")["embedding"]) == {"width", "quantiles"}
+
+
+def test_purity_of_null_models_is_that_of_brute_force(two_widths, tmp_path):
+    paths, runs = two_widths
+    settings = SETTINGS._replace(neighbours=3)
+    _, purity = project(paths, runs, tmp_path, layer="fc1", settings=settings)
+    groups = runs["group"].to_numpy()
+    padded = purity[purity["embedding"] == "padded"].set_index("weights")["purity"]
+    for kind in ("final", "shuffled", "gaussian"):
+        vectors = []
+        for path in paths:
+            with open_shard(path) as shard:
+                for row in range(len(shard.seeds)):
+                    weight = weights_of(kind, shard, "fc1", row)
+                    frame = np.zeros((6, weight.shape[1]))
+                    frame[: len(weight)] = weight
+                    vectors.append(frame.ravel())
+        grouped = groups != "ungrouped"
+        away = squareform(pdist(np.array(vectors)[grouped]))
+        expected = purity_of(away, groups[grouped], 3)
+        assert padded[kind] == pytest.approx(expected), kind
+
+
+@pytest.mark.parametrize("planted", ["places", "mean"])
+def test_null_models_tell_a_distribution_from_its_places(population, tmp_path, planted):
+    # groups that differ by where which weight is, or by the mean of all weights
+    random = np.random.default_rng(0)
+    low, high = draw(random, 6, 6), draw(random, 6, 6)
+    members = [
+        {
+            name: weight + random.normal(0, 0.01, weight.shape).astype("f4")
+            if planted == "places"
+            else random.normal(5 * number, 1, weight.shape).astype("f4")
+            for name, weight in run.items()
+        }
+        for number, run in enumerate((low, high)) for _ in range(9)
+    ]  # fmt: skip
+    paths, runs = population([("6", members)], ["low"] * 9 + ["high"] * 9)
+    _, purity = project(paths, runs, tmp_path, layer="fc1")
+    purity = purity[purity["embedding"] == "width"].set_index("weights")["purity"]
+    assert purity["final"] == 1
+    survives = purity[["shuffled", "gaussian"]]
+    assert (survives < 0.8).all() if planted == "places" else (survives == 1).all()

@@ -25,6 +25,25 @@ rule measure_weights:
         "../scripts/measure_weights.py"
 
 
+rule measure_nulls:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        shards=get_shards,
+    output:
+        f"{MEASURES}/nulls.csv",
+    log:
+        f"{RESULTS}/logs/measure_nulls/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_nulls/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_measure_mem_mb,
+        runtime=get_measure_runtime,
+    script:
+        "../scripts/measure_nulls.py"
+
+
 rule match_nodes:
     input:
         runs=f"{MEASURES}/runs.csv",

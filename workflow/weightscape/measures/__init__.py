@@ -1,5 +1,6 @@
 """Measures: each turns shards and the table of runs into a table or an HDF5 file, by streaming.
 
-`weights` reads a population once and hands each layer of each run to `statistics`, `density` and
-`strength`, and each shard to `convergence`; `matching` and `projection` compare runs.
+`weights` reads a population once and hands each layer of each run to `statistics`, `density`,
+`strength` and `spectra`, and each shard to `convergence`; `nulls` measures the same of initial,
+shuffled and drawn weights; `matching` and `projection` compare runs.
 """

@@ -11,13 +11,14 @@ are four embeddings:
   the 2-Wasserstein distance between the two runs' distributions of weights.
 
 Groups are compared in the space that t-SNE starts from: the share of a run's nearest neighbours
-that are of its group, beside that under shuffled groups.
+that are of its group, beside that under shuffled groups; and beside the same of null models of the
+weights (nulls), which are not embedded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -29,12 +30,14 @@ import pandas as pd
 from weightscape.measures.distances import Vectors, distances
 from weightscape.measures.layer import LayerWeights, is_moderate
 from weightscape.measures.matching import Orders, read_orders, reorder
+from weightscape.measures.nulls import FINAL, KINDS, weights_of
 from weightscape.progress import Progress
 from weightscape.runs import KEYS
 from weightscape.shards import Shard, open_shard, read_population
 from weightscape.tables import grow_table
 
 EMBEDDINGS = ("width", "matched", "padded", "quantiles")
+OF_NULLS = ("width", "padded")  # whose groups are compared by null models of the weights too
 QUANTILES = 256
 FEWEST = 7  # runs that are worth an embedding: two neighbours of each
 LARGE = 2000  # runs beyond which openTSNE is faster than scikit-learn
@@ -47,10 +50,14 @@ COLUMNS = (
 )  # fmt: skip
 OBSERVED = ("purity", "purity_low", "purity_high")
 PURITY_COLUMNS = (
-    "model", "dataset", "layer", "embedding", "width", "n", "neighbours", *OBSERVED, "shuffled",
-    "p", "shuffled_within_width", "p_within_width",
+    "model", "dataset", "layer", "embedding", "width", "weights", "n", "neighbours", *OBSERVED,
+    "shuffled", "p", "shuffled_within_width", "p_within_width",
 )  # fmt: skip
 ALL_WIDTHS = "all"
+
+
+Form = Callable[[Shard, int, np.ndarray], np.ndarray]
+"""From a shard, a row and the weights that a run has there to what its vector is made of."""
 
 
 class Settings(NamedTuple):
@@ -88,15 +95,18 @@ def measure(
         Progress(f"{layer}: embedding", sum(len(job.runs) for job in jobs)) as progress,
     ):
         for embedding, width, members in jobs:
-            read, length = _vectors(embedding, members, layer, shapes, matching)
-            between = distances(read, len(members), length)
             keys = _keys(runs, members)
             named = {"layer": layer, "embedding": embedding}
-            for rows in _project(between, settings):
-                add(keys.assign(**named, **rows))
-            found = compare_groups(between, keys["group"], keys["width"], settings)
             pair = dict(zip(KEYS[:2], keys[KEYS[:2]].iloc[0], strict=True))
-            add_purity([{**pair, **named, "width": width, **found}])
+            form, length = _form(embedding, members, layer, shapes, matching)
+            for kind in (FINAL, *KINDS) if embedding in OF_NULLS else (FINAL,):
+                between = distances(_reader(members, layer, kind, form), len(members), length)
+                if kind == FINAL:
+                    for rows in _project(between, settings):
+                        add(keys.assign(**named, **rows))
+                found = compare_groups(between, keys["group"], keys["width"], settings)
+                add_purity([{**pair, **named, "width": width, "weights": kind, **found}])
+                del between  # n^2 numbers, before the next kind's
             progress.add(len(members))
 
 
@@ -152,31 +162,34 @@ def _keys(runs: pd.DataFrame, members: list[Run]) -> pd.DataFrame:
     return indexed.loc[wanted, [*KEYS, "group"]].reset_index(drop=True)
 
 
-def _vectors(
+def _form(
     embedding: str, members: list[Run], layer: str, shapes: dict[str, tuple[int, ...]],
     matching: Path,
-) -> tuple[Vectors, int]:  # fmt: skip
-    """How to read the vector of each run that an embedding starts from, and its length."""
+) -> tuple[Form, int]:  # fmt: skip
+    """How to make a run's vector that an embedding starts from of its weights, and its length."""
     if embedding == "matched":
         matched = _Matched(matching, layer, members[0].width)
-        return _reader(members, layer, matched), math.prod(shapes[members[0].width])
+        return matched, math.prod(shapes[members[0].width])
     if embedding == "padded":
         largest = tuple(map(max, zip(*(shapes[run.width] for run in members), strict=True)))
-        return _reader(members, layer, lambda shard, row, w: _pad(w, largest)), math.prod(largest)
+        return lambda shard, row, w: _pad(w, largest), math.prod(largest)
     if embedding == "quantiles":
-        return _reader(members, layer, lambda shard, row, w: _quantiles(w)), QUANTILES
-    return _reader(members, layer, lambda shard, row, w: w), math.prod(shapes[members[0].width])
+        return lambda shard, row, w: _quantiles(w), QUANTILES
+    return lambda shard, row, w: w, math.prod(shapes[members[0].width])
 
 
-def _reader(members: list[Run], layer: str, form: Any) -> Vectors:
-    """The runs' vectors from a number on; each shard is opened once for its runs."""
+def _reader(members: list[Run], layer: str, kind: str, form: Form) -> Vectors:
+    """The runs' vectors from a number on; each shard is opened once for its runs.
+
+    `kind` of weights: the final ones, or those of a null model.
+    """
     ends = [i for i, (a, b) in enumerate(pairwise(members), 1) if a.shard != b.shard]
 
     def read(start: int) -> Iterator[np.ndarray]:
         for first, last in pairwise([start, *(end for end in ends if end > start), len(members)]):
             with open_shard(members[first].shard) as shard:
                 for run in members[first:last]:
-                    weight = shard.weight(shard.header.final_epoch, layer, run.row)
+                    weight = weights_of(kind, shard, layer, run.row)
                     yield form(shard, run.row, weight).ravel()
 
     return read

@@ -99,6 +99,15 @@ def make_strength(runs, layers):
     )  # fmt: skip
 
 
+def make_spectra(runs, layers):
+    table = _cross(runs, layer=layers)
+    random, n = np.random.default_rng(6), len(table)
+    return table.assign(
+        stable_rank=random.uniform(1, 50, n), effective_rank=random.uniform(5, 150, n),
+        spectral_norm=random.uniform(0.5, 20, n), log_determinant=random.uniform(-400, 100, n),
+    )  # fmt: skip
+
+
 def make_projection(runs, layers, perplexities=(5, 30), repeats=2):
     """All four embeddings; `matched` leaves out the last layer, which has no nodes to order."""
     parts = [_cross(runs, layer=layers, embedding=["width", "matched", "padded", "quantiles"],
@@ -159,6 +168,7 @@ MAKERS = {
     "telemetry": make_telemetry,
     "statistics": make_statistics,
     "strength": make_strength,
+    "spectra": make_spectra,
     "projection": make_projection,
     "projection_widths": make_projection,
 }

@@ -23,6 +23,7 @@ from drawings import (
     make_curves,
     make_figure,
     make_runs,
+    make_spectra,
     make_statistics,
     make_strength,
     make_telemetry,
@@ -37,7 +38,15 @@ from drawings import (
 )
 from matplotlib.colors import to_rgb
 
-from weightscape.figures import FIGURES, convergence, statistics, strength, style, telemetry
+from weightscape.figures import (
+    FIGURES,
+    convergence,
+    spectra,
+    statistics,
+    strength,
+    style,
+    telemetry,
+)
 from weightscape.figures.style import Population
 from weightscape.groups import GROUPS
 
@@ -123,6 +132,7 @@ LABELS = {
         {"mean S of fc1", "mean S / Gaussian layer's", "final test accuracy (%)"},
         {"mean S of fc2", "Gini of S over nodes", "r of in and out over nodes"},
     ),
+    "spectra": (set(), set()),
     "projection": (set(), {"fc1", "fc2"}),
     "projection_widths": (
         set(), {f"{n}\n{how}" for n in ("fc1", "fc2") for how in ("as it is", "nodes matched")},
@@ -146,7 +156,7 @@ def test_the_bar_of_colours_names_the_split_of_the_config(name, runs, tmp_path):
     assert "final test accuracy (%)" not in bars_of(figure)
 
 
-OF_ONE = ("telemetry", "statistics", "strength", "projection_widths")
+OF_ONE = ("telemetry", "statistics", "strength", "spectra", "projection_widths")
 CROWDED = [(name, "dnn", 1) for name in ("convergence", "density", "projection")]
 CROWDED += [(name, "vit", 1) for name in OF_ONE] + [(name, "vit", 3) for name in GRIDS]
 
@@ -200,7 +210,7 @@ def test_a_dataset_of_failed_runs_stands_beside_others(name, tmp_path):
     make_figure(name, tables, tmp_path, ["fc1", "fc2"]).draw_without_rendering()
 
 
-BY_RUN = ("convergence", "statistics", "strength", "projection")  # an artist per run
+BY_RUN = ("convergence", "statistics", "strength", "spectra", "projection")  # an artist per run
 
 
 def draw_many(name, n, folder):
@@ -600,3 +610,29 @@ def test_a_grid_of_strength_has_pairs_only():
     titles = list(named_panels(strength.draw(populations, "test")))
     where = ["MNIST, {} (n = 3)", "Fashion-MNIST, {} (n = 4)", "CIFAR-10, {} (n = 9)"]
     assert titles == [name.format(pair) for pair in ("fc1, fc2", "fc2, fc3") for name in where]
+
+
+# spectra
+
+
+def test_spectra_stand_against_accuracy_in_the_colour_of_the_width(runs):
+    table = make_spectra(runs, ["fc1", "fc2"])
+    table.loc[table["seed"] == 3, "log_determinant"] = np.nan
+    figure = spectra.draw(Population(runs, table), "train")
+    assert figure.get_supxlabel() == "final train accuracy (%)"
+    assert bars_of(figure) == ["width"]
+    panels = named_panels(figure)
+    assert len(panels) == 2 * 4
+    scale, numbers = style.width_scale(runs)
+    for layer, of_layer in table.groupby("layer"):
+        accuracy = runs["train_accuracy"].to_numpy()
+        expected = sorted(zip(accuracy, of_layer["stable_rank"], strict=True))
+        axes = panels[f"{layer}, stable rank (n = 9)"]
+        np.testing.assert_allclose(places_of(axes), expected)
+        assert f"{layer}, log-determinant (n = 8)" in panels
+        for x, _, colour, is_cross in points_of(axes):
+            run = runs.loc[runs["train_accuracy"] == x].iloc[0]
+            assert is_cross == (run["group"] == "non")
+            if not is_cross:
+                width = scale.to_rgba(numbers[run["width"]])[:3]
+                np.testing.assert_allclose(colour, width, atol=1e-6)

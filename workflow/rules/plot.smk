@@ -106,6 +106,26 @@ use rule plot_convergence as plot_strength with:
         dpi=config["figures"]["dpi"],
 
 
+use rule plot_convergence as plot_spectra with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/spectra.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/spectra-{{model}}-{{dataset}}.svg",
+            caption="../report/spectra.rst",
+            category="Weight spectra",
+            labels=get_layer_labels,
+        ),
+        png=f"{RESULTS}/figures/spectra-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_spectra/{{model}}/{{dataset}}.log",
+    params:
+        figure="spectra",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
 use rule plot_convergence as plot_projection with:
     input:
         runs=[f"{MEASURES}/runs.csv"],

@@ -13,6 +13,7 @@ from weightscape.figures import (
     convergence,
     density,
     projection,
+    spectra,
     statistics,
     strength,
     style,
@@ -41,6 +42,7 @@ FIGURES: dict[str, Draw] = {
     "statistics": lambda runs, files, split: statistics.draw(_populations(runs, files), split),
     "density": lambda runs, files, split: density.draw(_densities(runs, files)),
     "strength": lambda runs, files, split: strength.draw(_populations(runs, files), split),
+    "spectra": lambda runs, files, split: spectra.draw(_populations(runs, files)[0], split),
     "projection": lambda runs, files, split: projection.draw(_populations(runs, files), split),
     "projection_widths": lambda runs, files, split: projection.draw_widths(
         _populations(runs, files)[0], split

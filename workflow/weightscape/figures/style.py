@@ -212,17 +212,19 @@ def _add_bar(
 
 
 def scatter(
-    axes: Axes, table: pd.DataFrame, x: str, y: str, scale: ScalarMappable, split: str
-) -> int:
-    """A point per run, coloured by accuracy, the best on top; crosses are `non`.
+    axes: Axes, table: pd.DataFrame, x: str, y: str, scale: ScalarMappable, split: str,
+    colour: str | None = None,
+) -> int:  # fmt: skip
+    """A point per run, the best on top; crosses are `non`.
 
-    Returns the number of runs that are drawn: those whose x and y are finite.
+    Colours are of the accuracy, or of the column `colour`, on its scale. Returns the number of runs that are drawn: those whose x and y are finite.
     """
     is_non = table["group"] == "non"
     converged = table[~is_non].sort_values(f"{split}_accuracy", kind="stable")
     many = len(table) > MANY
     axes.scatter(
-        converged[x], converged[y], c=scale.to_rgba(converged[f"{split}_accuracy"].to_numpy()),
+        converged[x], converged[y],
+        c=scale.to_rgba(converged[colour or f"{split}_accuracy"].to_numpy()),
         s=5 if many else 11, linewidths=0.25, edgecolors="#444444", rasterized=many,
     )  # fmt: skip
     if is_non.any():

@@ -1,0 +1,37 @@
+"""Spectra of each layer's weights against accuracy, coloured by width."""
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from weightscape.figures import style
+from weightscape.runs import KEYS
+
+SHOWN = {
+    "stable_rank": "stable rank",
+    "effective_rank": "effective rank",
+    "spectral_norm": "spectral norm",
+    "log_determinant": "log-determinant",
+}
+TITLE_SIZE = 6  # four stand side by side
+
+
+def draw(population: style.Population, split: str) -> Figure:
+    """A row of panels per layer, a point per run; the accuracy is the final one on `split`."""
+    layers = list(population.measure["layer"].unique())
+    rows = [[(layer, column) for column in SHOWN] for layer in layers]
+    figure, panels = style.panels(rows, 1.7, 1.8)
+    accuracy = population.runs[[*KEYS, f"{split}_accuracy"]]
+    scale, numbers = style.width_scale(population.runs)
+    table = population.measure.merge(accuracy, on=KEYS, validate="many_to_one")
+    table = table.assign(colour=table["width"].map(numbers).astype(float))
+    for (layer, column), axes in panels.items():
+        points = table[table["layer"] == layer]
+        n = style.scatter(axes, points, f"{split}_accuracy", column, scale, split, "colour")
+        axes.set_title(f"{layer}, {SHOWN[column]} (n = {n})", fontsize=TITLE_SIZE)
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    style.add_width_bar(figure, list(panels.values()), scale, numbers)
+    figure.suptitle(style.title(population))
+    figure.supxlabel(f"final {split} accuracy (%)", fontsize=7.5)
+    style.add_non_legend(figure, [population])
+    return figure

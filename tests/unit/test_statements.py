@@ -57,8 +57,9 @@ def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
         [
             {"layer": layer, "embedding": embedding, "n": n, "purity": 0.5, "purity_low": 0.4,
              "purity_high": 0.6, "shuffled": 0.5, "p": 0.5, "shuffled_within_width": 0.5,
-             "p_within_width": 0.5}
+             "p_within_width": 0.5, "weights": weights}
             for layer in layers for embedding in ("quantiles", "padded", "width")
+            for weights in ("final", "shuffled")
         ]
     )  # fmt: skip
     return Tables(runs, pd.concat(by_layer), pd.concat(strengths), purity)

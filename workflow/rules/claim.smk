@@ -27,6 +27,33 @@ rule measure_claims:
         "../scripts/measure_claims.py"
 
 
+rule measure_null_effects:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        statistics=f"{MEASURES}/statistics.csv",
+        strength=f"{MEASURES}/strength.csv",
+        spectra=f"{MEASURES}/spectra.csv",
+        nulls=f"{MEASURES}/nulls.csv",
+        purity=f"{MEASURES}/purity.csv",
+    output:
+        f"{MEASURES}/null_effects.csv",
+    log:
+        f"{RESULTS}/logs/measure_null_effects/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_null_effects/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=60,
+    params:
+        accuracy=config["claims"]["accuracy"],
+        alpha=config["claims"]["alpha"],
+        shuffles=config["projection"]["shuffles"],
+    script:
+        "../scripts/measure_null_effects.py"
+
+
 rule judge_claims:
     input:
         effects=collect(

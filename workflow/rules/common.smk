@@ -43,6 +43,7 @@ FIGURES = [
     "projection",
     "projection_widths",
     "variation",
+    "nulls",
     *(f"claim_C{number}" for number in range(1, 7)),
 ]
 # figure -> the measure of each population that its grid of layer x dataset shows
@@ -65,6 +66,7 @@ TABLES = [
     "claim_widths",
     "variation",
     "variation_widths",
+    "null_effects",
 ]
 if any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)

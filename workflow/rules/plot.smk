@@ -228,6 +228,26 @@ use rule plot_convergence as plot_convergence_grid with:
         dpi=config["figures"]["dpi"],
 
 
+use rule plot_convergence as plot_nulls with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/null_effects.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/nulls-{{model}}-{{dataset}}.svg",
+            caption="../report/nulls.rst",
+            category="Null models",
+            labels=get_layer_labels,
+        ),
+        png=f"{RESULTS}/figures/nulls-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_nulls/{{model}}/{{dataset}}.log",
+    params:
+        figure="nulls",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
 use rule plot_convergence as plot_claim with:
     input:
         runs=[f"{MEASURES}/runs.csv"],

@@ -25,6 +25,7 @@ from weightscape.claims.effects import (
     spearman_difference,
     thirds,
 )
+from weightscape.measures.nulls import FINAL
 from weightscape.measures.projection import OBSERVED
 from weightscape.runs import KEYS
 from weightscape.study import width_number
@@ -234,7 +235,7 @@ class _Population:
 
     def clusters(self) -> Iterator[Statement]:
         """C5: runs of one group are nearest neighbours oftener than shuffled groups are."""
-        purity = self.tables.purity
+        purity = self.tables.purity[self.tables.purity["weights"] == FINAL]
         for embedding in EMBEDDINGS:
             for _, row in purity[purity["embedding"] == embedding].iterrows():
                 effect = self._purity(row)
@@ -245,8 +246,8 @@ class _Population:
         grouped = self.groups != "ungrouped"
         n_of_width = self.runs["width"][grouped].value_counts(sort=False).to_dict()
         one = len(n_of_width) < 2
-        pooled = _excess(row, "shuffled", "p", self.shuffles)._replace(n_of_width=n_of_width)
-        in_width = _excess(row, "shuffled_within_width", "p_within_width", self.shuffles)
+        pooled = excess(row, "shuffled", "p", self.shuffles)._replace(n_of_width=n_of_width)
+        in_width = excess(row, "shuffled_within_width", "p_within_width", self.shuffles)
         return Pair(pooled, pooled if one else in_width)
 
     def failures(self) -> Iterator[Statement]:
@@ -266,7 +267,7 @@ class _Population:
             )
 
 
-def _excess(row: pd.Series, shuffled: str, p: str, shuffles: int) -> Effect:
+def excess(row: pd.Series, shuffled: str, p: str, shuffles: int) -> Effect:
     """Purity less its mean over shuffled groups; the table's one-sided p made two-sided."""
     expected, as_pure = row[shuffled], row[p]
     less_pure = 1 - as_pure + 1 / (1 + shuffles)

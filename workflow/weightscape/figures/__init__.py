@@ -12,6 +12,7 @@ from weightscape.figures import (
     claims,
     convergence,
     density,
+    nulls,
     projection,
     spectra,
     statistics,
@@ -60,3 +61,8 @@ CLAIMS: dict[str, Draw] = {
     f"claim_{claim}": _draw_claim(claim) for claim in ("C1", "C2", "C3", "C4", "C5", "C6")
 }
 """The same of the claims, whose files are the tables claims, claim_widths and claim_values."""
+
+EFFECTS: dict[str, Draw] = {
+    "nulls": lambda runs, files, split: nulls.draw(_populations(runs, files)[0]),
+}
+"""The same of tables of effects, which have no points of runs."""

@@ -217,7 +217,8 @@ def scatter(
 ) -> int:  # fmt: skip
     """A point per run, the best on top; crosses are `non`.
 
-    Colours are of the accuracy, or of the column `colour`, on its scale. Returns the number of runs that are drawn: those whose x and y are finite.
+    Colours are of the accuracy, or of the column `colour`, on its scale. Returns the number of runs
+    that are drawn: those whose x and y are finite.
     """
     is_non = table["group"] == "non"
     converged = table[~is_non].sort_values(f"{split}_accuracy", kind="stable")

@@ -1,0 +1,68 @@
+"""Null models: each feature's effect by the final weights, beside those by null models of them."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from weightscape.claims.nulls import WEIGHTS
+from weightscape.figures import style
+
+LOOKS = dict(
+    zip(
+        WEIGHTS,
+        (("#000000", "o"), ("#0072B2", "^"), ("#D55E00", "s"), ("#009E73", "D")),
+        strict=True,
+    )
+)  # Okabe and Ito's colours
+APART = 0.19  # of a feature's row, between kinds of weights
+EFFECTS = {"pooled": "pooled", "within": "within width"}
+TITLE_SIZE = 6.5
+
+
+def draw(population: style.Population) -> Figure:
+    """A column per layer: effects over all runs, and below them those with width held fixed.
+
+    A pair of layers stands in the column of the first. Bars are the 95 % intervals over runs;
+    filled marks have an adjusted p below 0.05.
+    """
+    table = population.measure
+    table = table.assign(column=table["layer"].str.split("-").str[0])
+    layers = list(dict.fromkeys(table["column"]))
+    features = list(dict.fromkeys(table["feature"]))
+    rows = [[(layer, kind) for layer in row] for row in style.wrap(layers) for kind in EFFECTS]
+    figure, panels = style.panels(rows, 0.3 + 0.17 * len(features), 1.9)
+    for (layer, kind), axes in panels.items():
+        of_layer = table[table["column"] == layer]
+        _draw_effects(axes, of_layer, kind, features)
+        n = of_layer["n" if kind == "pooled" else "n_within"].max()
+        axes.set_title(f"{layer}, {EFFECTS[kind]} (n = {n})", fontsize=TITLE_SIZE)
+    for row in rows:
+        for key in row[1:]:
+            panels[key].tick_params(labelleft=False)
+    figure.suptitle(style.title(population))
+    figure.supxlabel("rank correlation, or purity less that of shuffled groups", fontsize=7.5)
+    marks = [
+        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4, label=kind)
+        for kind, (colour, marker) in LOOKS.items()
+    ]
+    style.add_legend(figure, marks)
+    return figure
+
+
+def _draw_effects(axes: Axes, table: pd.DataFrame, kind: str, features: list[str]) -> None:
+    """A row per feature, the first on top, and in it a mark per kind of weights."""
+    for number, (weights, (colour, marker)) in enumerate(LOOKS.items()):
+        rows = table[table["weights"] == weights]
+        places = rows["feature"].map(features.index) + APART * (number - (len(LOOKS) - 1) / 2)
+        is_sure = (rows[f"{kind}_p_adjusted"] < 0.05).to_numpy()
+        axes.hlines(places, rows[f"{kind}_low"], rows[f"{kind}_high"], color=colour, lw=0.6)
+        axes.scatter(
+            rows[kind], places, s=7, marker=marker, linewidths=0.6, edgecolors=colour,
+            facecolors=np.where(is_sure, colour, "white"), zorder=3,
+        )  # fmt: skip
+    axes.axvline(0, color="black", linewidth=0.5)
+    axes.set_yticks(range(len(features)), [name.replace("_", " ") for name in features])
+    axes.tick_params(axis="y", labelsize=5.5, length=0)
+    axes.set(xlim=(-1.05, 1.05), ylim=(len(features) - 0.5, -0.5))

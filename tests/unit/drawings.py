@@ -108,6 +108,27 @@ def make_spectra(runs, layers):
     )  # fmt: skip
 
 
+def make_null_effects(runs, layers):
+    """Effects of each layer, and of each pair of neighbours, over all runs and within widths."""
+    random = np.random.default_rng(7)
+    own = itertools.product(layers, ("mean", "strength_gini", "purity"))
+    pairs = ((f"{a}-{b}", "strength_pair") for a, b in itertools.pairwise(layers))
+    table = pd.DataFrame(
+        [
+            {"layer": layer, "feature": feature, "weights": weights}
+            for layer, feature in (*own, *pairs)
+            for weights in ("final", "initial", "shuffled", "gaussian")
+        ]
+    )
+    for kind, n in (("pooled", "n"), ("within", "n_within")):
+        middle = random.uniform(-0.8, 0.8, len(table))
+        found = {"": middle, "_low": middle - 0.1, "_high": middle + 0.1}
+        table = table.assign(**{f"{kind}{end}": values for end, values in found.items()})
+        table[f"{kind}_p_adjusted"] = random.choice([0.001, 0.3], len(table))
+        table[n] = len(runs)
+    return table
+
+
 def make_projection(runs, layers, perplexities=(5, 30), repeats=2):
     """All four embeddings; `matched` leaves out the last layer, which has no nodes to order."""
     parts = [_cross(runs, layer=layers, embedding=["width", "matched", "padded", "quantiles"],
@@ -169,6 +190,7 @@ MAKERS = {
     "statistics": make_statistics,
     "strength": make_strength,
     "spectra": make_spectra,
+    "nulls": make_null_effects,
     "projection": make_projection,
     "projection_widths": make_projection,
 }

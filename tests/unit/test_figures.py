@@ -22,6 +22,7 @@ from drawings import (
     limits_of,
     make_curves,
     make_figure,
+    make_null_effects,
     make_runs,
     make_spectra,
     make_statistics,
@@ -36,11 +37,13 @@ from drawings import (
     svg_of,
     to_lab,
 )
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 
 from weightscape.figures import (
     FIGURES,
     convergence,
+    nulls,
     spectra,
     statistics,
     strength,
@@ -54,6 +57,8 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 OF_RUNS = [name for name in FIGURES if name != "variation"]  # the others show runs
 GRIDS = ("convergence", "statistics", "density", "strength", "projection")
+# with a point, a line or a density of each run; claims and null models show effects
+OF_RUNS = [name for name in FIGURES if name != "nulls" and not name.startswith("claim")]
 DATASETS = ("mnist", "fmnist", "cifar10")
 OTHERS = ((90.0, 40.0, 70.0), (10.0, 50.0, 97.0, 88.0), MIXED)
 
@@ -132,7 +137,7 @@ LABELS = {
         {"mean S of fc1", "mean S / Gaussian layer's", "final test accuracy (%)"},
         {"mean S of fc2", "Gini of S over nodes", "r of in and out over nodes"},
     ),
-    "spectra": (set(), set()),
+    "spectra": (set(), {"fc1", "fc2"}),
     "projection": (set(), {"fc1", "fc2"}),
     "projection_widths": (
         set(), {f"{n}\n{how}" for n in ("fc1", "fc2") for how in ("as it is", "nodes matched")},
@@ -156,7 +161,7 @@ def test_the_bar_of_colours_names_the_split_of_the_config(name, runs, tmp_path):
     assert "final test accuracy (%)" not in bars_of(figure)
 
 
-OF_ONE = ("telemetry", "statistics", "strength", "spectra", "projection_widths")
+OF_ONE = ("telemetry", "statistics", "strength", "spectra", "nulls", "projection_widths")
 CROWDED = [(name, "dnn", 1) for name in ("convergence", "density", "projection")]
 CROWDED += [(name, "vit", 1) for name in OF_ONE] + [(name, "vit", 3) for name in GRIDS]
 
@@ -621,18 +626,61 @@ def test_spectra_stand_against_accuracy_in_the_colour_of_the_width(runs):
     figure = spectra.draw(Population(runs, table), "train")
     assert figure.get_supxlabel() == "final train accuracy (%)"
     assert bars_of(figure) == ["width"]
-    panels = named_panels(figure)
-    assert len(panels) == 2 * 4
+    panels = panels_of(figure)
     scale, numbers = style.width_scale(runs)
-    for layer, of_layer in table.groupby("layer"):
+    for row, (layer, of_layer) in enumerate(table.groupby("layer")):
+        titles = [axes.get_title() for axes in panels[4 * row : 4 * row + 4]]
+        assert titles == [
+            "stable rank (n = 9)", "effective rank (n = 9)", "spectral norm (n = 9)",
+            "log-determinant (n = 8)",
+        ]  # fmt: skip
         accuracy = runs["train_accuracy"].to_numpy()
         expected = sorted(zip(accuracy, of_layer["stable_rank"], strict=True))
-        axes = panels[f"{layer}, stable rank (n = 9)"]
+        axes = panels[4 * row]
+        assert axes.get_ylabel() == layer
         np.testing.assert_allclose(places_of(axes), expected)
-        assert f"{layer}, log-determinant (n = 8)" in panels
         for x, _, colour, is_cross in points_of(axes):
             run = runs.loc[runs["train_accuracy"] == x].iloc[0]
             assert is_cross == (run["group"] == "non")
             if not is_cross:
                 width = scale.to_rgba(numbers[run["width"]])[:3]
                 np.testing.assert_allclose(colour, width, atol=1e-6)
+
+
+# null models
+
+
+def test_effects_of_each_kind_of_weights_are_drawn_with_their_intervals(runs):
+    layers = ["fc1", "fc2"]
+    table = make_null_effects(runs, layers)
+    panels = named_panels(nulls.draw(Population(runs, table)))
+    assert set(panels) == {
+        f"{layer}, {how} (n = 9)" for layer in layers for how in ("pooled", "within width")
+    }
+    for title, axes in panels.items():
+        layer, kind = title[:3], "pooled" if "pooled" in title else "within"
+        own = table[table["layer"].isin([layer, f"{layer}-fc2"])]
+        names = ["mean", "strength gini", "purity", "strength pair"]
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert labels == (names if layer == "fc1" else [])
+        marks = [artist for artist in axes.collections if isinstance(artist, PathCollection)]
+        intervals = [artist for artist in axes.collections if isinstance(artist, LineCollection)]
+        assert len(marks) == len(intervals) == 4
+        for weights, mark, lines in zip(nulls.WEIGHTS, marks, intervals, strict=True):
+            rows = own[own["weights"] == weights]
+            x, y = mark.get_offsets().T
+            np.testing.assert_allclose(x, rows[kind])
+            placed = [names[round(place)].replace(" ", "_") for place in y]
+            assert placed == rows["feature"].tolist()
+            ends = [segment[:, 0].tolist() for segment in lines.get_segments()]
+            np.testing.assert_allclose(ends, rows[[f"{kind}_low", f"{kind}_high"]])
+            filled = [colour[:3].tolist() != [1, 1, 1] for colour in mark.get_facecolors()]
+            assert filled == (rows[f"{kind}_p_adjusted"] < 0.05).tolist()
+
+
+def test_a_population_without_effects_is_drawn(runs):
+    table = make_null_effects(runs, ["fc1"])
+    numbers = table.select_dtypes("float").columns
+    figure = nulls.draw(Population(runs, table.assign(**dict.fromkeys(numbers, np.nan))))
+    figure.draw_without_rendering()
+    assert legend_of(figure) == list(nulls.WEIGHTS)

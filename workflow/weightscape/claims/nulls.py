@@ -119,8 +119,8 @@ def _frames(tables: Tables) -> dict[tuple[str, str], pd.DataFrame]:
     every = pd.concat([final.assign(weights=FINAL), tables.nulls[[*final, "weights"]]])
     order = pd.MultiIndex.from_frame(tables.runs[_RUN])
     return {
-        key: rows.set_index(_RUN).reindex(order)
-        for key, rows in every.groupby(["weights", "layer"], sort=False)
+        (str(kind), str(layer)): rows.set_index(_RUN).reindex(order)
+        for (kind, layer), rows in every.groupby(["weights", "layer"], sort=False)
     }
 
 

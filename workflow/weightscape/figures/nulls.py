@@ -24,8 +24,9 @@ TITLE_SIZE = 6.5
 def draw(population: style.Population) -> Figure:
     """A column per layer: effects over all runs, and below them those with width held fixed.
 
-    A pair of layers stands in the column of the first. Bars are the 95 % intervals over runs;
-    filled marks have an adjusted p below 0.05.
+    An effect is the rank correlation with accuracy; of strength_pair that of two layers, in the
+    column of the first, and of purity what it is above that of shuffled groups. Bars are 95 %
+    intervals over runs; filled marks have an adjusted p below 0.05.
     """
     table = population.measure
     table = table.assign(column=table["layer"].str.split("-").str[0])
@@ -41,8 +42,9 @@ def draw(population: style.Population) -> Figure:
     for row in rows:
         for key in row[1:]:
             panels[key].tick_params(labelleft=False)
+    for key in style.lowest(rows):
+        panels[key].set_xlabel("effect")
     figure.suptitle(style.title(population))
-    figure.supxlabel("rank correlation, or purity less that of shuffled groups", fontsize=7.5)
     marks = [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4, label=kind)
         for kind, (colour, marker) in LOOKS.items()
@@ -62,7 +64,11 @@ def _draw_effects(axes: Axes, table: pd.DataFrame, kind: str, features: list[str
             rows[kind], places, s=7, marker=marker, linewidths=0.6, edgecolors=colour,
             facecolors=np.where(is_sure, colour, "white"), zorder=3,
         )  # fmt: skip
+    for place in range(0, len(features), 2):
+        axes.axhspan(place - 0.5, place + 0.5, color="#F2F2F2", linewidth=0, zorder=0)
     axes.axvline(0, color="black", linewidth=0.5)
+    axes.grid(False, axis="y")
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["-1", "", "0", "", "1"])
     axes.set_yticks(range(len(features)), [name.replace("_", " ") for name in features])
     axes.tick_params(axis="y", labelsize=5.5, length=0)
     axes.set(xlim=(-1.05, 1.05), ylim=(len(features) - 0.5, -0.5))

@@ -27,9 +27,11 @@ def draw(population: style.Population, split: str) -> Figure:
     for (layer, column), axes in panels.items():
         points = table[table["layer"] == layer]
         n = style.scatter(axes, points, f"{split}_accuracy", column, scale, split, "colour")
-        axes.set_title(f"{layer}, {SHOWN[column]} (n = {n})", fontsize=TITLE_SIZE)
+        axes.set_title(f"{SHOWN[column]} (n = {n})", fontsize=TITLE_SIZE)
         axes.xaxis.set_major_locator(MaxNLocator(3))
         axes.yaxis.set_major_locator(MaxNLocator(4))
+    for layer, row in zip(layers, rows, strict=True):
+        panels[row[0]].set_ylabel(layer)
     style.add_width_bar(figure, list(panels.values()), scale, numbers)
     figure.suptitle(style.title(population))
     figure.supxlabel(f"final {split} accuracy (%)", fontsize=7.5)

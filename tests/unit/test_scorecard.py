@@ -113,3 +113,14 @@ def test_a_figure_draws_the_runs_pooled_and_by_rank_within_width(planted, judged
     places = np.asarray(within.collections[0].get_offsets())
     assert places[:, 1] == pytest.approx(ranks.to_numpy())
     assert pooled.get_title() == "fc2, pooled (n = 100)"
+
+
+def test_a_claim_of_which_nothing_can_be_said_is_drawn_empty(planted, judged, tmp_path):
+    # as C5 of fewer runs than are worth a map
+    tables, found = planted[0]
+    files = [tmp_path / f"{part}.csv" for part in ("claims", "widths", "values")]
+    for table, file in zip((judged, found.widths, found.values), files, strict=True):
+        write_table(table[table["claim"] != "C5"], file)
+    figure = FIGURES["claim_C5"]([tables.runs], list(map(str, files)), "test")
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_title() == "n = 0 runs pooled, 0 within width"

@@ -30,7 +30,7 @@ def draw(claim: str, runs: pd.DataFrame, files: list[str]) -> Figure:
     judged, widths, values = (_of(read_table(file), claim, runs) for file in files)
     first = values[values["statistic"] == values["statistic"].iloc[0]] if len(values) else values
     layers = _spread(list(dict.fromkeys(first["layer"].fillna(""))))
-    height = 1.2 + ROW * len(judged)
+    height = 1.4 + ROW * max(len(judged), 1)
     figure = Figure(figsize=(style.PAGE[0], height + (3.9 if layers else 0)), layout="constrained")
     parts: list[FigureBase] = [figure]
     if layers:
@@ -90,12 +90,12 @@ def _draw_effects(
             xycoords=("axes fraction", "data"), color=_ink(row["verdict"]),
         )  # fmt: skip
     ends = judged[["pooled_low", "pooled_high", "within_low", "within_high"]].to_numpy(float)
-    reach = max(1.0, np.abs(np.nan_to_num(ends)).max())
+    reach = np.abs(np.nan_to_num(ends)).max(initial=1.0)
     axes.set_xlim(-1.05 * reach, 1.05 * reach)
-    axes.set_ylim(len(judged) - 0.5, -0.5)
+    axes.set_ylim(max(len(judged), 1) - 0.5, -0.5)
     axes.set_yticks(range(len(labels)), labels, fontsize=6.5)
     axes.grid(False)
-    n = judged[["n", "n_within"]].max()
+    n = judged[["n", "n_within"]].max().fillna(0)  # too few runs for any statement
     axes.set_xlabel("effect (docs/claims.md has its measure)")
     axes.set_title(f"n = {n['n']:.0f} runs pooled, {n['n_within']:.0f} within width")
 

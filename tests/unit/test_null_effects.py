@@ -261,3 +261,13 @@ def test_a_diverged_population_has_rows_and_no_effects(tables):
     found = measure(spoiled, "test", SHUFFLES, 0.05, DRAWS)
     assert found["feature"].tolist() == ["strength_pair"] * 4
     assert found[["pooled", "within", "pooled_p_adjusted", "survives"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_handful_of_runs_has_rows_without_effects(tables, n):
+    few = tables.runs[:n]
+    keys = few[["width", "seed"]]
+    of_few = [table.merge(keys, on=["width", "seed"]) for table in tables[1:-1]]
+    found = measure(Tables(few, *of_few, tables.purity[:0]), "test", SHUFFLES, 0.05, DRAWS)
+    assert {"std", "stable_rank", "strength_pair"} <= set(found["feature"])
+    assert found[["within", "survives", "survives_within"]].isna().all(axis=None)

@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,11 +28,11 @@ import pandas as pd
 
 from weightscape.measures.distances import Vectors, distances
 from weightscape.measures.layer import LayerWeights, is_moderate
-from weightscape.measures.matching import Orders, read_orders, reorder
 from weightscape.measures.nulls import FINAL, KINDS, weights_of
+from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.progress import Progress
 from weightscape.runs import KEYS
-from weightscape.shards import Shard, open_shard, read_population
+from weightscape.shards import Shard, read_population
 from weightscape.tables import grow_table
 
 EMBEDDINGS = ("width", "matched", "padded", "quantiles")
@@ -67,15 +66,6 @@ class Settings(NamedTuple):
     repeats: int
     neighbours: int
     shuffles: int
-
-
-class Run(NamedTuple):
-    """Where a run's weights are."""
-
-    shard: str
-    row: int
-    width: str
-    seed: int
 
 
 def measure(
@@ -168,8 +158,9 @@ def _form(
 ) -> tuple[Form, int]:  # fmt: skip
     """How to make a run's vector that an embedding starts from of its weights, and its length."""
     if embedding == "matched":
-        matched = _Matched(matching, layer, members[0].width)
-        return matched, math.prod(shapes[members[0].width])
+        matched = Matched(matching, members[0].width)
+        length = math.prod(shapes[members[0].width])
+        return lambda shard, row, w: matched(shard, row, layer, w), length
     if embedding == "padded":
         largest = tuple(map(max, zip(*(shapes[run.width] for run in members), strict=True)))
         return lambda shard, row, w: _pad(w, largest), math.prod(largest)
@@ -179,33 +170,10 @@ def _form(
 
 
 def _reader(members: list[Run], layer: str, kind: str, form: Form) -> Vectors:
-    """The runs' vectors from a number on; each shard is opened once for its runs.
-
-    `kind` of weights: the final ones, or those of a null model.
-    """
-    ends = [i for i, (a, b) in enumerate(pairwise(members), 1) if a.shard != b.shard]
-
-    def read(start: int) -> Iterator[np.ndarray]:
-        for first, last in pairwise([start, *(end for end in ends if end > start), len(members)]):
-            with open_shard(members[first].shard) as shard:
-                for run in members[first:last]:
-                    weight = weights_of(kind, shard, layer, run.row)
-                    yield form(shard, run.row, weight).ravel()
-
-    return read
-
-
-class _Matched:
-    """A run's weights in the order that matches the reference."""
-
-    def __init__(self, path: Path, layer: str, width: str):
-        self.path, self.layer, self.width = path, layer, width
-        self.orders: dict[int, Orders] | None = None
-
-    def __call__(self, shard: Shard, row: int, weight: np.ndarray) -> np.ndarray:
-        if self.orders is None:
-            self.orders = read_orders(self.path, self.width, shard.links)
-        return reorder(self.layer, {self.layer: weight}, self.orders[shard.seeds[row]])
+    """The runs' vectors of a `kind` of weights: the final ones, or those of a null model."""
+    return vectors_of(
+        members, lambda shard, row: form(shard, row, weights_of(kind, shard, layer, row)).ravel()
+    )
 
 
 def _pad(weight: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

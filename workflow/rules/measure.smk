@@ -89,6 +89,30 @@ rule measure_projection:
         "../scripts/measure_projection.py"
 
 
+rule measure_function:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        orders=f"{MEASURES}/matching.h5",
+        dataset="results/datasets/{dataset}.h5",
+        shards=get_shards,
+    output:
+        predictions=f"{MEASURES}/predictions.csv",
+        disagreement=f"{MEASURES}/disagreement.csv",
+        weight_function=f"{MEASURES}/weight_function.csv",
+        pairs=f"{MEASURES}/function_pairs.csv",
+    log:
+        f"{RESULTS}/logs/measure_function/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/measure_function/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_projection_mem_mb,
+        runtime=get_projection_runtime,
+    script:
+        "../scripts/measure_function.py"
+
+
 rule join_layers:
     input:
         get_layer_tables,

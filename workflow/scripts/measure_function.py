@@ -1,0 +1,15 @@
+"""Compare what the runs of one population predict, and how close their weights are."""
+
+from pathlib import Path
+
+from weightscape.logs import job_log
+from weightscape.measures.function import Outputs, measure
+from weightscape.tables import read_table
+
+with job_log(snakemake.log[0]) as log:
+    inputs = snakemake.input
+    runs = read_table(inputs.runs)
+    outputs = Outputs(**{name: Path(snakemake.output[name]) for name in Outputs._fields})
+    dataset = Path(inputs.dataset) if inputs.dataset else None
+    measure(list(inputs.shards), runs, dataset, Path(inputs.orders), outputs)
+    log.info("compared the predictions of n = %d runs", len(runs))

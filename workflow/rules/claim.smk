@@ -105,3 +105,27 @@ rule measure_variation:
         runtime=60,
     script:
         "../scripts/measure_variation.py"
+
+
+rule explain_failures:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        convergence=f"{MEASURES}/convergence.csv",
+        telemetry=f"{MEASURES}/telemetry.csv",
+        predictions=f"{MEASURES}/predictions.csv",
+    output:
+        failures=f"{MEASURES}/failures.csv",
+        causes=f"{MEASURES}/causes.csv",
+    log:
+        f"{RESULTS}/logs/explain_failures/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/explain_failures/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=60,
+    params:
+        accuracy=config["groups"]["accuracy"],
+    script:
+        "../scripts/explain_failures.py"

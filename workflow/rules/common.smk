@@ -44,6 +44,8 @@ FIGURES = [
     "projection_widths",
     "variation",
     "nulls",
+    "function",
+    "failures",
     *(f"claim_C{number}" for number in range(1, 7)),
 ]
 # figure -> the measure of each population that its grid of layer x dataset shows
@@ -67,6 +69,11 @@ TABLES = [
     "variation",
     "variation_widths",
     "null_effects",
+    "predictions",
+    "disagreement",
+    "weight_function",
+    "failures",
+    "causes",
 ]
 if any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)

@@ -248,6 +248,56 @@ use rule plot_convergence as plot_nulls with:
         dpi=config["figures"]["dpi"],
 
 
+use rule plot_convergence as plot_function with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[
+            f"{MEASURES}/disagreement.csv",
+            f"{MEASURES}/weight_function.csv",
+            f"{MEASURES}/function_pairs.csv",
+            f"{MEASURES}/predictions.csv",
+        ],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/function-{{model}}-{{dataset}}.svg",
+            caption="../report/function.rst",
+            category="Function",
+            labels={"model": "{model}", "dataset": "{dataset}"},
+        ),
+        png=f"{RESULTS}/figures/function-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_function/{{model}}/{{dataset}}.log",
+    params:
+        figure="function",
+        colour=config["figures"]["colour"],
+        dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_failures with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[
+            f"{MEASURES}/causes.csv",
+            f"{MEASURES}/failures.csv",
+            f"{MEASURES}/telemetry.csv",
+        ],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/failures-{{model}}-{{dataset}}.svg",
+            caption="../report/failures.rst",
+            category="Convergence",
+            labels=lambda wildcards: get_layer_labels(wildcards) | {"curve": "failures"},
+        ),
+        png=f"{RESULTS}/figures/failures-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_failures/{{model}}/{{dataset}}.log",
+    params:
+        figure="failures",
+        # what success is measured by
+        colour=config["groups"]["accuracy"],
+        dpi=config["figures"]["dpi"],
+
+
 use rule plot_convergence as plot_claim with:
     input:
         runs=[f"{MEASURES}/runs.csv"],

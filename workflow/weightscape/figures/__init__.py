@@ -12,6 +12,8 @@ from weightscape.figures import (
     claims,
     convergence,
     density,
+    failures,
+    function,
     nulls,
     projection,
     spectra,
@@ -66,3 +68,9 @@ EFFECTS: dict[str, Draw] = {
     "nulls": lambda runs, files, split: nulls.draw(_populations(runs, files)[0]),
 }
 """The same of tables of effects, which have no points of runs."""
+
+FUNCTION: dict[str, Draw] = {
+    "function": lambda runs, files, split: function.draw(runs[0], files),
+    "failures": lambda runs, files, split: failures.draw(runs[0], files, split),
+}
+"""The same of function and failures, each of several tables of one population."""

@@ -16,6 +16,7 @@ NAMES = {
     "padded": "zero-padded",
     "quantiles": "weight quantiles",
 }
+NOTHING = f"no embedding: fewer than {FEWEST} runs of a width have finite weights"
 SHOWN_WIDTHS = 6
 TITLE_SIZE = 6  # as many panels stand side by side
 LABEL_SIZE = 5  # sixteen rows of a ViT stand on a page
@@ -39,7 +40,7 @@ def draw(populations: Sequence[style.Population], split: str) -> Figure:
         for layer in layers
     ]  # fmt: skip
     if not any(rows):
-        return _empty(populations)
+        return style.empty(populations, NOTHING)
     figure, panels = style.panels(rows, 1.75, 1.8)
     for (number, layer, embedding, colour), axes in panels.items():
         population, table = populations[number], tables[number]
@@ -68,11 +69,11 @@ def draw_widths(population: style.Population, split: str) -> Figure:
     table = table[table["embedding"].isin(["width", "matched"])]
     _, numbers = style.width_scale(population.runs)
     widths = [width for width in numbers if width in set(table["width"])]
-    widths = _spread(widths, SHOWN_WIDTHS)
+    widths = style.spread(widths, SHOWN_WIDTHS)
     kinds = table[["layer", "embedding"]].drop_duplicates().itertuples(index=False, name=None)
     rows = [[(layer, embedding, width) for width in widths] for layer, embedding in kinds]
     if not any(rows):
-        return _empty([population])
+        return style.empty([population], NOTHING)
     figure, panels = style.panels(rows, 1.5, 1.5)
     for (layer, embedding, width), axes in panels.items():
         is_shown = (table["layer"] == layer) & (table["embedding"] == embedding)
@@ -145,21 +146,3 @@ def _bars(figure: Figure, own: dict, runs: pd.DataFrame, split: str, one: bool) 
         by_accuracy = by_width = list(own.values())
     style.add_colour_bar(figure, by_accuracy, style.accuracy_scale(runs, split), split, not one)
     style.add_width_bar(figure, by_width, *style.width_scale(runs), below=not one)
-
-
-def _spread(items: list[str], n: int) -> list[str]:
-    """At most n items, evenly spread from the first to the last."""
-    if len(items) <= n:
-        return items
-    return [items[round(place * (len(items) - 1) / (n - 1))] for place in range(n)]
-
-
-def _empty(populations: Sequence[style.Population]) -> Figure:
-    figure, panels = style.panels([["nothing"]], 1.5, 4.5)
-    panels["nothing"].set_axis_off()
-    panels["nothing"].text(
-        0.5, 0.5, f"no embedding: fewer than {FEWEST} runs of a width have finite weights",
-        ha="center", va="center",
-    )  # fmt: skip
-    figure.suptitle(style.heading(populations))
-    return figure

@@ -142,6 +142,22 @@ def panels(
     return figure, found
 
 
+def spread(items: Sequence[Any], n: int) -> list[Any]:
+    """At most n items, evenly spread from the first to the last."""
+    if len(items) <= n:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (n - 1))] for place in range(n)]
+
+
+def empty(populations: Sequence[Population], why: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure, found = panels([["nothing"]], 1.5, 4.5)
+    found["nothing"].set_axis_off()
+    found["nothing"].text(0.5, 0.5, why, ha="center", va="center")
+    figure.suptitle(heading(populations))
+    return figure
+
+
 def share(axes: Sequence[Axes]) -> None:
     """Gives panels that stand side by side the same axes, which hold what each of them shows.
 

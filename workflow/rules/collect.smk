@@ -1,6 +1,7 @@
 rule collect_runs:
     input:
-        dataset="results/datasets/{dataset}.h5",
+        dataset=get_dataset,
+        imports=get_imports,
         shards=get_shards,
     output:
         runs=f"{MEASURES}/runs.csv",
@@ -19,6 +20,7 @@ rule collect_runs:
         seeds=lambda wildcards: get_population(wildcards).seeds,
         edges=lambda wildcards: get_population(wildcards).edges,
         groups=config["groups"],
+        baseline=get_baseline,
     script:
         "../scripts/collect_runs.py"
 
@@ -63,6 +65,7 @@ rule join_densities:
 rule render_tables:
     input:
         groups=f"{RESULTS}/tables/groups.csv",
+        statistics=get_statistics,
     output:
         settings=f"{RESULTS}/tables/settings.csv",
         table1=report(
@@ -85,7 +88,7 @@ rule render_tables:
         mem_mb=get_table_mem_mb,
         runtime=60,
     params:
-        populations=study.canonical_json(config["populations"]),
+        populations=study.canonical_json([config["populations"], config["import"]]),
         training=config["training"],
     script:
         "../scripts/render_tables.py"

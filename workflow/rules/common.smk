@@ -15,7 +15,7 @@ LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).paren
 sys.path.insert(0, str(LIBRARY))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
-from weightscape import models, plan, slurm, status, study
+from weightscape import captions, models, plan, slurm, status, study
 from weightscape.config import check
 from weightscape.errors import WeightscapeError
 from weightscape.locks import hold
@@ -33,6 +33,7 @@ except WeightscapeError as error:
 RESULTS = f"results/{config['study']}"
 MEASURES = f"{RESULTS}/measures/{{model}}/{{dataset}}"
 POPULATIONS = study.populations(config)
+IMPORTED = [p for p in POPULATIONS if p.imported is not None]
 FIGURES = [
     "convergence",
     "telemetry",
@@ -79,6 +80,11 @@ if any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)
 ):
     TABLES.append("strength_heads")
+if IMPORTED:
+    TABLES.append("imports")
+if workflow.is_main_process:
+    # captions can read nothing else
+    config["described"] = captions.describe(config)
 READING = {"plan", "status"}  # rules that may run beside another snakemake
 LOCKS = []  # that this snakemake holds: the study's, then those of datasets
 PARTITIONS = {}  # rule -> partition that its jobs ask for
@@ -86,6 +92,47 @@ PARTITIONS = {}  # rule -> partition that its jobs ask for
 
 def get_population(wildcards):
     return study.find_population(config, wildcards.model, wildcards.dataset)
+
+
+def get_models(populations):
+    """Pattern of the models of some populations, each before one of its own datasets only."""
+    return "|".join(f"{p.model}(?=/{p.dataset}/)" for p in populations) or "(?!)"
+
+
+def get_import(wildcards):
+    """What the config says of an import."""
+    return study.find_import(config, wildcards.model, wildcards.dataset)
+
+
+def get_import_table(wildcards):
+    return get_import(wildcards)["table"]
+
+
+def get_checkpoints(wildcards):
+    """The checkpoints of a width that are there: one that is missing is told by its job."""
+    folder = get_import(wildcards)["folder"]
+    rows = study.import_rows(config, wildcards.model, wildcards.dataset, wildcards.width)
+    files = {file for row in rows for file in (row.file, row.initial_file) if file}
+    return [path for path in sorted(f"{folder}/{file}" for file in files) if Path(path).is_file()]
+
+
+def get_dataset(wildcards):
+    """The images of a population that is trained; nothing for an import."""
+    imported = get_population(wildcards).imported is not None
+    return [] if imported else f"results/datasets/{wildcards.dataset}.h5"
+
+
+def get_baseline(wildcards):
+    """Classes, and share of the largest, that the config tells of an import."""
+    if get_population(wildcards).imported is None:
+        return None
+    item = get_import(wildcards)
+    return [item["classes"], item.get("majority_share", 100 / item["classes"])]
+
+
+def get_imports(wildcards):
+    """The tables of files of an import; nothing for a population that is trained."""
+    return study.import_tables(config, get_population(wildcards))
 
 
 def get_own_file(wildcards):
@@ -106,6 +153,8 @@ def get_weights(wildcards):
 
 def get_measures(wildcards):
     """The tables of all populations that are joined to one."""
+    if wildcards.table == "imports":
+        return [path for p in IMPORTED for path in study.import_tables(config, p)]
     return [f"{RESULTS}/measures/{p.model}/{p.dataset}/{wildcards.table}.csv" for p in POPULATIONS]
 
 
@@ -116,7 +165,7 @@ def get_layer_tables(wildcards):
 
 
 def get_layers(population):
-    return models.layer_names(population.model, population.widths[0], population.options)
+    return study.layers(config, population)
 
 
 def get_figures(wildcards):
@@ -160,6 +209,21 @@ def get_training_runtime(wildcards, attempt):
     n_runs = len(study.parse_seeds(wildcards.seeds))
     seconds = plan.training_seconds(config, *get_training_key(wildcards), n_runs)
     return extend("train_runs", int(10 + 4 * seconds / 60), attempt)
+
+
+def get_import_mem_mb(wildcards, attempt):
+    """Megabytes of a job that imports: torch and one run, and as much again at each attempt."""
+    return attempt * plan.import_memory_mb(config, wildcards.model, wildcards.dataset)
+
+
+def get_import_runtime(wildcards, attempt):
+    """Minutes to ask a queue for: a second a run."""
+    return extend("import_runs", 10 + get_population(wildcards).n_runs // 60, attempt)
+
+
+def get_statistics(wildcards):
+    """What tells of the layers of imports, which the config does not."""
+    return f"{RESULTS}/tables/statistics.csv" if IMPORTED else []
 
 
 def get_training_key(wildcards):

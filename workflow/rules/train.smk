@@ -7,6 +7,8 @@ rule train_runs:
         f"{RESULTS}/logs/train_runs/{{model}}/{{dataset}}/width-{{width}}/seeds-{{seeds}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_runs/{{model}}/{{dataset}}/width-{{width}}/seeds-{{seeds}}.jsonl"
+    wildcard_constraints:
+        model=get_models(p for p in POPULATIONS if p not in IMPORTED),
     conda:
         ENVIRONMENT
     threads: config["training"]["threads"]

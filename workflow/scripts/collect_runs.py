@@ -2,20 +2,25 @@
 
 from pathlib import Path
 
+from weightscape.groups import Baseline
 from weightscape.logs import job_log
-from weightscape.runs import collect, group
+from weightscape.runs import collect, group, read_baseline
 from weightscape.study import Population
-from weightscape.tables import write_table
+from weightscape.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     wildcards, params = snakemake.wildcards, snakemake.params
     population = Population(wildcards.model, wildcards.dataset, tuple(params.widths), params.seeds)
-    runs, groups = group(
-        collect(population, list(snakemake.input.shards)),
-        Path(snakemake.input.dataset),
-        params.groups,
-        params.edges,
-    )
+    if params.baseline:
+        baseline = Baseline(*params.baseline, imported=True)
+    else:
+        baseline = read_baseline(Path(snakemake.input.dataset), params.groups["accuracy"])
+    runs = collect(population, list(snakemake.input.shards))
+    runs, groups = group(runs, baseline, params.groups, params.edges)
     write_table(runs, snakemake.output.runs)
     write_table(groups, snakemake.output.groups)
+    for path in snakemake.input.imports:
+        files = read_table(path)
+        n_bad = (files["status"] == "bad").sum()
+        log.info("%s: %d of %d files are bad, and their runs left out", path, n_bad, len(files))
     log.info("n = %d runs\n%s", len(runs), groups.to_string(index=False))

@@ -7,7 +7,8 @@ from weightscape.settings import render_groups, render_settings, settings
 from weightscape.tables import read_table, write_table
 
 with job_log(snakemake.log[0]):
-    table = settings(snakemake.config)
+    imported = snakemake.input.statistics
+    table = settings(snakemake.config, read_table(imported) if imported else None)
     write_table(table, snakemake.output.settings)
     Path(snakemake.output.table1).write_text(render_settings(table))
     Path(snakemake.output.table2).write_text(render_groups(read_table(snakemake.input.groups)))

@@ -18,8 +18,11 @@ import yaml
 from weightscape import models
 from weightscape.catalogue import BUILTIN
 from weightscape.errors import WeightscapeError
+from weightscape.imports import Row, read_listing
 
 SCHEMA = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+
+FAULTS_SHOWN = 5  # of one table
 
 Config = dict[str, Any]
 
@@ -28,8 +31,9 @@ Config = dict[str, Any]
 def load_schema() -> dict[str, Any]:
     """The JSON schema with the options of every model family merged in and references resolved."""
     schema = yaml.safe_load(SCHEMA.read_text())
-    population = schema["properties"]["populations"]["items"]
-    population["allOf"] = []
+    populations = [schema["properties"][key]["items"] for key in ("populations", "import")]
+    for population in populations:
+        population["allOf"] = []
     for name, family in models.families().items():
         options = {
             "type": "object",
@@ -40,7 +44,9 @@ def load_schema() -> dict[str, Any]:
         }
         schema["properties"]["models"]["properties"][name] = options
         is_family = {"properties": {"model": {"const": name}}, "required": ["model"]}
-        population["allOf"].append({"if": is_family, "then": {"properties": {"options": options}}})
+        has_options = {"if": is_family, "then": {"properties": {"options": options}}}
+        for population in populations:
+            population["allOf"].append(has_options)
     return _resolve(schema, schema["$defs"])
 
 
@@ -52,7 +58,7 @@ def check(config: Config) -> Config:
     """
     _raise(list(_schema_faults(config)))
     full = _fill(copy.deepcopy(config), load_schema())
-    for population in full["populations"]:
+    for population in [*full["populations"], *full["import"]]:
         common = full["models"].get(population["model"], {})
         population["options"] = common | population["options"]
     _raise(list(_study_faults(full)))
@@ -73,7 +79,8 @@ def _resolve(node: Any, definitions: dict[str, Any]) -> Any:
         return node
     if "$ref" in node:
         rest = {key: value for key, value in node.items() if key != "$ref"}
-        return definitions[node["$ref"].removeprefix("#/$defs/")] | rest
+        named = definitions[node["$ref"].removeprefix("#/$defs/")]
+        return _resolve(named, definitions) | rest
     return {key: _resolve(value, definitions) for key, value in node.items()}
 
 
@@ -135,6 +142,7 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         "pattern": f"{error.instance!r} does not match {error.validator_value}",
         "not": f"{error.instance!r} is not allowed",
         "minItems": "the list is too short",
+        "propertyNames": f"{error.instance!r} has a name that can't be one of a file",
         "anyOf": f"{error.instance!r} is not of a kind that fits here",
     }
     reason = reasons.get(str(error.validator), error.message)
@@ -151,7 +159,9 @@ def _dotted(path: Any) -> str:
 
 def _study_faults(config: Config) -> Iterator[str]:
     """What no schema can say: names that must exist, numbers that must fit each other."""
+    yield from _pair_faults(config)
     yield from _population_faults(config)
+    yield from _import_faults(config)
     yield from _dataset_faults(config)
     yield from _snapshot_faults(config["training"])
     for name, (low, high) in config["groups"]["quantiles"].items():
@@ -159,20 +169,32 @@ def _study_faults(config: Config) -> Iterator[str]:
             yield f"groups.quantiles.{name}: the first share must be below the second"
 
 
-def _population_faults(config: Config) -> Iterator[str]:
-    families, known = models.families(), [*BUILTIN, *config["datasets"]]
+def _pair_faults(config: Config) -> Iterator[str]:
+    """What holds for populations to train and to import alike."""
+    listed = [
+        (f"{key}[{number}]", population)
+        for key in ("populations", "import") for number, population in enumerate(config[key])
+    ]  # fmt: skip
+    if not listed:
+        yield "'populations' and 'import' list nothing; name networks to train, or to import"
     seen: set[tuple[str, str]] = set()
-    for number, population in enumerate(config["populations"]):
-        where = f"populations[{number}]"
-        model, dataset = population["model"], population["dataset"]
-        if (model, dataset) in seen:
-            yield f"{where}: {model} on {dataset} stands here twice; join their widths"
-        seen.add((model, dataset))
-        if dataset not in known:
-            yield f"{where}.dataset: {_unknown(dataset, known)}, or describe it under datasets"
+    for where, population in listed:
+        pair = population["model"], population["dataset"]
+        if pair in seen:
+            yield f"{where}: {' on '.join(pair)} stands here twice; join their widths"
+        seen.add(pair)
         for name, (low, high) in population.get("edges", {}).items():
             if low >= high:
                 yield f"{where}.edges.{name}: the first edge must be below the second"
+
+
+def _population_faults(config: Config) -> Iterator[str]:
+    families, known = models.families(), [*BUILTIN, *config["datasets"]]
+    for number, population in enumerate(config["populations"]):
+        where = f"populations[{number}]"
+        model, dataset = population["model"], population["dataset"]
+        if dataset not in known:
+            yield f"{where}.dataset: {_unknown(dataset, known)}, or describe it under datasets"
         if model not in families:
             yield f"{where}.model: {_unknown(model, list(families))}"
             continue
@@ -184,6 +206,62 @@ def _population_faults(config: Config) -> Iterator[str]:
                 families[model].check_width(width, population["options"])
             except ValueError as error:
                 yield f"{where}.widths: {width} does not fit {model}: {error}"
+
+
+def _import_faults(config: Config) -> Iterator[str]:
+    own: dict[str, list[str]] = {}  # layers of the models that are no family
+    for number, item in enumerate(config["import"]):
+        where, model = f"import[{number}]", item["model"]
+        if not Path(item["folder"]).is_dir():
+            yield f"{where}.folder: there is no folder {item['folder']}; correct the path"
+        listing = read_listing(item["table"])
+        faults = [*listing.faults, *_accuracy_faults(config, listing.rows)]
+        yield from (f"{where}.table: {fault}" for fault in faults[:FAULTS_SHOWN])
+        if len(faults) > FAULTS_SHOWN:
+            yield f"{where}.table: and {len(faults) - FAULTS_SHOWN} faults more"
+        layers = list(item["layers"])
+        if model in models.families():
+            yield from _family_faults(where, item, sorted({row.width for row in listing.rows}))
+        elif not layers:
+            yield f"{where}.layers: {model} is no family here; name the tensors of its layers"
+        elif own.setdefault(model, layers) != layers:
+            yield f"{where}.layers: {model} has other layers elsewhere; choose another name for one"
+        elif item["options"]:
+            yield f"{where}.options: {model} is no family here, so it has none; leave them out"
+        for place, (layer, entry) in enumerate(item["layers"].items()):
+            if entry["reads"] not in (None, *layers[:place]):
+                text = _unknown(entry["reads"], layers[:place])
+                yield f"{where}.layers.{layer}.reads: {text}; a layer reads one before it"
+
+
+def _accuracy_faults(config: Config, rows: list[Row]) -> Iterator[str]:
+    for key, split in (("groups.accuracy", config["groups"]["accuracy"]),
+                       ("figures.colour", config["figures"]["colour"])):  # fmt: skip
+        missing = [row.file for row in rows if math.isnan(row.final[f"{split}_accuracy"])]
+        if missing:
+            yield (
+                f"{split}_accuracy is missing for {missing[0]} ({len(missing)} of {len(rows)} "
+                f"runs), and {key} is {split}; add it, or set {key}: test"
+            )
+
+
+def _family_faults(where: str, item: dict[str, Any], widths: list[str]) -> Iterator[str]:
+    model, options = item["model"], item["options"]
+    fitting = []
+    for width in widths:
+        try:
+            models.families()[model].check_width(width, options)
+            fitting.append(width)
+        except ValueError as error:
+            yield f"{where}.table: {width} does not fit {model}: {error}"
+    if not (item["layers"] and fitting):
+        return
+    known = models.layer_names(model, fitting[0], options)
+    if list(item["layers"]) != known:
+        yield f"{where}.layers: {model} has the layers {', '.join(known)}, in this order"
+    for layer, entry in item["layers"].items():
+        if entry["reads"]:
+            yield f"{where}.layers.{layer}.reads: {model} knows this of its layers; leave it out"
 
 
 def _dataset_faults(config: Config) -> Iterator[str]:

@@ -52,19 +52,23 @@ class Baseline(NamedTuple):
     classes: int
     majority_share: float
     """Share of the most frequent class in the split, in percent."""
+    imported: bool = False
+    """Whether the networks were trained elsewhere, and some of their losses may not be known."""
 
 
 def is_non(loss: np.ndarray, accuracy: np.ndarray, baseline: Baseline) -> np.ndarray:
     """Which runs did not converge, (n,) bool.
 
     Those whose final loss is within 1 % of ln(classes) and whose accuracy is within 0.5 points of
-    the majority class's share (see docs/paper.md), and those whose loss is not finite.
+    the majority class's share (see docs/paper.md), and those whose loss is not finite. A NaN loss
+    of networks that are imported is one that is not known: there accuracy decides alone.
     """
     chance = math.log(baseline.classes)
-    constant = (np.abs(loss - chance) <= LOSS_TOLERANCE * chance) & (
+    is_unknown = np.isnan(loss) & baseline.imported
+    constant = (is_unknown | (np.abs(loss - chance) <= LOSS_TOLERANCE * chance)) & (
         np.abs(accuracy - baseline.majority_share) <= ACCURACY_TOLERANCE
     )
-    return constant | ~np.isfinite(loss)
+    return constant | ~(np.isfinite(loss) | is_unknown)
 
 
 def choose_edges(

@@ -17,11 +17,14 @@ from weightscape import models
 from weightscape.catalogue import BUILTIN, Dataset
 from weightscape.config import Config
 from weightscape.errors import WeightscapeError
+from weightscape.imports import read_listing
 from weightscape.study import (
     CURVES,
     Population,
     existing_shards,
+    find_import,
     find_population,
+    is_imported,
     parse_seeds,
     populations,
     shard_ranges,
@@ -36,6 +39,7 @@ from weightscape.terminal import align
 SECONDS_PER_STEP, SECONDS_PER_AUTOGRAD_STEP = 0.05e-3, 2e-3
 MULTIPLY_ADDS_PER_SECOND = 25e9
 SECONDS_PER_JOB = 4.5
+SECONDS_PER_IMPORT = 0.02  # of one run: its files are read twice
 BASE_MEMORY_MB, CUDA_MEMORY_MB = 1200, 4000
 TRAINING_PASSES = 3  # forward, and backward to weights and to activations
 BYTES_PER_SHARD, BYTES_PER_ARRAY = 7_700, 320  # HDF5's own, fitted to shards of all models
@@ -51,8 +55,8 @@ class Row(NamedTuple):
     runs: int
     runs_done: int
     jobs: int
-    parameters: int
-    """trained numbers of all runs together"""
+    parameters: int | None
+    """trained numbers of all runs together; None of networks that are imported"""
     bytes: int
     """of all shards on disk"""
     cpu_hours: float
@@ -83,13 +87,14 @@ def render(config: Config, rows: list[Row]) -> str:
             "CPU hours", "CPU hours from"]  # fmt: skip
     body = [
         [row.model, row.dataset, str(row.widths), f"{row.runs:,}", f"{row.runs_done:,}",
-         f"{row.jobs:,}", f"{row.parameters:,}", format_bytes(row.bytes),
+         f"{row.jobs:,}", "" if row.parameters is None else f"{row.parameters:,}",
+         format_bytes(row.bytes),
          f"{row.cpu_hours:,.2f}", row.source]
         for row in rows
     ]  # fmt: skip
     total = ["all", "", "", f"{sum(row.runs for row in rows):,}",
              f"{sum(row.runs_done for row in rows):,}", f"{sum(row.jobs for row in rows):,}",
-             f"{sum(row.parameters for row in rows):,}",
+             f"{sum(row.parameters or 0 for row in rows):,}",
              format_bytes(sum(row.bytes for row in rows)),
              f"{sum(row.cpu_hours for row in rows):,.2f}", ""]  # fmt: skip
     epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
@@ -107,6 +112,8 @@ def format_bytes(count: int) -> str:
 
 def estimate_cost(config: Config, population: Population) -> Cost:
     """By this population's benchmark records where there are any, else by the assumptions."""
+    if population.imported is not None:
+        return Cost(SECONDS_PER_JOB, dict.fromkeys(population.widths, SECONDS_PER_IMPORT), "import")
     factor, source = _calibrate(config, population)
     sizes = _sizes(config, population.dataset)
     runs = {
@@ -140,13 +147,49 @@ def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_r
 
 def largest_run_mb(config: Config, population: Population) -> float:
     """Megabytes of the weights that are kept of a run of the largest width."""
+    if population.imported is not None:
+        # 16-bit numbers take twice as much in a shard; the initial weights are as many
+        return 4 * max(_file_sizes(config, population).values(), default=0) / 1e6
     n_parameters = max(
         network(config, population, width).n_parameters for width in population.widths
     )
     return 4 * n_parameters * len(snapshots(config)) / 1e6
 
 
+def import_memory_mb(config: Config, model: str, dataset: str) -> int:
+    """Megabytes that a job needs that imports a width: torch, and a run's files."""
+    population = find_population(config, model, dataset)
+    return math.ceil(BASE_MEMORY_MB + 2 * largest_run_mb(config, population))
+
+
+def _file_sizes(config: Config, population: Population) -> dict[str, int]:
+    """Bytes of each checkpoint of an import that is there."""
+    item = find_import(config, population.model, population.dataset)
+    rows = read_listing(item["table"]).rows
+    files = {file for row in rows for file in (row.file, row.initial_file) if file}
+    sizes = {}
+    for file in files:
+        with contextlib.suppress(OSError):
+            sizes[file] = (Path(item["folder"]) / file).stat().st_size
+    return sizes
+
+
+def _plan_import(config: Config, population: Population) -> Row:
+    """The shards of an import are about as large as its checkpoints."""
+    cost = estimate_cost(config, population)
+    seeds = population.imported or {}
+    done = [width for width in seeds if is_imported(config, population, width)]
+    seconds = len(seeds) * cost.job + population.n_runs * SECONDS_PER_IMPORT
+    return Row(
+        population.model, population.dataset, len(seeds), population.n_runs,
+        sum(len(seeds[width]) for width in done), len(seeds), None,
+        sum(_file_sizes(config, population).values()), seconds / 3600, cost.source,
+    )  # fmt: skip
+
+
 def _plan_population(config: Config, population: Population) -> Row:
+    if population.imported is not None:
+        return _plan_import(config, population)
     cost = estimate_cost(config, population)
     parameters = n_bytes = n_jobs = n_done = 0
     seconds = 0.0

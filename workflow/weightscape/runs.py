@@ -22,6 +22,11 @@ def collect(population: Population, shards: list[str]) -> pd.DataFrame:
     is that of all ReLU units that are zero for every image of the test split, after the last epoch.
     """
     tables = [_rows(shard) for shard in read_population(shards)]
+    if not tables:
+        raise WeightscapeError(
+            f"{population.model} on {population.dataset} has no runs: every checkpoint of its "
+            "import is bad; the logs of import_runs say why"
+        )
     runs = pd.concat(tables, ignore_index=True)
     wanted = (runs["seed"] < population.seeds) & runs["width"].isin(population.widths)
     return runs[wanted].reset_index(drop=True)
@@ -55,14 +60,14 @@ def _dead_unit_share(shard: Shard) -> np.ndarray:
 
 
 def group(
-    runs: pd.DataFrame, dataset: Path, config: dict[str, Any], own_edges: dict[str, Any] | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+    runs: pd.DataFrame, baseline: Baseline, config: dict[str, Any],
+    own_edges: dict[str, Any] | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
     """The runs with their group, and Table 2 of them.
 
-    `config` is the section `groups`; `dataset` is the prepared dataset, for its class shares.
+    `config` is the section `groups`; `baseline` is of the split that it names.
     """
     split = config["accuracy"]
-    baseline = read_baseline(dataset, split)
     accuracy = runs[f"{split}_accuracy"].to_numpy()
     non = is_non(runs[f"{split}_loss"].to_numpy(), accuracy, baseline)
     model, name = runs["model"].iloc[0], runs["dataset"].iloc[0]

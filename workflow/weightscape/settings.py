@@ -1,6 +1,7 @@
 """Tables 1 and 2: a study's settings and groups beside the paper's, as CSV and as HTML."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -8,8 +9,7 @@ import pandas as pd
 from weightscape import plan
 from weightscape.config import Config
 from weightscape.groups import GROUPS
-from weightscape.models import Model
-from weightscape.study import Population, populations
+from weightscape.study import Population, find_import, populations
 
 PAPER = {
     "dnn": {"widths": "5-200", "runs": 1000},
@@ -29,25 +29,37 @@ td:nth-child(-n + 3) { text-align: left; }
 </style>"""
 
 
-def settings(config: Config) -> pd.DataFrame:
-    """Table 1 of a study: a row per population and layer, with the paper's widths and runs."""
-    rows = [
-        row for population in populations(config) for row in _population_rows(config, population)
-    ]
+def settings(config: Config, statistics: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Table 1 of a study: a row per population and layer, with the paper's widths and runs.
+
+    Of networks that are imported, layers, widths and n are those in the table `statistics`.
+    """
+    rows = []
+    for population in populations(config):
+        pair = population.model, population.dataset
+        paper = PAPER.get(pair[0], {}) if pair[1] in ("mnist", "fmnist", "cifar10") else {}
+        beside = {
+            "paper_widths": PAPER_WIDTHS.get(pair, paper.get("widths", math.nan)),
+            "paper_n": paper.get("runs", math.nan),
+        }
+        if population.imported is None:
+            own = _population_rows(config, population)
+        else:
+            assert statistics is not None
+            is_own = (statistics["model"] == pair[0]) & (statistics["dataset"] == pair[1])
+            own = _import_rows(config, population, statistics[is_own])
+        rows += [{"model": pair[0], "dataset": pair[1]} | row | beside for row in own]
     return pd.DataFrame(rows)
 
 
 def _population_rows(config: Config, population: Population) -> list[dict[str, Any]]:
     networks = [plan.network(config, population, width) for width in population.widths]
-    training, pair = config["training"], (population.model, population.dataset)
-    paper = PAPER.get(pair[0], {}) if pair[1] in ("mnist", "fmnist", "cifar10") else {}
+    training = config["training"]
     return [
         {
-            "model": pair[0],
-            "dataset": pair[1],
             "layer": layer.name,
-            "inputs": _range(networks, number, 1),
-            "outputs": _range(networks, number, 0),
+            "inputs": _range(network.layers[number].fan_in for network in networks),
+            "outputs": _range(network.layers[number].shape[0] for network in networks),
             "batch": training["batch_size"],
             "epochs": training["epochs"],
             "optimiser": training["optimiser"],
@@ -57,19 +69,36 @@ def _population_rows(config: Config, population: Population) -> list[dict[str, A
             "seeds": population.seeds,
             "shuffle_seeds": population.shuffle_seeds or math.nan,
             "n": population.n_runs,
-            "paper_widths": PAPER_WIDTHS.get(pair, paper.get("widths", math.nan)),
-            "paper_n": paper.get("runs", math.nan),
         }
         for number, layer in enumerate(networks[0].layers)
     ]
 
 
-def _range(networks: list[Model], number: int, axis: int) -> str:
-    """`5-200`: what the widths make of the nodes (axis 0) or inputs (1) of a layer."""
-    found = {
-        network.layers[number].fan_in if axis else network.layers[number].shape[0]
-        for network in networks
-    }
+def _import_rows(
+    config: Config, population: Population, statistics: pd.DataFrame
+) -> list[dict[str, Any]]:
+    """Of the runs that were imported; how they were trained is not known."""
+    by_width = statistics.drop_duplicates(["width", "seed"])["width"].value_counts()
+    widths = [width for width in population.widths if width in by_width]
+    training = ("batch", "optimiser", "learning_rate", "initial_std")
+    return [
+        {
+            "layer": layer,
+            "inputs": _range(of_layer["fan_in"]),
+            "outputs": _range(of_layer["n_weights"] // of_layer["fan_in"]),
+            **dict.fromkeys(training, math.nan),
+            "epochs": find_import(config, population.model, population.dataset)["epochs"],
+            "widths": " ".join(widths),
+            "seeds": _range(by_width),
+            "n": by_width.sum(),
+        }
+        for layer, of_layer in statistics.groupby("layer", sort=False)
+    ]
+
+
+def _range(numbers: Iterable[int]) -> str:
+    """`5-200`, from the smallest number to the largest."""
+    found = set(numbers)
     return f"{min(found)}-{max(found)}" if len(found) > 1 else str(min(found))
 
 

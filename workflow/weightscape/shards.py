@@ -17,7 +17,7 @@ import numpy as np
 
 from weightscape.errors import WeightscapeError
 from weightscape.hdf5 import DAMAGE, read_file, write_file
-from weightscape.models import Link, links_of
+from weightscape.models import Link, links_in
 from weightscape.study import CURVES, canonical_json, stream_seeds
 
 FORMAT_VERSION = 1
@@ -61,15 +61,21 @@ class RunRecord(NamedTuple):
 
 
 def write_shard(
-    path: Path, header: Header, n_runs: int, auxiliary: Iterable[str], runs: Iterable[RunRecord]
-) -> None:
+    path: Path, header: Header, n_runs: int, auxiliary: Iterable[str], runs: Iterable[RunRecord],
+    blank: dict[str, tuple[int, ...]] | None = None,
+) -> None:  # fmt: skip
     """Write `n_runs` runs as they come, one in memory at a time; `path` appears when all are in.
 
-    `auxiliary` names the parameters that are no layer's weight or bias.
+    `auxiliary` names the parameters that are no layer's weight or bias. `blank` has the arrays that
+    some runs may lack, with their shape of one run: there they are NaN, and take no space.
     """
     names = set(auxiliary)
     with write_file(path, _attributes(header)) as file:
         file.create_group("telemetry/dead_units")  # stays empty without ReLU layers
+        for name, shape in (blank or {}).items():
+            _create(file, name, n_runs, shape, np.float32, fillvalue=np.nan)
+        if not n_runs:
+            _create(file, "seed", 0, (), np.int64)
         count = 0
         for row, run in enumerate(runs):
             # by name, so that the bytes do not depend on the order in which a record has its arrays
@@ -112,9 +118,16 @@ def _streams(run: RunRecord, header: Header) -> Iterator[tuple[str, np.int64]]:
 
 def _store(file: h5py.File, name: str, values: np.ndarray, row: int, n_runs: int) -> None:
     if name not in file:
-        chunk = (1, *values.shape) if values.ndim else (n_runs,)
-        file.create_dataset(name, (n_runs, *values.shape), values.dtype, chunks=chunk)
+        _create(file, name, n_runs, values.shape, values.dtype)
     file[name][row] = values
+
+
+def _create(
+    file: h5py.File, name: str, n_runs: int, shape: tuple[int, ...], dtype: Any, **how: Any
+) -> None:
+    """An array of all runs, a chunk per run; numbers of one run each are one chunk."""
+    chunk = (1, *shape) if shape else (n_runs,)
+    file.create_dataset(name, (n_runs, *shape), dtype, chunks=chunk if n_runs else None, **how)
 
 
 class Shard:
@@ -141,8 +154,7 @@ class Shard:
     @property
     def links(self) -> list[Link]:
         """Which layers' nodes another layer reads, in the networks of this shard."""
-        options = self.header.recipe.get("options", {})
-        return links_of(self.header.model, self.header.width, options)
+        return links_in(self.header.model, self.header.width, self.header.recipe)
 
     def _refuse(self, reason: str) -> WeightscapeError:
         return WeightscapeError(f"the shard {self.path} is refused: {reason}; {REMEDY}")
@@ -211,7 +223,7 @@ class Shard:
     def telemetry(self, kind: str) -> dict[str, np.ndarray]:
         """`dead_units` or `gradient_norm`: layer -> (R, epochs + 1); empty if none has it."""
         try:
-            layers = list(self._file[f"telemetry/{kind}"])
+            layers = list(self._file["telemetry"].get(kind, ()))
         except DAMAGE as error:
             raise self._refuse(f"telemetry/{kind} can't be read ({error})") from error
         return {layer: self.read(f"telemetry/{kind}/{layer}") for layer in layers}
@@ -235,7 +247,7 @@ def open_shard(path: Path | str) -> Iterator[Shard]:
 
 
 def read_population(paths: Iterable[Path | str]) -> Iterator[Shard]:
-    """The shards of one population, open one at a time.
+    """The shards of one population that have runs, open one at a time.
 
     Raises WeightscapeError at the first that is unreadable, or whose model, dataset, recipe or
     images differ from those of the shards before it.
@@ -251,4 +263,5 @@ def read_population(paths: Iterable[Path | str]) -> Iterator[Shard]:
                         f"the shard {path} is refused: its {key} is {here}, that of "
                         f"{first.path} is {there}; delete the one that is out of date and run again"
                     )
-            yield shard
+            if shard.seeds:  # not so where all checkpoints of a width were bad
+                yield shard

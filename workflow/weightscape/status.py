@@ -18,11 +18,11 @@ from weightscape.logs import SECONDS_TO_SILENCE, read_tail, tells_error
 from weightscape.plan import Cost, estimate_cost
 from weightscape.study import (
     Population,
-    cover,
     existing_shards,
     populations,
     run_name,
     seeds_text,
+    shard_ranges,
     unfinished_folder,
     weights_folder,
 )
@@ -136,19 +136,20 @@ def _find_jobs(config: Config, population: Population, now: float) -> Iterator[J
         # before the shards: a job removes the runs that it has kept when its shard is there
         kept = set(_entries(unfinished_folder(*key)))
         existing = existing_shards(weights_folder(*key))
-        shards = cover(population.seeds, config["runs_per_job"], existing)
-        folder = logs_folder(*key)
+        shards = shard_ranges(config, population, width, existing)
+        imported = (population.imported or {}).get(width)
+        folder = logs_folder("import_runs" if imported else "train_runs", *key)
         logs = _entries(folder) if set(shards) - set(existing) else {}
         for seeds in shards:
             if seeds not in existing:
                 name = f"seeds-{seeds_text(seeds)}.log"
-                runs = sum(run_name(seed) not in kept for seed in seeds)
+                runs = sum(run_name(seed) not in kept for seed in imported or seeds)
                 state, silence = _read_log(logs.get(name), now)
                 yield Job(width, runs, state, str(folder / name), silence)
 
 
-def logs_folder(study: str, model: str, dataset: str, width: str) -> Path:
-    return Path("results", study, "logs", "train_runs", model, dataset, f"width-{width}")
+def logs_folder(rule: str, study: str, model: str, dataset: str, width: str) -> Path:
+    return Path("results", study, "logs", rule, model, dataset, f"width-{width}")
 
 
 def _entries(folder: Path) -> dict[str, os.DirEntry]:

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weightscape import models
 from weightscape.config import Config
+from weightscape.imports import Row, read_listing, width_numbers
 
 RECIPE_VERSION = 2
 
@@ -30,22 +32,41 @@ class Population(NamedTuple):
     edges: dict[str, list[float]] | None = None
     options: dict[str, Any] = {}
     shuffle_seeds: int | None = None
+    imported: dict[str, list[int]] | None = None
+    """the seeds of each width where networks are imported, in order: some of those below `seeds`"""
 
     @property
     def n_runs(self) -> int:
+        if self.imported is not None:
+            return sum(map(len, self.imported.values()))
         return len(self.widths) * self.seeds
 
 
 def populations(config: Config) -> list[Population]:
-    """The populations of a checked config, in its order."""
-    return [_population(item) for item in config["populations"]]
+    """The populations of a checked config, in its order: those to train, then those to import."""
+    trained = [_population(item) for item in config["populations"]]
+    return trained + [_imported(item) for item in config["import"]]
 
 
 def find_population(config: Config, model: str, dataset: str) -> Population:
     """The population of a model on a dataset; the config has each pair once."""
     pair = (model, dataset)
-    items = config["populations"]
-    return _population(next(p for p in items if (p["model"], p["dataset"]) == pair))
+    for item in config["populations"]:
+        if (item["model"], item["dataset"]) == pair:
+            return _population(item)
+    return _imported(find_import(config, model, dataset))
+
+
+def find_import(config: Config, model: str, dataset: str) -> dict[str, Any]:
+    """What the config says of a population that is imported."""
+    items = config["import"]
+    return next(item for item in items if (item["model"], item["dataset"]) == (model, dataset))
+
+
+def import_rows(config: Config, model: str, dataset: str, width: str) -> list[Row]:
+    """What the table says of the runs of one width of a population that is imported."""
+    rows = read_listing(find_import(config, model, dataset)["table"]).rows
+    return [row for row in rows if row.width == width]
 
 
 def _population(item: dict[str, Any]) -> Population:
@@ -63,13 +84,54 @@ def stream_seeds(seed: int, shuffle_seeds: int | None) -> tuple[int, int]:
     return (seed, seed) if shuffle_seeds is None else divmod(seed, shuffle_seeds)
 
 
+def _imported(item: dict[str, Any]) -> Population:
+    seeds: dict[str, list[int]] = {}
+    for row in read_listing(item["table"]).rows:
+        seeds.setdefault(row.width, []).append(row.seed)
+    by_width = {width: sorted(seeds[width]) for width in sorted(seeds, key=width_numbers)}
+    return Population(
+        item["model"], item["dataset"], tuple(by_width), 1 + max(map(max, by_width.values())),
+        item.get("edges"), item["options"], by_width,
+    )  # fmt: skip
+
+
+def layer_map(item: dict[str, Any], width: str) -> dict[str, dict[str, Any]]:
+    """Layer -> the tensors that an import takes as its `weight` and `bias`, and what it `reads`."""
+    if item["layers"]:
+        return item["layers"]
+    return {
+        layer: {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "reads": None}
+        for layer in models.layer_names(item["model"], width, item["options"])
+    }
+
+
+def layers(config: Config, population: Population) -> list[str]:
+    """The layers of a population's networks, in the order of the forward pass."""
+    if population.imported is None:
+        return models.layer_names(population.model, population.widths[0], population.options)
+    item = find_import(config, population.model, population.dataset)
+    return list(layer_map(item, population.widths[0]))
+
+
 def canonical_json(value: Any) -> str:
     """JSON in one spelling only, for digests, rule parameters and attributes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 def recipe(config: Config, population: Population) -> dict[str, Any]:
-    """All that determines a run's weights besides model, dataset, width and seed."""
+    """All that determines a run's weights besides model, dataset, width and seed.
+
+    Of networks that are imported: what is known, and what is taken from their files.
+    """
+    if population.imported is not None:
+        item = find_import(config, population.model, population.dataset)
+        return {
+            "version": RECIPE_VERSION,
+            "imported": True,
+            "options": population.options,
+            "epochs": item["epochs"],
+            "layers": layer_map(item, population.widths[0]),
+        }
     training = config["training"]
     keys = ("epochs", "batch_size", "optimiser", "learning_rate", "initialisation")
     crossed = population.shuffle_seeds
@@ -148,10 +210,26 @@ def existing_shards(folder: Path) -> list[range]:
     return [range(int(m[1]), int(m[2] or m[1]) + 1) for m in matches]
 
 
-def shard_ranges(config: Config, population: Population, width: str) -> list[range]:
-    """The seeds of each shard of one width of a population."""
+def shard_ranges(
+    config: Config, population: Population, width: str, existing: list[range] | None = None
+) -> list[range]:
+    """The seeds of each shard of one width of a population, some of which are `existing`.
+
+    An import has one shard, from the first of its seeds to the last.
+    """
+    if population.imported is not None:
+        seeds = population.imported[width]
+        return [range(seeds[0], seeds[-1] + 1)]
+    if existing is None:
+        folder = weights_folder(config["study"], population.model, population.dataset, width)
+        existing = existing_shards(folder)
+    return cover(population.seeds, config["runs_per_job"], existing)
+
+
+def is_imported(config: Config, population: Population, width: str) -> bool:
+    """Whether the shard of a width of an import is there."""
     folder = weights_folder(config["study"], population.model, population.dataset, width)
-    return cover(population.seeds, config["runs_per_job"], existing_shards(folder))
+    return shard_ranges(config, population, width)[0] in existing_shards(folder)
 
 
 def shards(config: Config, population: Population) -> list[str]:
@@ -162,3 +240,10 @@ def shards(config: Config, population: Population) -> list[str]:
         names = map(seeds_text, shard_ranges(config, population, width))
         paths += [f"{folder}/seeds-{name}.h5" for name in names]
     return paths
+
+
+def import_tables(config: Config, population: Population) -> list[str]:
+    """Where the files of an import are listed, good and bad; a table for each width."""
+    top = Path("results", config["study"], "measures", population.model, population.dataset)
+    shards = {w: shard_ranges(config, population, w)[0] for w in population.imported or ()}
+    return [f"{top}/imports/width-{w}/seeds-{seeds_text(s)}.csv" for w, s in shards.items()]

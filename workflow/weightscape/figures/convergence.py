@@ -57,6 +57,12 @@ def _draw_population(axes: Axes, population: style.Population, scale, split: str
                 linestyle=style.GROUP_LINES[group],
                 path_effects=[Stroke(linewidth=3, foreground="white"), Normal()],
             )  # fmt: skip
+    # of networks that are imported the final loss is known at most
+    if curves.loc[curves["epoch"] == 0, "train_loss"].isna().all():
+        text = {"ha": "center", "va": "center", "transform": axes.transAxes}
+        axes.text(0.5, 0.5, "no curves are known", text)
+        axes.set(xticks=[], yticks=[])
+        return
     if (curves["train_loss"] > 0).any():  # not so if every run is NaN
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

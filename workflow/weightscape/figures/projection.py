@@ -16,8 +16,8 @@ NAMES = {
     "padded": "zero-padded",
     "quantiles": "weight quantiles",
 }
-NOTHING = f"no embedding: fewer than {FEWEST} runs of a width have finite weights"
 SHOWN_WIDTHS = 6
+NOTHING = f"no embedding: fewer than {FEWEST} runs of a width have finite weights"
 TITLE_SIZE = 6  # as many panels stand side by side
 LABEL_SIZE = 5  # sixteen rows of a ViT stand on a page
 

@@ -14,6 +14,8 @@ KINDS = {
     "gradient_norm": "gradient norm (L2)",
 }
 
+NOTHING = "no telemetry: these networks were trained elsewhere"
+
 
 def draw(population: style.Population) -> Figure:
     """A panel per layer and kind: the median over the runs of each group, and the middle half."""
@@ -22,6 +24,8 @@ def draw(population: style.Population) -> Figure:
     for kind in KINDS:
         has = table.groupby("layer", sort=False)[kind].apply(lambda values: values.notna().any())
         rows += style.wrap((kind, layer) for layer in has.index[has])
+    if not rows:
+        return style.empty([population], NOTHING)
     figure, panels = style.panels(rows, 1.8)
     for kind in KINDS:
         limits = _limits(table, kind)

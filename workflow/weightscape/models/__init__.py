@@ -13,7 +13,10 @@ import pkgutil
 from weightscape.errors import WeightscapeError
 from weightscape.models.base import Layer, Link, Model
 
-__all__ = ["Layer", "Link", "Model", "build", "families", "layer_names", "links_of"]
+__all__ = [
+    "Layer", "Link", "Model", "build", "families", "fixed_shapes", "layer_names", "links_in",
+    "links_of",
+]  # fmt: skip
 
 
 @functools.cache
@@ -47,6 +50,28 @@ def layer_names(name: str, width: str, options: dict) -> list[str]:
     They do not depend on the images, so none need to be there: any shape stands in.
     """
     return [layer.name for layer in build(name, width, (3, 32, 32), 10, options).layers]
+
+
+def fixed_shapes(
+    name: str, width: str, classes: int, options: dict
+) -> dict[str, tuple[int | None, ...]]:
+    """Each layer's shape, None where it depends on the images; nothing of an unknown family."""
+    if name not in families():
+        return {}
+    some, others = (
+        build(name, width, shape, classes, options).layers for shape in ((1, 28, 28), (3, 32, 32))
+    )
+    return {
+        one.name: tuple(n if n == m else None for n, m in zip(one.shape, other.shape, strict=True))
+        for one, other in zip(some, others, strict=True)
+    }
+
+
+def links_in(name: str, width: str, recipe: dict) -> list[Link]:
+    """The links of networks of a recipe: their family's, or those that an import tells."""
+    told = recipe.get("layers", {}).items()
+    own = [Link((entry["reads"],), layer) for layer, entry in told if entry["reads"]]
+    return own or links_of(name, width, recipe.get("options", {}))
 
 
 def links_of(name: str, width: str, options: dict) -> list[Link]:

@@ -1,0 +1,25 @@
+"""Import the runs of one width from checkpoints."""
+
+import json
+from pathlib import Path
+
+from weightscape.importing import Source, import_runs
+from weightscape.imports import read_listing
+from weightscape.logs import job_log
+
+with job_log(snakemake.log[0]):
+    wildcards, params = snakemake.wildcards, snakemake.params
+    rows = read_listing(snakemake.input.table).rows
+    import_runs(
+        Source(
+            Path(params.folder),
+            wildcards.model,
+            wildcards.dataset,
+            wildcards.width,
+            params.classes,
+            json.loads(params.recipe),
+        ),
+        [row for row in rows if row.width == wildcards.width],
+        Path(snakemake.output.shard),
+        Path(snakemake.output.files),
+    )

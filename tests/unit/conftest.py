@@ -52,6 +52,21 @@ def small():
     }
 
 
+@pytest.fixture
+def zoo(tmp_path):
+    """A config that imports networks of a model `mine`, by the rows of its table."""
+    (tmp_path / "nets").mkdir()
+
+    def write(text="file,width,train_accuracy,test_accuracy\n", rows=("a,4,90,80", "b,4,91,81")):
+        (tmp_path / "runs.csv").write_text(text + "\n".join(rows))
+        layers = {"one": {"weight": "0.weight"}, "two": {"weight": "2.weight", "reads": "one"}}
+        item = {"model": "mine", "dataset": "pets", "folder": str(tmp_path / "nets"),
+                "table": str(tmp_path / "runs.csv"), "classes": 3, "layers": layers}  # fmt: skip
+        return {"study": "zoo", "import": [item]}
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def arrays():
     """40 images (4 x 4, three classes, every fourth for testing) that a small network can learn."""

@@ -5,7 +5,9 @@ HDF5 may crash or loop for ever on damaged metadata, so the tests do this in a p
 
 import hashlib
 import sys
+from pathlib import Path
 
+from weightscape.checkpoints import read_tensors
 from weightscape.datasets import load
 from weightscape.errors import WeightscapeError
 from weightscape.shards import open_shard
@@ -41,15 +43,21 @@ def read_shard(path):
         return shard.header, shard.seeds, found
 
 
+def read_checkpoint(path):
+    return {name: a.tobytes() for name, a in read_tensors(Path(path), ["w", "b"]).items()}
+
+
 def outcome(kind, path):
     try:
-        found = {"dataset": read_dataset, "shard": read_shard}[kind](path)
+        found = READERS[kind](path)
     except WeightscapeError as error:
         return "refused" if path in str(error) else f"refused without its name: {error}"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "read " + hashlib.sha256(repr(found).encode("utf-8", "backslashreplace")).hexdigest()
 
+
+READERS = {"dataset": read_dataset, "shard": read_shard, "checkpoint": read_checkpoint}
 
 if __name__ == "__main__":
     print("ready", flush=True)

@@ -443,3 +443,117 @@ def test_options_of_a_population_are_in_its_recipe_and_plan():
     (population,) = study.populations(config)
     assert study.recipe(config, population)["options"]["d_model"] == 32
     assert plan.network(config, population, "4").options["d_model"] == 32
+
+
+def test_an_import_stands_alone_and_is_filled(zoo):
+    full = check(zoo())
+    assert full["populations"] == []
+    (item,) = full["import"]
+    assert (item["epochs"], item["options"]) == (1, {})
+    assert item["layers"]["one"] == {"weight": "0.weight", "bias": None, "reads": None}
+    assert list(item["layers"]) == ["one", "two"]
+    assert check(full) == full
+
+
+def test_an_import_of_a_family_needs_no_layers_and_takes_its_options(zoo):
+    config = zoo()
+    del config["import"][0]["layers"]
+    config["import"][0] |= {"model": "vit", "options": {"d_model": 8}}
+    (item,) = check(config | {"models": {"vit": {"depth": 2}}})["import"]
+    assert item["layers"] == {}
+    assert (item["options"]["d_model"], item["options"]["depth"]) == (8, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("import.0.folder", "/nowhere", ["import[0].folder: there is no folder /nowhere"]),
+        ("import.0.table", "/nowhere.csv", ["import[0].table: there is no table /nowhere.csv"]),
+        ("import.0.model", "Mine", ["import[0].model", "does not match"]),
+        ("import.0.dataset", "my pets", ["import[0].dataset", "does not match"]),
+        ("import.0.classes", 1, ["import[0].classes", "too small"]),
+        ("import.0.majority_share", 0, ["import[0].majority_share", "above 0"]),
+        ("import.0.epochs", 0, ["import[0].epochs", "too small"]),
+        ("import.0.layer", {}, ["import[0].layer: unknown key; did you mean 'layers'?"]),
+        ("import.0.layers", {}, ["import[0].layers: mine is no family here"]),
+        ("import.0.layers.one.wait", 1, ["import[0].layers.one.wait", "did you mean 'weight'"]),
+        ("import.0.layers.one", {"bias": None}, ["import[0].layers.one", "'weight' is missing"]),
+        ("import.0.layers.a-b", {"weight": "w"}, ["import[0].layers", "'a-b'"]),
+        ("import.0.layers.two.reads", "oen", ["layers.two.reads", "did you mean 'one'?"]),
+        ("import.0.layers.one.reads", "two", ["layers.one.reads", "reads one before it"]),
+        ("import.0.layers.two.reads", "two", ["layers.two.reads", "reads one before it"]),
+        ("import.0.options", {"depth": 2}, ["import[0].options: mine is no family here"]),
+        ("import.0.edges", {"low": [0, 1], "mid": [3, 2], "high": [4, 5]}, ["edges.mid"]),
+        ("import.0.model", "dnn", ["import[0].layers: dnn has the layers fc1, fc2, fc3"]),
+        ("imports", [], ["imports: unknown key; did you mean 'import'?"]),
+    ],
+)
+def test_a_wrong_import_is_told(zoo, path, value, words):
+    text = fault(change(zoo(), path, value))
+    assert all(word in text for word in words), text
+
+
+def test_a_missing_key_of_an_import_is_named(zoo):
+    for key in ("model", "dataset", "folder", "table", "classes"):
+        config = zoo()
+        del config["import"][0][key]
+        assert f"import[0]: the key '{key}' is missing" in fault(config)
+
+
+def test_a_study_of_nothing_is_told(small):
+    text = fault(small | {"populations": []})
+    assert "'populations' and 'import' list nothing" in text
+
+
+def test_a_pair_stands_once_over_populations_and_import(zoo, small):
+    config = zoo()
+    config["import"][0] |= {"model": "dnn", "dataset": "digits"}
+    del config["import"][0]["layers"]
+    assert "import[0]: dnn on digits stands here twice" in fault(small | config)
+    config["import"][0]["dataset"] = "mnist"
+    assert len(check(small | config)["populations"]) == 1
+
+
+def test_one_name_has_the_same_layers_on_all_datasets(zoo):
+    config = zoo()
+    other = copy.deepcopy(config["import"][0]) | {"dataset": "cars"}
+    config["import"].append(other)
+    check(config)
+    other["layers"]["three"] = {"weight": "4.weight"}
+    assert "import[1].layers: mine has other layers elsewhere" in fault(config)
+
+
+def test_faults_of_a_table_are_faults_of_the_config_and_not_all_of_a_thousand(zoo):
+    text = fault(zoo(rows=[f"{n}.pt,wide,90,80" for n in range(1000)]))
+    assert "line 2: 'wide' is no width" in text
+    assert text.count("is no width") == 5
+    assert "and 995 faults more" in text
+
+
+def test_the_accuracy_that_groups_and_colours_has_to_be_there(zoo):
+    config = zoo("file,width,test_accuracy\n", ["a,4,80", "b,4,81"])
+    text = fault(config)
+    assert "train_accuracy is missing for a (2 of 2 runs), and groups.accuracy is train" in text
+    assert "set groups.accuracy: test" in text
+    config["groups"] = {"accuracy": "test"}
+    check(config)
+    text = fault(config | {"figures": {"colour": "train"}})
+    assert "figures.colour is train" in text
+    assert "groups.accuracy is" not in text
+
+
+def test_widths_of_a_family_s_import_fit_it(zoo):
+    config = zoo(rows=["a,4,90,80", "b,2x3x4,90,80"])
+    check(config)
+    del config["import"][0]["layers"]
+    config["import"][0]["model"] = "dnn"
+    assert "import[0].table: 2x3x4 does not fit dnn" in fault(config)
+
+
+def test_a_family_knows_what_its_layers_read(zoo):
+    config = zoo()
+    layers = {f"fc{n}": {"weight": f"{n}.w"} for n in (1, 2, 3)}
+    config["import"][0] |= {"model": "dnn", "layers": layers}
+    check(config)
+    layers["fc2"]["reads"] = "fc1"
+    assert "layers.fc2.reads: dnn knows this of its layers" in fault(config)

@@ -410,6 +410,15 @@ def test_losses_of_nan_are_left_out(runs, lost):
     assert np.isfinite(np.concatenate(drawn)).all(axis=1).sum() == (~is_lost).sum()
 
 
+@pytest.mark.parametrize("last", [True, False])
+def test_curves_that_are_not_known_are_said_to_be(runs, last):
+    curves = make_curves(runs)
+    is_lost = (curves["epoch"] < curves["epoch"].max()) | (not last)  # as of an import
+    figure = draw_curves(runs, train_loss=curves["train_loss"].mask(is_lost))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no curves are known"]
+    assert not draw_curves(runs).axes[0].texts
+
+
 def test_models_stand_below_each_other_and_each_column_names_its_epochs():
     tables = [*several(), *several("cnn", 1)]
     figure = convergence.draw([Population(runs, make_curves(runs)) for runs in tables], "test")
@@ -444,6 +453,13 @@ def test_only_layers_with_units_that_may_die_have_a_panel_of_them(runs):
     figure = telemetry.draw(Population(runs, table))
     shown = ("fc1", "fc2", "fc1", "fc2", "fc3")
     assert [axes.get_title() for axes in panels_of(figure)] == [f"{n} (n = 9)" for n in shown]
+
+
+def test_without_telemetry_the_figure_says_so(runs):
+    lost = {"dead_units": np.nan, "gradient_norm": np.nan}
+    figure = telemetry.draw(Population(runs, make_telemetry(runs, ["fc1"]).assign(**lost)))
+    assert "no telemetry" in svg_of(figure)
+    assert "n = 9 runs" in svg_of(figure)
 
 
 def test_each_row_of_telemetry_shares_its_axes_and_is_labelled(runs):

@@ -13,6 +13,7 @@ from weightscape.config import check
 from weightscape.plan import (
     Row,
     format_bytes,
+    import_memory_mb,
     largest_run_mb,
     make_plan,
     render,
@@ -358,3 +359,24 @@ def test_largest_run_is_that_of_the_largest_width():
     numbers = 785 * 200 + 201 * 200 + 201 * 10
     (population,) = study.populations(config)
     assert largest_run_mb(config, population) == pytest.approx(2 * 4 * numbers / 1e6)
+
+
+def test_an_import_is_planned_by_its_table_and_files(zoo, small):
+    rows = ["a,4,90,80", "b,4,90,80", "c,8,90,80", "away,16,90,80"]
+    config = zoo(rows=rows)
+    for name, size in (("a", 3_000), ("b", 50_000), ("c", 1_000)):
+        Path(config["import"][0]["folder"], name).write_bytes(bytes(size))
+    shard = Path("results/zoo/weights/mine/pets/width-4/seeds-0000-0001.h5")
+    shard.parent.mkdir(parents=True)
+    shard.touch()
+    full = check(small | config)
+    trained, imported = make_plan(full)
+    assert imported[:6] == ("mine", "pets", 3, 4, 2, 3)
+    assert (imported.parameters, imported.bytes, imported.source) == (None, 54_000, "import")
+    (population,) = [p for p in study.populations(full) if p.model == "mine"]
+    # 16-bit numbers become 32-bit ones, and initial weights may be as many
+    assert largest_run_mb(full, population) == pytest.approx(0.2)
+    assert import_memory_mb(full, "mine", "pets") == 1201
+    lines = render(full, [trained, imported]).splitlines()
+    assert lines[3].split() == ["mine", "pets", "3", "4", "2", "3", "54.0", "kB", "0.00", "import"]
+    assert lines[4].split()[:5] == ["all", "10", "2", "9", f"{trained.parameters:,}"]

@@ -8,6 +8,7 @@ import pytest
 
 from weightscape.config import check
 from weightscape.errors import WeightscapeError
+from weightscape.groups import Baseline
 from weightscape.runs import collect, group, read_baseline
 from weightscape.shards import write_shard
 from weightscape.study import CURVES, Population
@@ -17,6 +18,10 @@ GROUPS = {
     "edges": "paper",
     "quantiles": {"low": [0, 0.25], "mid": [0.375, 0.625], "high": [0.75, 1]},
 }
+
+
+def grouped(runs, prepared, config, own):
+    return group(runs, read_baseline(prepared, config["accuracy"]), config, own)
 
 
 @pytest.fixture
@@ -103,8 +108,8 @@ def prepared(tmp_path):
 
 
 def test_what_a_constant_predictor_scores(prepared):
-    assert read_baseline(prepared, "test") == (4, pytest.approx(55))
-    assert read_baseline(prepared, "train") == (4, pytest.approx(50))
+    assert read_baseline(prepared, "test")[:2] == (4, pytest.approx(55))
+    assert read_baseline(prepared, "train")[:2] == (4, pytest.approx(50))
 
 
 @pytest.fixture
@@ -128,7 +133,7 @@ def final(synthesise, population, paths):
     ],
 )
 def test_runs_are_sorted_by_the_split_of_the_config(final, prepared, split, non, share):
-    runs, table = group(final, prepared, GROUPS | {"accuracy": split}, None)
+    runs, table = grouped(final, prepared, GROUPS | {"accuracy": split}, None)
     assert (runs["group"] == "non").tolist() == non
     table = table.set_index("group")
     assert table.loc["non", "n"] == sum(non)
@@ -139,7 +144,7 @@ def test_runs_are_sorted_by_the_split_of_the_config(final, prepared, split, non,
 
 def test_quantiles_are_of_the_converged_runs(final, prepared):
     # converged on test: 40, 60 and 99, whose quartiles are 50 and 79.5
-    _, table = group(final, prepared, GROUPS, None)
+    _, table = grouped(final, prepared, GROUPS, None)
     table = table.set_index("group")
     assert table.loc["low", ["edge_low", "edge_high"]].tolist() == [40, 50]
     assert table.loc["high", ["edge_low", "edge_high"]].tolist() == pytest.approx([79.5, 99])
@@ -148,19 +153,29 @@ def test_quantiles_are_of_the_converged_runs(final, prepared):
 
 def test_own_edges_are_taken(final, prepared):
     own = {"low": [0, 50], "mid": [50, 70], "high": [70, 100]}
-    runs, table = group(final, prepared, GROUPS, own)
+    runs, table = grouped(final, prepared, GROUPS, own)
     assert runs["group"].tolist() == ["non", "low", "non", "mid", "high"]
     assert set(table["edges"]) == {"config"}
 
 
 def test_the_config_s_own_section_is_enough(final, prepared, small):
-    runs, _ = group(final, prepared, check(small)["groups"], None)
+    runs, _ = grouped(final, prepared, check(small)["groups"], None)
     assert len(runs) == 5
 
 
 def test_a_population_of_non_alone_is_grouped(final, prepared):
-    runs, table = group(final.assign(test_loss=math.nan), prepared, GROUPS, None)
+    runs, table = grouped(final.assign(test_loss=math.nan), prepared, GROUPS, None)
     assert set(runs["group"]) == {"non"}
     assert table.set_index("group")["n"].to_dict() == {
         "non": 5, "low": 0, "mid": 0, "high": 0, "ungrouped": 0,
     }  # fmt: skip
+
+
+def test_a_loss_that_an_import_does_not_know_makes_no_run_non(final):
+    runs = final.assign(test_loss=[math.nan, math.nan, math.inf, math.log(4), 0.1])
+    imported = Baseline(4, 55, imported=True)
+    groups = group(runs, imported, GROUPS, None)[0]["group"]
+    # test accuracies are 55, 40, 55, 60 and 99: the first is what a constant scores
+    assert (groups == "non").tolist() == [True, False, True, False, False]
+    groups = group(runs, imported._replace(imported=False), GROUPS, None)[0]["group"]
+    assert (groups == "non").tolist() == [True, True, True, False, False]

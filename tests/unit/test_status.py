@@ -242,3 +242,21 @@ def test_the_latest_failed_jobs_are_shown_with_their_last_lines(config):
         "(no word for 15 min)",
         *(f"    2026-11-25 02:30:11 line {n} of 3" for n in (2, 3, 4)),
     ]
+
+
+def test_an_import_is_counted_by_width(zoo):
+    table = "file,width,seed,train_accuracy,test_accuracy\n"
+    rows = ["a,4,9,90,80", "b,4,2,90,80", "c,8,0,90,80", "d,16,0,90,80", "e,32,0,90,80"]
+    config = check(zoo(table, rows))
+    shard = Path("results/zoo/weights/mine/pets/width-4/seeds-0002-0009.h5")
+    logs = [
+        Path(f"results/zoo/logs/import_runs/mine/pets/width-{w}/seeds-0000.log") for w in (8, 16)
+    ]
+    for path in (shard, *logs):
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+        os.utime(path, (NOW, NOW))
+    logs[1].write_text(ERROR)
+    os.utime(logs[1], (NOW, NOW))
+    assert counts_of(config) == {"done": 2, "running": 1, "failed": 1, "left": 1}
+    assert f"failed: {logs[1]}" in shown(config)

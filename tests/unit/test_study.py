@@ -14,6 +14,10 @@ from weightscape.study import (
     cover,
     existing_shards,
     find_population,
+    import_rows,
+    import_tables,
+    is_imported,
+    layers,
     parse_seeds,
     populations,
     recipe,
@@ -238,3 +242,62 @@ def test_what_does_not_touch_the_weights_is_not_in_the_recipe(small, changes):
 def test_json_has_one_spelling():
     assert canonical_json({"b": [1, 0.5, None], "a": "x"}) == '{"a":"x","b":[1,0.5,null]}'
     assert canonical_json({"a": "x", "b": [1, 0.5, None]}) == '{"a":"x","b":[1,0.5,null]}'
+
+
+TABLE = "file,width,seed,train_accuracy,test_accuracy\n"
+ROWS = ["a,16,2,90,80", "b,4x2,7,90,80", "c,16,0,90,80", "d,16,5,90,80"]
+
+
+def test_an_import_has_the_widths_and_runs_of_its_table(zoo, small):
+    config = check(small | zoo(TABLE, ROWS))
+    trained, imported = populations(config)
+    assert trained.imported is None
+    assert (imported.model, imported.dataset, imported.widths) == ("mine", "pets", ("4x2", "16"))
+    assert imported.imported == {"4x2": [7], "16": [0, 2, 5]}
+    assert imported.n_runs == 4
+    assert imported.seeds == 8  # above all of them
+    assert find_population(config, "mine", "pets") == imported
+    assert find_population(config, "dnn", "digits") == trained
+    rows = import_rows(config, "mine", "pets", "16")
+    assert [row.file for row in rows] == ["a", "c", "d"]
+
+
+def test_an_import_has_one_shard_a_width_whatever_is_there(zoo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = check(zoo(TABLE, ROWS) | {"runs_per_job": 1})
+    (imported,) = populations(config)
+    top = "results/zoo/weights/mine/pets"
+    paths = [f"{top}/width-4x2/seeds-0007.h5", f"{top}/width-16/seeds-0000-0005.h5"]
+    assert shards(config, imported) == paths
+    assert not is_imported(config, imported, "16")
+    folder = weights_folder("zoo", "mine", "pets", "16")
+    folder.mkdir(parents=True)
+    (folder / "seeds-0000.h5").touch()  # of a table with fewer rows
+    assert shards(config, imported) == paths
+    assert not is_imported(config, imported, "16")
+    (folder / "seeds-0000-0005.h5").touch()
+    assert is_imported(config, imported, "16")
+    assert import_tables(config, imported) == [
+        "results/zoo/measures/mine/pets/imports/width-4x2/seeds-0007.csv",
+        "results/zoo/measures/mine/pets/imports/width-16/seeds-0000-0005.csv",
+    ]
+
+
+def test_the_recipe_of_an_import_is_what_is_known(zoo):
+    config = check(zoo(TABLE, ROWS))
+    (imported,) = populations(config)
+    found = recipe(config, imported)
+    assert (found["imported"], found["epochs"], found["options"]) == (True, 1, {})
+    assert found["layers"]["two"] == {"weight": "2.weight", "bias": None, "reads": "one"}
+    assert not {"learning_rate", "batch_size", "optimiser", "initialisation"} & set(found)
+    assert layers(config, imported) == ["one", "two"]
+
+
+def test_the_tensors_of_a_family_are_named_after_its_layers(zoo):
+    config = zoo(TABLE, ROWS)
+    del config["import"][0]["layers"]
+    config["import"][0]["model"] = "dnn"
+    (imported,) = populations(check(config))
+    found = recipe(check(config), imported)["layers"]
+    assert list(found) == layers(check(config), imported) == ["fc1", "fc2", "fc3"]
+    assert found["fc2"] == {"weight": "fc2.weight", "bias": "fc2.bias", "reads": None}

@@ -45,7 +45,10 @@ def _describe_import(config: Config, population: Population) -> dict[str, Any]:
     good = {width: n["good"] for width, n in counts.items()}
     n, n_bad = sum(good.values()), sum(count["bad"] for count in counts.values())
     bad = f"; {n_bad} of {n + n_bad} checkpoints are bad and left out" if n_bad else ""
-    widths = ", ".join(f"{width} ({n} runs)" for width, n in good.items())
+    widths = ", ".join(
+        f"{width} ({of_width} run{'' if of_width == 1 else 's'})"
+        for width, of_width in good.items()
+    )
     epochs = find_import(config, population.model, population.dataset)["epochs"]
     return {
         "n": n,

@@ -159,11 +159,11 @@ def _read_torch(path: Path, names: list[str]) -> Tensors:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if not found:
+        alien = re.search(r"GLOBAL (\S+)", str(error))
+        if not alien:
             raise _refuse(path, "it is damaged, or no torch file", "write it anew") from error
         raise _refuse(
-            path, f"it holds {found[1]}, which is no tensor, and was not run",
+            path, f"it holds {alien[1]}, which is no tensor, and was not run",
             "save the state_dict alone: torch.save(model.state_dict(), file)",
         ) from error  # fmt: skip
     tensors = dict(_flatten(loaded, torch.Tensor))
@@ -196,7 +196,7 @@ def _read_hdf5(path: Path, names: list[str]) -> Tensors:
 
 
 def _read_array(path: Path, file: h5py.File, name: str) -> np.ndarray:
-    array = _follow(path, file, [name]) or _follow(path, file, name.replace(".", "/").split("/"))
+    array = _follow(path, file, name) or _follow(path, file, name.replace(".", "/"))
     if not isinstance(array, h5py.Dataset):
         raise _missing(path, name, file)
     if array.external or array.is_virtual:
@@ -208,10 +208,10 @@ def _read_array(path: Path, file: h5py.File, name: str) -> np.ndarray:
     return _as_float32(array[()])
 
 
-def _follow(path: Path, file: h5py.File, parts: list[str]) -> Any:
+def _follow(path: Path, file: h5py.File, name: str) -> Any:
     """What lies at a path of hard links; None if there is nothing."""
     found: Any = file
-    for part in parts:
+    for part in name.strip("/").split("/"):
         link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
         if link is None:
             return None

@@ -1,0 +1,343 @@
+"""Importing: checkpoints become a shard; bad ones are told and the others go on."""
+
+import hashlib
+import json
+import math
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
+
+from weightscape.errors import WeightscapeError
+from weightscape.importing import Source, import_runs
+from weightscape.imports import Row
+from weightscape.measures import weights
+from weightscape.models import Link, layer_names
+from weightscape.runs import collect
+from weightscape.shards import open_shard, read_population
+from weightscape.study import CURVES, Population
+from weightscape.tables import read_table
+from weightscape.training import train_shard
+
+LAYERS = {
+    "first": {"weight": "a.weight", "bias": "a.bias", "reads": None},
+    "last": {"weight": "b.weight", "bias": None, "reads": "first"},
+}
+RECIPE = {"version": 2, "imported": True, "options": {}, "epochs": 3, "layers": LAYERS}
+
+
+def tensors(width, seed=0, **changes):
+    random = np.random.default_rng([width, seed])
+    shapes = {"a.weight": (width, 6), "a.bias": (width,), "b.weight": (3, width)} | changes
+    return {name: random.normal(size=s).astype(np.float32) for name, s in shapes.items()}
+
+
+def row(file, seed, width="4", initial="", **final):
+    known = dict.fromkeys(CURVES, math.nan) | {"train_accuracy": 50.0, "test_accuracy": 40.0}
+    return Row(file, width, seed, known | final, initial)
+
+
+def family(name, width, folder, layers=None, epochs=3):
+    layers = layers or {
+        layer: {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "reads": None}
+        for layer in layer_names(name, width, {})
+    }
+    recipe = RECIPE | {"layers": layers, "epochs": epochs}
+    return Source(folder, name, "own", width, 3, recipe)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return Source(tmp_path, "mine", "pets", "4", 3, RECIPE)
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Import rows; the shard's path and the table of files."""
+
+    def run(source, rows):
+        shard, table = tmp_path / "out" / f"{source.width}.h5", tmp_path / "out" / "imports.csv"
+        import_runs(source, rows, shard, table)
+        return shard, read_table(table)
+
+    return run
+
+
+def reasons(table):
+    return table.set_index("file")["reason"].dropna().to_dict()
+
+
+def test_the_shard_has_the_weights_of_all_formats(source, load):
+    rows = []
+    for number, (suffix, write) in enumerate(WRITERS.items()):
+        write(source.folder / f"{number}{suffix}", tensors(4, number))
+        rows.append(row(f"{number}{suffix}", 10 - number))
+    path, table = load(source, rows)
+    with open_shard(path) as shard:
+        assert shard.seeds == [8, 9, 10]
+        for place, number in enumerate((2, 1, 0)):
+            expected = tensors(4, number)
+            for layer, name in (("first", "a"), ("last", "b")):
+                found = shard.weight(3, layer, place)
+                np.testing.assert_array_equal(found, expected[f"{name}.weight"])
+            np.testing.assert_array_equal(shard.bias(3, "first", place), expected["a.bias"])
+            assert np.isnan(shard.bias(3, "last", place)).all()  # it has none
+    assert table["status"].tolist() == ["good"] * 3
+    assert table["file"].tolist() == ["2.safetensors", "1.h5", "0.pt"]
+
+
+def test_what_is_known_of_a_run_is_in_the_shard_and_the_rest_is_nan(source, load):
+    write_torch(source.folder / "a.pt", tensors(4, 0))
+    write_torch(source.folder / "b.pt", tensors(4, 1))
+    write_torch(source.folder / "start.pt", tensors(4, 2))
+    known = {"train_loss": 0.5, "test_loss": math.inf}
+    path, _ = load(source, [row("a.pt", 0), row("b.pt", 1, initial="start.pt", **known)])
+    with open_shard(path) as shard:
+        for name in CURVES:
+            curves = shard.read(f"curves/{name}")
+            assert np.isnan(curves[:, :-1]).all()
+            np.testing.assert_array_equal(curves[:, -1], shard.read(f"final/{name}"))
+        assert shard.read("final/train_accuracy").tolist() == [50, 50]
+        assert shard.read("final/test_loss").tolist() == [pytest.approx(math.nan, nan_ok=True),
+                                                          math.inf]  # fmt: skip
+        assert np.isnan(shard.weight(0, "first", 0)).all()
+        np.testing.assert_array_equal(shard.weight(0, "last", 1), tensors(4, 2)["b.weight"])
+        assert shard.telemetry("dead_units") == shard.telemetry("gradient_norm") == {}
+
+
+def test_the_header_tells_where_the_runs_come_from(source, load):
+    path = write_torch(source.folder / "a.pt", tensors(4))
+    shard_path, table = load(source, [row("a.pt", 5)])
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert table["sha256"].tolist() == [sha256]
+    with open_shard(shard_path) as shard:
+        assert shard.header.device == "imported"
+        assert shard.header.software["imported"] == [["a.pt", sha256]]
+        assert shard.header.recipe == RECIPE
+        assert shard.header.layers == ["first", "last"]
+        assert shard.links == [Link(("first",), "last")]
+        assert (shard.key, shard.header.final_epoch) == (("mine", "pets", "4"), 3)
+
+
+def test_initial_weights_that_no_run_has_take_no_space(source, load):
+    big = {"a.weight": (64, 4000), "a.bias": (64,), "b.weight": (3, 64)}
+    source = source._replace(width="64")
+    write_torch(source.folder / "a.pt", tensors(64, **big))
+    path, _ = load(source, [row("a.pt", 0)])
+    weights_alone = 4 * 64 * 4000
+    assert path.stat().st_size < weights_alone + 30_000
+    with open_shard(path) as shard:
+        assert np.isnan(shard.weight(0, "first", 0)).all()
+
+
+def test_many_files_are_told_in_the_header(source, load):
+    """More text than HDF5 takes in an attribute of the old kind, 64 kB."""
+    deep = "/".join(5 * ["d" * 200])
+    (source.folder / deep).mkdir(parents=True)
+    write_safetensors(source.folder / deep / "a.safetensors", tensors(4))
+    path, _ = load(source, [row(f"{deep}/a.safetensors", seed) for seed in range(70)])
+    with h5py.File(path) as file:
+        assert len(file.attrs["software"]) > 70_000
+        assert len(json.loads(file.attrs["software"])["imported"]) == 70
+
+
+def test_bad_files_are_left_out_each_with_its_reason(source, load, caplog):
+    folder = source.folder
+    write_torch(folder / "good.pt", tensors(4, 0))
+    write_torch(folder / "too.pt", tensors(4, 1))
+    write_torch(folder / "wide.pt", tensors(5, 2))
+    write_torch(folder / "less.pt", {"a.weight": np.ones((4, 6), np.float32)})
+    write_torch(folder / "whole.pt", tensors(4) | {"a.weight": np.ones((4, 6), np.int64)})
+    write_torch(folder / "bias.pt", tensors(4, **{"a.bias": (5,)}))
+    write_torch(folder / "flat.pt", tensors(4, **{"a.weight": (24,)}))
+    write_torch(folder / "nodes.pt", tensors(4, **{"b.weight": (3, 7)}))
+    (folder / "cut.pt").write_bytes((folder / "good.pt").read_bytes()[:-300])
+    write_torch(folder / "start.pt", tensors(4, **{"b.weight": (3, 8)}))
+    names = ["wide", "less", "whole", "bias", "flat", "nodes", "cut", "away", "good", "too"]
+    rows = [row(f"{name}.pt", seed) for seed, name in enumerate(names)]
+    write_torch(folder / "begun.pt", tensors(4, 3))
+    rows.append(row("begun.pt", 20, initial="start.pt"))
+    with caplog.at_level("WARNING", "weightscape"):
+        path, table = load(source, rows)
+    with open_shard(path) as shard:
+        assert shard.seeds == [8, 9]
+    found = reasons(table)
+    assert table["status"].value_counts().to_dict() == {"bad": 9, "good": 2}
+    words = {
+        "wide": "a.weight has the shape (5, 6), and (4, 6) in other files of its width",
+        "less": "no tensor 'a.bias'", "whole": "'a.weight' is torch.int64",
+        "bias": "the layer first has (4, 6), and its bias (5,)",
+        "flat": "the layer first has (24,); (out, in) or (out, in, kh, kw) is wanted",
+        "nodes": "the layer last has 7 inputs, and first has 4 nodes",
+        "cut": "it can't be read", "away": "there is no such file",
+    }  # fmt: skip
+    words = {f"{name}.pt": text.replace("a.weight has", "first.weight has")
+             for name, text in words.items()}  # fmt: skip
+    assert set(found) == {*words, "begun.pt"}
+    for file, text in words.items():
+        assert text in found[file]
+        assert f"the checkpoint {folder / file} is refused" in found[file]
+    assert f"the checkpoint {folder / 'start.pt'} is refused" in found["begun.pt"]
+    assert len(caplog.messages) == 9  # one line each
+
+
+def test_weights_that_are_not_finite_are_no_fault(source, load):
+    lost = {name: np.full_like(values, np.nan) for name, values in tensors(4).items()}
+    write_torch(source.folder / "lost.pt", lost)
+    path, table = load(source, [row("lost.pt", 0, test_loss=math.inf)])
+    assert table["status"].tolist() == ["good"]
+    with open_shard(path) as shard:
+        assert np.isnan(shard.weight(3, "first", 0)).all()
+
+
+def test_a_width_of_bad_files_alone_does_not_stop_the_others(source, load, tmp_path):
+    empty, table = load(source, [row("away.pt", 0), row("gone.pt", 1)])
+    assert table["status"].tolist() == ["bad", "bad"]
+    with open_shard(empty) as shard:
+        assert shard.seeds == []
+    write_torch(source.folder / "a.pt", tensors(5))
+    other, _ = load(source._replace(width="5"), [row("a.pt", 0, width="5")])
+    assert [shard.seeds for shard in read_population([empty, other])] == [[0]]
+    population = Population("mine", "pets", ("4", "5"), 2, imported={"4": [0, 1], "5": [0]})
+    runs = collect(population, [empty, other])
+    assert runs[["width", "seed"]].to_numpy().tolist() == [["5", 0]]
+    assert runs["seed"].dtype == np.int64
+    with pytest.raises(WeightscapeError, match="mine on pets has no runs"):
+        collect(population, [empty])
+
+
+def test_without_a_majority_the_first_shapes_are_taken(source, load):
+    write_torch(source.folder / "a.pt", tensors(5))
+    write_torch(source.folder / "b.pt", tensors(4))
+    _, table = load(source, [row("a.pt", 0), row("b.pt", 1)])
+    assert table["status"].tolist() == ["good", "bad"]
+
+
+def dnn(width, inputs=16, classes=3, hidden=None):
+    hidden = hidden or width
+    shapes = {"fc1": (width, inputs), "fc2": (hidden, width), "fc3": (classes, hidden)}
+    return {
+        f"{layer}.{kind}": np.ones(shape if kind == "weight" else shape[:1], np.float32)
+        for layer, shape in shapes.items() for kind in ("weight", "bias")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "found", "words"),
+    [
+        ("4", dnn(4), None),
+        ("4", dnn(4, inputs=99), None),  # images of any size
+        ("4x5", dnn(4, hidden=5), None),
+        ("4", dnn(5), "fc1 has (5, 16); dnn of width 4 has (4, any)"),
+        ("4", dnn(4, hidden=5), "fc2 has (5, 4); dnn of width 4 has (4, 4)"),
+        ("4", dnn(4, classes=10), "fc3 has (10, 4); dnn of width 4 has (3, 4)"),
+    ],
+)
+def test_networks_of_a_family_have_its_shapes(tmp_path, load, width, found, words):
+    write_hdf5(tmp_path / "net.h5", found)
+    path, table = load(family("dnn", width, tmp_path), [row("net.h5", 0, width)])
+    if words is None:
+        assert table["status"].tolist() == ["good"]
+        with open_shard(path) as shard:
+            assert [link.target for link in shard.links] == ["fc2", "fc3"]
+    else:
+        assert words in reasons(table)["net.h5"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "is_good"), [(8 * 36, True), (8 * 36 + 1, False), (8, True), (7, False)]
+)
+def test_a_cnn_s_features_are_as_many_for_each_channel(tmp_path, load, inputs, is_good):
+    shapes = {"conv1.weight": (8, 1, 3, 3), "conv1.bias": (8,), "fc.weight": (3, inputs),
+              "fc.bias": (3,)}  # fmt: skip
+    write_torch(tmp_path / "a.pt", {name: np.ones(s, np.float32) for name, s in shapes.items()})
+    layers = {
+        layer: {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "reads": None}
+        for layer in ("conv1", "fc")
+    }
+    source = family("cnn", "8", tmp_path, layers)
+    source = source._replace(recipe=source.recipe | {"options": {"head": "flatten"}})
+    _, table = load(source, [row("a.pt", 0, "8")])
+    assert (table["status"].tolist() == ["good"]) == is_good
+
+
+def test_a_file_that_changes_while_it_is_imported_ends_the_job(source, monkeypatch, tmp_path):
+    path = write_torch(source.folder / "a.pt", tensors(4))
+    monkeypatch.setattr(
+        "weightscape.importing.write_table", lambda *_: write_torch(path, tensors(5))
+    )
+    with pytest.raises(WeightscapeError, match="has the shape"):
+        import_runs(source, [row("a.pt", 0)], tmp_path / "shard.h5", tmp_path / "t.csv")
+    assert not (tmp_path / "shard.h5").exists()
+
+
+def outputs(folder):
+    return weights.Outputs(*(folder / f"{name}.csv" for name in weights.Outputs._fields))
+
+
+def measured(folder, shards, population):
+    folder.mkdir()
+    runs = collect(population, shards).assign(group="high")
+    weights.measure(shards, runs, "silverman", outputs(folder))
+    return runs, {name: read_table(folder / f"{name}.csv") for name in ("statistics", "strength")}
+
+
+@pytest.mark.parametrize("suffix", list(WRITERS))
+def test_trained_exported_and_imported_a_population_measures_the_same(
+    dataset, tmp_path, suffix, load
+):
+    """The whole way round: every statistic of the imported networks is that of the trained."""
+    recipe = {
+        "version": 2, "options": {}, "epochs": 2, "batch_size": 7, "optimiser": "adam",
+        "learning_rate": 0.01,
+        "initialisation": {"weights": "normal", "std": 0.3, "biases": "uniform"},
+    }  # fmt: skip
+    trained, imported = [], []
+    for width in ("3", "4x2"):
+        path = tmp_path / "trained" / f"{width}.h5"
+        train_shard(dataset=dataset, target=path, model="dnn", width=width, seeds=[0, 1, 2],
+                    recipe=recipe, snapshots=[0, 2], device="cpu", threads=1)  # fmt: skip
+        trained.append(path)
+        rows = []
+        with open_shard(path) as shard:
+            for place, seed in enumerate(shard.seeds):
+                record = shard.run(place)
+                for epoch in (0, 2):
+                    WRITERS[suffix](
+                        tmp_path / f"{width}-{seed}-{epoch}{suffix}", record.snapshots[epoch]
+                    )
+                final = {name: float(value) for name, value in record.final.items()}
+                files = [f"{width}-{seed}-{epoch}{suffix}" for epoch in (2, 0)]
+                rows.append(Row(files[0], width, seed, final, files[1]))
+        imported.append(load(family("dnn", width, tmp_path, epochs=2), rows)[0])
+    population = Population("dnn", "own", ("3", "4x2"), 3)
+    runs, tables = measured(tmp_path / "first", trained, population)
+    others, other_tables = measured(tmp_path / "second", imported, population)
+    assert len(runs) == 6
+    unlike = ["shard", "dead_unit_share"]
+    pd.testing.assert_frame_equal(runs.drop(columns=unlike), others.drop(columns=unlike))
+    for name, table in tables.items():
+        assert len(table) == 18
+        pd.testing.assert_frame_equal(table, other_tables[name], check_exact=True)
+        assert table.select_dtypes("number").notna().any().any()
+
+
+def test_without_initial_weights_only_what_needs_them_is_nan(source, load, tmp_path):
+    write_torch(source.folder / "a.pt", tensors(4, 0))
+    write_torch(source.folder / "b.pt", tensors(4, 1))
+    path, _ = load(source, [row("a.pt", 0), row("b.pt", 1)])
+    population = Population("mine", "pets", ("4",), 2, imported={"4": [0, 1]})
+    _, tables = measured(tmp_path / "measured", [path], population)
+    table = tables["statistics"].set_index(["seed", "layer"])
+    relative = ["initial_mean", "initial_std", "std_ratio", "initial_l2_norm", "l2_norm_ratio",
+                "initial_near_zero_share", "distance", "relative_distance", "cosine"]  # fmt: skip
+    assert table[relative].isna().all().all()
+    numbers = table.drop(columns=[*relative, "bias_mean", "bias_std"]).select_dtypes("number")
+    assert numbers.notna().all().all()
+    expected = tensors(4, 1)["b.weight"].astype(float)
+    assert table.loc[(1, "last"), "mean"] == pytest.approx(expected.mean())
+    assert table.loc[(1, "last"), "std"] == pytest.approx(expected.std())
+    assert table["bias_mean"].isna().tolist() == [False, True, False, True]
+    assert tables["strength"].set_index(["seed", "layer"]).loc[(0, "first"), "target"] == "last"

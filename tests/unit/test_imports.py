@@ -1,0 +1,148 @@
+"""Tables of networks that were trained elsewhere: read in full, or every fault named."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from weightscape.imports import Row, read_listing, width_numbers
+
+FULL = """\
+file,width,seed,train_accuracy,test_accuracy,train_loss,test_loss,initial_file,note
+a.pt,20,7,98.5,97.25,0.1,0.2,start/a.pt,good
+b.pt,20,3,12,11.35,nan,inf,,lost
+c.pt,20x50,0,,100,,0.5,,
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    def write(text):
+        path = tmp_path / "runs.csv"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+def final(train_loss, train_accuracy, test_loss, test_accuracy):
+    return pytest.approx(
+        {"train_loss": train_loss, "train_accuracy": train_accuracy, "test_loss": test_loss,
+         "test_accuracy": test_accuracy}, nan_ok=True
+    )  # fmt: skip
+
+
+def faults(listing):
+    assert listing.faults
+    return "\n".join(listing.faults)
+
+
+def test_a_full_table(table):
+    rows, found = read_listing(table(FULL))
+    assert found == []
+    assert [row[:3] for row in rows] == [("a.pt", "20", 7), ("b.pt", "20", 3), ("c.pt", "20x50", 0)]
+    assert [row.initial_file for row in rows] == ["start/a.pt", "", ""]
+    assert rows[0].final == final(0.1, 98.5, 0.2, 97.25)
+    # a loss that is there and not finite is that of a diverged run
+    assert rows[1].final == final(math.inf, 12, math.inf, 11.35)
+    assert rows[2].final == final(math.nan, math.nan, 0.5, 100)
+
+
+def test_without_seeds_the_runs_of_each_width_are_counted(table):
+    lines = ["file,width,test_accuracy", "a,4,1", "b,8,2", "c,4,3", "d,4,4", "e,8,5"]
+    rows = read_listing(table("\n".join(lines))).rows
+    assert [(row.width, row.seed) for row in rows] == [
+        ("4", 0), ("8", 0), ("4", 1), ("4", 2), ("8", 1),
+    ]  # fmt: skip
+
+
+def test_a_byte_order_mark_quotes_and_blanks_do_no_harm(table):
+    listing = read_listing(table('\ufefffile,width,test_accuracy\n"a, b.pt", 4 , 50 \n'))
+    assert listing == ([Row("a, b.pt", "4", 0, listing.rows[0].final, "")], [])
+    assert listing.rows[0].final["test_accuracy"] == 50
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("width", "", "'' is no width"),
+        ("width", "big", "'big' is no width"),
+        ("width", "4/../5", "'4/../5' is no width"),
+        ("width", "4.0", "a whole number as 20"),
+        ("width", "04", "is no width"),
+        ("width", "4x", "is no width"),
+        ("width", "-4", "is no width"),
+        ("test_accuracy", "", "test_accuracy is missing"),
+        ("test_accuracy", "101", "test_accuracy is 101; percent from 0 to 100 is wanted"),
+        ("test_accuracy", "-0.1", "percent from 0 to 100"),
+        ("test_accuracy", "nan", "percent from 0 to 100"),
+        ("train_accuracy", "inf", "train_accuracy is inf"),
+        ("train_accuracy", "97 %", "train_accuracy is '97 %', which is no number"),
+        ("test_loss", "low", "test_loss is 'low', which is no number"),
+        ("seed", "-1", "'-1' is no seed"),
+        ("seed", "1.5", "'1.5' is no seed"),
+        ("seed", "9999999999", "is no seed"),
+        ("file", "", "file is missing"),
+        ("file", "/etc/passwd", "'/etc/passwd' is no path below the folder"),
+        ("file", "../a.pt", "is no path below the folder"),
+        ("initial_file", "a/../../b.pt", "is no path below the folder"),
+    ],
+)
+def test_a_wrong_cell_is_named_with_its_line(table, column, value, words):
+    cells = {"file": "a.pt", "width": "4", "test_accuracy": "50", "train_accuracy": "60",
+             "test_loss": "1", "seed": "0", "initial_file": ""}  # fmt: skip
+    good = ",".join({**cells, "file": "b.pt", "seed": "1"}.values())
+    bad = ",".join({**cells, column: value}.values())
+    path = table("\n".join([",".join(cells), good, bad]))
+    text = faults(read_listing(path))
+    assert f"{path}, line 3: " in text
+    assert words in text
+    assert [row.file for row in read_listing(path).rows] == ["b.pt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "there is no column file"),
+        ("file,width\na,4", "there is no column test_accuracy"),
+        ("file,width,test_acuracy\na,4,50", "did you mean 'test_accuracy'?"),
+        ("file,width,test_accuracy,test_los\na,4,50,1", "did you mean 'test_loss'?"),
+        ("file,width,file,test_accuracy\na,4,a,50", "the column file stands there twice"),
+        ("file,width,test_accuracy\n", "it has no rows"),
+        ("file,width,test_accuracy\na,4,50,60", "more cells than the header"),
+        ("file,width,test_accuracy\na,4", "test_accuracy is missing"),
+        ("file,width,test_accuracy\na,4,50\na,4,50", "a stands there twice"),
+        ("file,width,test_accuracy,seed\na,4,50,3\nb,4,50,3", "the seed 3 of width 4 stands there"),
+        ("file,width,test_accuracy\na,4,0.5\nb,4,0.97", "write them in percent"),
+        ('file,width,test_accuracy\n"a,4,50', "can't be read as CSV"),
+    ],
+)
+def test_a_wrong_table_is_told(table, text, words):
+    assert words in faults(read_listing(table(text)))
+
+
+def test_equal_seeds_of_unequal_widths_are_two_runs(table):
+    assert read_listing(table("file,width,test_accuracy\na,4,50\nb,8,50")).faults == []
+
+
+def test_a_table_that_is_missing_or_no_text_is_told(tmp_path):
+    assert "there is no table" in faults(read_listing(str(tmp_path / "away.csv")))
+    assert "can't be read as CSV" in faults(read_listing(str(tmp_path)))
+    (tmp_path / "binary.csv").write_bytes(b"file,width,test_accuracy\n\xff\xfe,4,50\n")
+    assert "can't be read as CSV" in faults(read_listing(str(tmp_path / "binary.csv")))
+
+
+def test_a_changed_table_is_read_anew(table):
+    assert len(read_listing(table("file,width,test_accuracy\na,4,50")).rows) == 1
+    assert len(read_listing(table("file,width,test_accuracy\na,4,50\nb,4,60")).rows) == 2
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_table_or_a_fault(table, text):
+    listing = read_listing(table("file,width,test_accuracy,seed\n" + text.replace("\r", "")))
+    assert listing.rows or listing.faults
+
+
+def test_widths_are_sorted_as_numbers():
+    assert sorted(["20", "4x50", "100", "4"], key=width_numbers) == ["4", "4x50", "20", "100"]

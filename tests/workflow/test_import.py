@@ -1,0 +1,129 @@
+"""Networks that were trained elsewhere: docs/import.md as it stands, with more bad files."""
+
+import csv
+import json
+import os
+import pickle
+import subprocess
+import sys
+
+import h5py
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from project import ROOT, Project
+
+BAD = {
+    "16-4.pt": "it is damaged, or no torch file",  # of the document itself
+    "evil.pt": "which is no tensor, and was not run",
+    "cut.safetensors": "is not all there",
+    "wide.h5": "in other files of its width",
+    "away.pt": "there is no such file",
+    "alone.h5": "it can't be read",  # the only file of its width
+}
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("ran",)
+
+
+def block(language):
+    text = (ROOT / "docs" / "import.md").read_text()
+    return text.split(f"```{language}\n")[1].split("```")[0]
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """The study of the document with more bad files, run to its end; only to be read."""
+    project = Project.create(tmp_path_factory.mktemp("zoo") / "zoo", yaml.safe_load(block("yaml")))
+    subprocess.run([sys.executable, "-c", block("python")], cwd=project.folder, check=True)
+    folder = project.folder / "checkpoints"
+    (folder / "evil.pt").write_bytes(pickle.dumps(Evil(), protocol=2))
+    (folder / "cut.safetensors").write_bytes((900).to_bytes(8, "little") + b'{"0.weight"')
+    (folder / "alone.h5").write_bytes(b"\x89HDF")
+    with h5py.File(folder / "wide.h5", "w") as file:
+        for name, shape in {"0": (7, 64), "2": (10, 7)}.items():
+            file[f"{name}/weight"], file[f"{name}/bias"] = torch.ones(shape), torch.ones(shape[0])
+    names = pd.read_csv(folder / "runs.csv").columns
+    with (folder / "runs.csv").open("a", newline="") as file:
+        table = csv.DictWriter(file, names)
+        for seed, name in enumerate(list(BAD)[1:], start=50):
+            row = {"file": name, "width": 9 if name == "alone.h5" else 4, "seed": seed}
+            table.writerow(row | {"train_accuracy": 50, "test_accuracy": 50})
+    project.succeed()
+    return project
+
+
+def table(zoo, name):
+    return pd.read_csv(zoo.results / "tables" / f"{name}.csv")
+
+
+def test_the_good_networks_are_measured_as_all_others(zoo):
+    runs = table(zoo, "runs")
+    assert sorted(zip(runs["width"], runs["seed"], strict=True)) == [
+        *((4, seed) for seed in range(5)), *((16, seed) for seed in range(4)),
+    ]  # fmt: skip
+    given = pd.read_csv(zoo.folder / "checkpoints" / "runs.csv").merge(runs, on=["width", "seed"])
+    assert len(given) == 9
+    for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):
+        assert given[f"{name}_x"].to_numpy() == pytest.approx(given[f"{name}_y"].to_numpy())
+    statistics = table(zoo, "statistics").set_index(["width", "seed", "layer"])
+    assert len(statistics) == 18
+    for (width, seed, layer), row in statistics.iterrows():
+        name = {"hidden": "0.weight", "output": "2.weight"}[layer]
+        files = (f"{width}-{seed}.pt", f"{width}-{seed}-initial.pt")
+        final, initial = (torch.load(zoo.folder / "checkpoints" / f)[name].double() for f in files)
+        assert row["mean"] == pytest.approx(float(final.mean()), rel=1e-6)
+        assert row["std"] == pytest.approx(float(final.std(correction=0)), rel=1e-6)
+        assert row["distance"] == pytest.approx(float((final - initial).norm()), rel=1e-6)
+    strength = table(zoo, "strength")
+    assert (strength.loc[strength["layer"] == "hidden", "target"] == "output").all()
+    matching = table(zoo, "matching")
+    assert (matching["matched_cosine"] > matching["cosine"]).any()  # its nodes are followed
+    assert table(zoo, "groups")["n"].sum() == 9
+    (settings,) = table(zoo, "settings").groupby("layer", sort=False).head(1)[:1].to_dict("records")
+    assert (settings["outputs"], settings["widths"], settings["n"]) == ("4-16", "4 16", 9)
+    figures = {path.stem: path.stat().st_size for path in (zoo.results / "figures").glob("*.png")}
+    assert {"convergence-mlp-digits", "telemetry-mlp-digits", "strength-mlp-digits"} < set(figures)
+    assert min(figures.values()) > 5_000
+
+
+def test_bad_files_are_told_each_once_and_nothing_in_them_runs(zoo):
+    files = table(zoo, "imports").set_index("file")
+    assert files["status"].value_counts().to_dict() == {"good": 9, "bad": len(BAD)}
+    logs = "\n".join(
+        path.read_text() for path in (zoo.results / "logs").rglob("import_runs/**/*.log")
+    )
+    for name, reason in BAD.items():
+        assert reason in files.loc[name, "reason"]
+        assert logs.count(f"checkpoints/{name} is refused") == 1
+    assert not (zoo.folder / "ran").exists()
+    assert not (zoo.results.parent / "datasets").exists()  # no images are needed
+    log = (zoo.results / "logs/collect_runs/mlp/digits.log").read_text()
+    assert "4 of 9 files are bad" in log
+    with h5py.File(zoo.results / "weights/mlp/digits/width-16/seeds-0000-0004.h5") as shard:
+        sources = json.loads(shard.attrs["software"])["imported"]
+    assert [name for name, _ in sources] == [f"16-{seed}.pt" for seed in range(4)]
+
+
+def test_the_report_counts_the_bad_files(zoo, tmp_path):
+    assert zoo.planned() == {}
+    zoo.succeed("--report", str(tmp_path / "report.html"))
+    text = (tmp_path / "report.html").read_text()
+    assert "n = 9 runs, imported (3 widths; 6 of 15 checkpoints are bad and left out)" in text
+    assert "widths 4 (5 runs), 9 (0 runs), 16 (4 runs)" in text
+    assert "Training: elsewhere, 60 epochs" in text
+    assert "imports.csv" in text
+
+
+def test_a_mended_file_imports_its_width_alone(zoo, tmp_path):
+    mended = zoo.copy(tmp_path / "mended")
+    folder = mended.folder / "checkpoints"
+    (folder / "16-4.pt").write_bytes((folder / "16-3.pt").read_bytes())
+    counts = mended.planned()
+    assert counts["import_runs"] == 1
+    assert {"collect_runs", "measure_weights"} <= set(counts)
+    assert "15 of 15 runs done" in mended.succeed("status")  # those of bad files too

@@ -524,8 +524,8 @@ def test_one_name_has_the_same_layers_on_all_datasets(zoo):
 
 
 def test_faults_of_a_table_are_faults_of_the_config_and_not_all_of_a_thousand(zoo):
-    text = fault(zoo(rows=[f"{n}.pt,wide,90,80" for n in range(1000)]))
-    assert "line 2: 'wide' is no width" in text
+    text = fault(zoo(rows=[f"{n}.pt,4.5,90,80" for n in range(1000)]))
+    assert "line 2: '4.5' is no width" in text
     assert text.count("is no width") == 5
     assert "and 995 faults more" in text
 

@@ -301,6 +301,8 @@ def test_widths_are_coloured_by_their_size_or_by_their_order():
     assert scale.get_clim() == (5, 100)
     _, numbers = style.width_scale(make_runs(widths=("100x5", "20x50", "20x6")))
     assert numbers == {"20x6": 1, "20x50": 2, "100x5": 3}
+    _, numbers = style.width_scale(make_runs(widths=("small", "100", "20")))
+    assert numbers == {"20": 1, "100": 2, "small": 3}
 
 
 def test_names_of_one_s_own_are_shown_as_they_are():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightscape.imports import Row, read_listing, width_numbers
+from weightscape.imports import Row, read_listing
 
 FULL = """\
 file,width,seed,train_accuracy,test_accuracy,train_loss,test_loss,initial_file,note
@@ -67,9 +67,10 @@ def test_a_byte_order_mark_quotes_and_blanks_do_no_harm(table):
     ("column", "value", "words"),
     [
         ("width", "", "'' is no width"),
-        ("width", "big", "'big' is no width"),
+        ("width", "big one", "'big one' is no width"),
+        ("width", "_", "is no width"),
         ("width", "4/../5", "'4/../5' is no width"),
-        ("width", "4.0", "a whole number as 20"),
+        ("width", "4.0", "a number as 20, several as 20x50, or a name"),
         ("width", "04", "is no width"),
         ("width", "4x", "is no width"),
         ("width", "-4", "is no width"),
@@ -144,5 +145,6 @@ def test_any_text_is_a_table_or_a_fault(table, text):
     assert listing.rows or listing.faults
 
 
-def test_widths_are_sorted_as_numbers():
-    assert sorted(["20", "4x50", "100", "4"], key=width_numbers) == ["4", "4x50", "20", "100"]
+def test_a_width_may_be_a_name(table):
+    rows = read_listing(table("file,width,test_accuracy\na,small,50\nb,XL_2,60")).rows
+    assert [row.width for row in rows] == ["small", "XL_2"]

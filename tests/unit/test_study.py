@@ -27,6 +27,7 @@ from weightscape.study import (
     snapshots,
     stream_seeds,
     weights_folder,
+    width_order,
 )
 
 ranges = st.builds(lambda first, n: range(first, first + n), st.integers(0, 60), st.integers(1, 25))
@@ -301,3 +302,8 @@ def test_the_tensors_of_a_family_are_named_after_its_layers(zoo):
     found = recipe(check(config), imported)["layers"]
     assert list(found) == layers(check(config), imported) == ["fc1", "fc2", "fc3"]
     assert found["fc2"] == {"weight": "fc2.weight", "bias": "fc2.bias", "reads": None}
+
+
+def test_widths_are_sorted_as_numbers_and_names_after_them():
+    widths = ["small", "20", "4x50", "big", "100", "4", "x5"]
+    assert sorted(widths, key=width_order) == ["4", "4x50", "20", "100", "big", "small", "x5"]

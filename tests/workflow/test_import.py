@@ -127,3 +127,20 @@ def test_a_mended_file_imports_its_width_alone(zoo, tmp_path):
     assert counts["import_runs"] == 1
     assert {"collect_runs", "measure_weights"} <= set(counts)
     assert "15 of 15 runs done" in mended.succeed("status")  # those of bad files too
+
+
+def test_networks_are_trained_and_imported_in_one_study(fresh):
+    """Also of one model, on other datasets: each shard has one rule that makes it."""
+    (fresh.folder / "nets").mkdir()
+    rows = ["file,width,train_accuracy,test_accuracy", "a.pt,2,90,80", "b.pt,3x4,90,80"]
+    (fresh.folder / "runs.csv").write_text("\n".join(rows))
+    shared = {"folder": "nets", "table": "runs.csv", "classes": 10}
+    layers = {"one": {"weight": "w"}}
+    fresh.study["import"] = [
+        {"model": "dnn", "dataset": "pets", **shared},
+        {"model": "mine", "dataset": "digits", "layers": layers, **shared},
+    ]
+    counts = fresh.planned()
+    assert (counts["train_runs"], counts["import_runs"], counts["prepare_dataset"]) == (4, 4, 1)
+    assert counts["collect_runs"] == 3
+    assert "plot_grid" in counts  # dnn on two datasets

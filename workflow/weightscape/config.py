@@ -235,8 +235,12 @@ def _import_faults(config: Config) -> Iterator[str]:
 
 
 def _accuracy_faults(config: Config, rows: list[Row]) -> Iterator[str]:
-    for key, split in (("groups.accuracy", config["groups"]["accuracy"]),
-                       ("figures.colour", config["figures"]["colour"])):  # fmt: skip
+    asked = {
+        "groups.accuracy": config["groups"]["accuracy"],
+        "claims.accuracy": config["claims"]["accuracy"],
+        "figures.colour": config["figures"]["colour"],
+    }
+    for key, split in asked.items():
         missing = [row.file for row in rows if math.isnan(row.final[f"{split}_accuracy"])]
         if missing:
             yield (

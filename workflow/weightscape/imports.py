@@ -18,13 +18,8 @@ REQUIRED = ("file", "width", "test_accuracy")
 ACCURACIES, LOSSES = ("train_accuracy", "test_accuracy"), ("train_loss", "test_loss")
 COLUMNS = (*REQUIRED, "train_accuracy", *LOSSES, "seed", "initial_file")
 
-WIDTH = re.compile(r"[1-9][0-9]*(x[1-9][0-9]*)*")
+WIDTH = re.compile(r"[1-9][0-9]*(x[1-9][0-9]*)*|[A-Za-z][A-Za-z0-9_]*")
 SEED = re.compile(r"[0-9]{1,9}")
-
-
-def width_numbers(width: str) -> list[int]:
-    """What widths are sorted by."""
-    return [int(number) for number in width.split("x")]
 
 
 class Row(NamedTuple):
@@ -100,7 +95,7 @@ def _row(cells: dict[str, str], counts: Counter[str]) -> Row:
     text = {name: (cells.get(name) or "").strip() for name in COLUMNS}
     width = text["width"]
     if not WIDTH.fullmatch(width):
-        raise ValueError(f"'{width}' is no width: a whole number as 20, or several as 20x50")
+        raise ValueError(f"'{width}' is no width: a number as 20, several as 20x50, or a name")
     if text["seed"] and not SEED.fullmatch(text["seed"]):
         raise ValueError(f"'{text['seed']}' is no seed: a whole number as 7")
     if not text["test_accuracy"]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from weightscape import models
 from weightscape.config import Config
-from weightscape.imports import Row, read_listing, width_numbers
+from weightscape.imports import Row, read_listing
 
 RECIPE_VERSION = 2
 
@@ -88,7 +88,7 @@ def _imported(item: dict[str, Any]) -> Population:
     seeds: dict[str, list[int]] = {}
     for row in read_listing(item["table"]).rows:
         seeds.setdefault(row.width, []).append(row.seed)
-    by_width = {width: sorted(seeds[width]) for width in sorted(seeds, key=width_numbers)}
+    by_width = {width: sorted(seeds[width]) for width in sorted(seeds, key=width_order)}
     return Population(
         item["model"], item["dataset"], tuple(by_width), 1 + max(map(max, by_width.values())),
         item.get("edges"), item["options"], by_width,
@@ -168,6 +168,13 @@ def width_number(width: str) -> float:
     """A width as one number, the product of `20x50`; NaN for a width that is a name."""
     parts = width.split("x")
     return float(math.prod(map(int, parts))) if all(map(str.isdecimal, parts)) else math.nan
+
+
+def width_order(width: str) -> tuple[bool, list[int], str]:
+    """What widths are sorted by: as numbers, and after them those that are names."""
+    parts = width.split("x")
+    is_name = not all(map(str.isdecimal, parts))
+    return is_name, [] if is_name else list(map(int, parts)), width
 
 
 def seeds_text(seeds: range) -> str:

@@ -24,6 +24,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from weightscape.catalogue import TITLES
 from weightscape.groups import GROUPS
+from weightscape.study import width_order
 
 PAGE = (7.1, 9.4)  # inches: two columns of a journal, and the height of its page
 COLUMNS = 4
@@ -188,8 +189,8 @@ def accuracy_scale(runs: pd.DataFrame, split: str) -> ScalarMappable:
 
 
 def width_scale(runs: pd.DataFrame) -> tuple[ScalarMappable, dict[str, float]]:
-    """Colours for widths, by a number for each: its own, or its place if some are as `20x50`."""
-    widths = sorted(set(runs["width"]), key=lambda width: [int(n) for n in width.split("x")])
+    """Colours for widths, by a number for each: its own, or its place if some are no numbers."""
+    widths = sorted(set(runs["width"]), key=width_order)
     if all(width.isdecimal() for width in widths):
         numbers = {width: float(width) for width in widths}
     else:

@@ -121,6 +121,22 @@ def test_a_parameter_and_a_view_are_read_too(tmp_path):
     np.testing.assert_array_equal(found["t"], whole.T)
 
 
+def test_dicts_that_hold_themselves_or_each_other_many_times_do_no_harm(tmp_path):
+    round_about = {"w": torch.ones(2)}
+    round_about["again"] = round_about
+    torch.save(round_about, tmp_path / "round.pt")
+    assert read_tensors(tmp_path / "round.pt", ["again.again.w"])["again.again.w"].tolist() == [
+        1,
+        1,
+    ]
+    assert "no tensor 'away', but w;" in refused(tmp_path / "round.pt", "away")
+    pile = {"w": torch.ones(2)}
+    for _ in range(60):
+        pile = {"a": pile, "b": pile}
+    torch.save(pile, tmp_path / "pile.pt")  # 2^60 names
+    assert "no tensor 'w', but a.a.a." in refused(tmp_path / "pile.pt", "w")
+
+
 class Evil:
     """Runs a command when it is unpickled."""
 
@@ -273,7 +289,7 @@ def contents(tmp_path_factory):
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_damage_is_refused_or_harmless(contents, tmp_path, suffix, data):
     damaged = bytearray(contents[suffix])
@@ -285,6 +301,13 @@ def test_damage_is_refused_or_harmless(contents, tmp_path, suffix, data):
     with suppress(WeightscapeError):
         found = read_tensors(path, ["w", "b"])
         assert sum(array.size for array in found.values()) < len(damaged)
+
+
+def test_a_flipped_bit_of_torch_s_numbers_is_no_other_number(contents, tmp_path):
+    content = bytearray(contents[".pt"])
+    content[content.index(np.arange(6, dtype="<f4").tobytes()) + 5] ^= 1
+    (tmp_path / "net.pt").write_bytes(content)
+    assert "is damaged; write it anew" in refused(tmp_path / "net.pt", "w")
 
 
 @settings(max_examples=100)

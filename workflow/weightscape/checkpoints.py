@@ -11,10 +11,11 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, BinaryIO, NamedTuple
+from zipfile import ZipFile, is_zipfile
 
 import h5py
 import numpy as np
@@ -156,6 +157,10 @@ def _read_torch(path: Path, names: list[str]) -> Tensors:
     """
     import torch
 
+    if is_zipfile(path):
+        with ZipFile(path) as parts:  # torch does not look at its checksums
+            if damaged := parts.testzip():
+                raise _refuse(path, f"its part {damaged} is damaged", "write it anew")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
@@ -166,12 +171,12 @@ def _read_torch(path: Path, names: list[str]) -> Tensors:
             path, f"it holds {alien[1]}, which is no tensor, and was not run",
             "save the state_dict alone: torch.save(model.state_dict(), file)",
         ) from error  # fmt: skip
-    tensors = dict(_flatten(loaded, torch.Tensor))
     found = {}
     for name in names:
-        if name not in tensors:
-            raise _missing(path, name, tensors)
-        tensor = tensors[name].detach()
+        tensor = _find(loaded, name)
+        if not isinstance(tensor, torch.Tensor):
+            raise _missing(path, name, _names(loaded, torch.Tensor, set()))
+        tensor = tensor.detach()
         if not tensor.is_floating_point() or tensor.layout != torch.strided:
             raise _no_floats(path, name, f"{tensor.dtype}, {tensor.layout}")
         # strides of 0 make any shape of one number
@@ -181,12 +186,25 @@ def _read_torch(path: Path, names: list[str]) -> Tensors:
     return found
 
 
-def _flatten(value: Any, kind: type, above: str = "") -> Iterable[tuple[str, Any]]:
+def _find(value: Any, name: str) -> Any:
+    """What has this name in dicts within dicts, whose names may have dots themselves."""
+    if not isinstance(value, Mapping):
+        return None
+    if name in value:
+        return value[name]
+    ends = (place for place, letter in enumerate(name) if letter == ".")
+    within = (_find(value.get(name[:end]), name[end + 1 :]) for end in ends)
+    return next((found for found in within if found is not None), None)
+
+
+def _names(value: Any, kind: type, seen: set[int], above: str = "") -> Iterator[str]:
+    """The names of all objects of a kind; each dict once, since few may stand in many places."""
     if isinstance(value, kind):
-        yield above, value
-    elif isinstance(value, Mapping):
+        yield above
+    elif isinstance(value, Mapping) and id(value) not in seen:
+        seen.add(id(value))
         for key, item in value.items():
-            yield from _flatten(item, kind, f"{above}.{key}" if above else str(key))
+            yield from _names(item, kind, seen, f"{above}.{key}" if above else str(key))
 
 
 def _read_hdf5(path: Path, names: list[str]) -> Tensors:

@@ -10,15 +10,22 @@ import pandas as pd
 import pytest
 from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 
+from weightscape.claims import statements
+from weightscape.claims.effects import Draws
+from weightscape.claims.judge import judge
+from weightscape.claims.statements import Tables
+from weightscape.config import check
 from weightscape.errors import WeightscapeError
+from weightscape.figures import CLAIMS, FIGURES
+from weightscape.groups import Baseline
 from weightscape.importing import Source, import_runs
 from weightscape.imports import Row
-from weightscape.measures import weights
+from weightscape.measures import matching, projection, weights
 from weightscape.models import Link, layer_names
-from weightscape.runs import collect
+from weightscape.runs import collect, group
 from weightscape.shards import open_shard, read_population
 from weightscape.study import CURVES, Population
-from weightscape.tables import read_table
+from weightscape.tables import read_table, write_table
 from weightscape.training import train_shard
 
 LAYERS = {
@@ -341,3 +348,49 @@ def test_without_initial_weights_only_what_needs_them_is_nan(source, load, tmp_p
     assert table.loc[(1, "last"), "std"] == pytest.approx(expected.std())
     assert table["bias_mean"].isna().tolist() == [False, True, False, True]
     assert tables["strength"].set_index(["seed", "layer"]).loc[(0, "first"), "target"] == "last"
+
+
+def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figure(
+    source, load, tmp_path
+):
+    shards, by_width = [], {"4": list(range(9)), "8": list(range(8))}
+    for width, seeds in by_width.items():
+        known = {"train_accuracy": math.nan}
+        rows = []
+        for seed in seeds:
+            write_hdf5(source.folder / f"{width}-{seed}.h5", tensors(int(width), seed))
+            final = known | {"test_accuracy": 40.0 + 5 * seed}
+            rows.append(row(f"{width}-{seed}.h5", seed, width, **final))
+        shards.append(load(source._replace(width=width), rows)[0])
+    population = Population("mine", "pets", ("4", "8"), 9, imported=by_width)
+    config = check({"study": "s", "populations": [
+        {"model": "dnn", "dataset": "digits", "widths": [4], "seeds": 1}]})  # fmt: skip
+    section = config["groups"] | {"accuracy": "test"}
+    runs, groups = group(collect(population, shards), Baseline(3, 40, imported=True), section, None)
+    assert groups.set_index("group").loc["non", "n"] == 2  # those at the share of the largest class
+    folder = tmp_path / "measured"
+    folder.mkdir()
+    write_table(runs, folder / "runs.csv")
+    runs = read_table(folder / "runs.csv")
+    assert runs[["train_accuracy", "train_loss", "test_loss", "dead_unit_share"]].isna().all().all()
+    weights.measure(shards, runs, "silverman", outputs(folder))
+    orders = folder / "matching.h5"
+    matching.measure(shards, runs, "test", folder / "matching.csv", orders)
+    settings = projection.Settings([2], 1, 3, 20)
+    files = [folder / "projection.csv", folder / "purity.csv"]
+    projection.measure(shards, runs, orders, "first", settings, *files)
+    tables = Tables(runs, *(read_table(folder / f"{name}.csv")
+                            for name in ("statistics", "strength", "purity")))  # fmt: skip
+    assert tables.statistics["initial_std"].isna().all()
+    found = statements.measure(tables, "test", Draws(50, 50), 20)
+    verdicts = judge(found.effects, 0.05).set_index(["claim", "statistic"])["verdict"]
+    assert set(verdicts["C6"]["initial_std"]) == {"too few runs"}
+    write_table(judge(found.effects, 0.05), folder / "claims.csv")
+    for name in ("widths", "values"):
+        write_table(getattr(found, name), folder / f"claim_{name}.csv")
+    measures = {"density": "densities", "projection_widths": "projection"}
+    for name, draw in FIGURES.items():
+        assert draw([runs], [str(folder / f"{measures.get(name, name)}.csv")], "test").axes
+    three = [str(folder / f"{name}.csv") for name in ("claims", "claim_widths", "claim_values")]
+    for draw in CLAIMS.values():
+        assert draw([runs], three, "test")

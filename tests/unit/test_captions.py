@@ -23,6 +23,17 @@ def test_of_a_population_that_is_trained(small):
         assert words in found["training"]
 
 
+@pytest.mark.parametrize(
+    ("init", "shuffle", "is_crossed"), [(2, 3, True), (1, 3, False), (3, 1, False)]
+)
+def test_of_crossed_seeds(small, init, shuffle, is_crossed):
+    small["populations"][0]["seeds"] = {"init": init, "shuffle": shuffle}
+    (found,) = describe(check(small))
+    assert found["n"] == 2 * init * shuffle
+    assert found["runs"].endswith(f"widths 4, 3x5, {init} x {shuffle} seeds each")
+    assert found["is_crossed"] == is_crossed
+
+
 @pytest.fixture
 def imported(zoo):
     return check(zoo(rows=["a,4,90,80", "b,4,90,80", "c,8,90,80"]))

@@ -10,7 +10,10 @@ from weightscape.study import Population, find_import, import_tables, population
 
 
 def describe(config: Config) -> list[dict[str, Any]]:
-    """Of each population: model, dataset, n, `runs` with widths and seeds, `short`, `training`."""
+    """Of each population: model, dataset, n, `runs` with widths and seeds, `short`, `training`.
+
+    `is_crossed` says whether several initialisations are trained in several orders.
+    """
     return [
         {"model": p.model, "dataset": p.dataset, **_describe(config, p)}
         for p in populations(config)
@@ -20,10 +23,12 @@ def describe(config: Config) -> list[dict[str, Any]]:
 def _describe(config: Config, population: Population) -> dict[str, Any]:
     if population.imported is not None:
         return _describe_import(config, population)
-    widths, seeds = population.widths, population.seeds
+    widths, n, orders = population.widths, population.seeds, population.shuffle_seeds
+    seeds = f"{n // orders} x {orders}" if orders else n
     training = config["training"]
     return {
         "n": population.n_runs,
+        "is_crossed": orders is not None and 1 < orders < n,
         "runs": f"n = {population.n_runs} runs: widths {', '.join(widths)}, {seeds} seeds each",
         "short": f"n = {population.n_runs} runs ({len(widths)} widths x {seeds} seeds)",
         "training": (
@@ -52,6 +57,7 @@ def _describe_import(config: Config, population: Population) -> dict[str, Any]:
     epochs = find_import(config, population.model, population.dataset)["epochs"]
     return {
         "n": n,
+        "is_crossed": False,
         "runs": f"n = {n} runs, imported: widths {widths}{bad}",
         "short": f"n = {n} runs, imported ({len(good)} widths{bad})",
         "training": f"Training: elsewhere, {epochs} epochs; what is not known of it is left out.",

@@ -91,7 +91,7 @@ def _imported(item: dict[str, Any]) -> Population:
     by_width = {width: sorted(seeds[width]) for width in sorted(seeds, key=width_order)}
     return Population(
         item["model"], item["dataset"], tuple(by_width), 1 + max(map(max, by_width.values())),
-        item.get("edges"), item["options"], by_width,
+        item.get("edges"), item["options"], imported=by_width,
     )  # fmt: skip
 
 

@@ -245,6 +245,8 @@ def test_of_an_import_table_1_has_the_runs_that_were_imported(zoo):
     assert (two["inputs"], two["outputs"]) == ("4-8", "3")
     assert (one["widths"], one["seeds"], one["n"], one["epochs"]) == ("4 8x3", "1-2", 3, 1)
     assert one[["batch", "optimiser", "learning_rate", "initial_std", "paper_n"]].isna().all()
+    alone = settings(check(zoo(rows=rows)), statistics)
+    assert list(alone.columns) == list(table.columns)
     page = Page(render_settings(table))
     assert page.column("n") == ["3"] * 5
     assert page.column("batch") == ["100"] * 3 + ["-"] * 2

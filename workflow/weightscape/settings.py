@@ -80,16 +80,17 @@ def _import_rows(
     """Of the runs that were imported; how they were trained is not known."""
     by_width = statistics.drop_duplicates(["width", "seed"])["width"].value_counts()
     widths = [width for width in population.widths if width in by_width]
-    training = ("batch", "optimiser", "learning_rate", "initial_std")
     return [
         {
             "layer": layer,
             "inputs": _range(of_layer["fan_in"]),
             "outputs": _range(of_layer["n_weights"] // of_layer["fan_in"]),
-            **dict.fromkeys(training, math.nan),
+            "batch": math.nan,
             "epochs": find_import(config, population.model, population.dataset)["epochs"],
+            **dict.fromkeys(("optimiser", "learning_rate", "initial_std"), math.nan),
             "widths": " ".join(widths),
             "seeds": _range(by_width),
+            "shuffle_seeds": math.nan,
             "n": by_width.sum(),
         }
         for layer, of_layer in statistics.groupby("layer", sort=False)

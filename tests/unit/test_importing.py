@@ -10,17 +10,18 @@ import pandas as pd
 import pytest
 from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 
-from weightscape.claims import statements
+from weightscape.claims import nulls as null_effects
+from weightscape.claims import statements, variation
 from weightscape.claims.effects import Draws
 from weightscape.claims.judge import judge
 from weightscape.claims.statements import Tables
 from weightscape.config import check
 from weightscape.errors import WeightscapeError
-from weightscape.figures import CLAIMS, FIGURES
+from weightscape.figures import CLAIMS, EFFECTS, FIGURES
 from weightscape.groups import Baseline
 from weightscape.importing import Source, import_runs
 from weightscape.imports import Row
-from weightscape.measures import matching, projection, weights
+from weightscape.measures import matching, nulls, projection, weights
 from weightscape.models import Link, layer_names
 from weightscape.runs import collect, group
 from weightscape.shards import open_shard, read_population
@@ -386,10 +387,18 @@ def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figur
     verdicts = judge(found.effects, 0.05).set_index(["claim", "statistic"])["verdict"]
     assert set(verdicts["C6"]["initial_std"]) == {"too few runs"}
     write_table(judge(found.effects, 0.05), folder / "claims.csv")
+    nulls.measure(shards, runs, folder / "nulls.csv")
+    names = null_effects.Tables._fields[1:]
+    all_tables = null_effects.Tables(runs, *(read_table(folder / f"{n}.csv") for n in names))
+    effects = null_effects.measure(all_tables, "test", 20, 0.05, Draws(20, 20))
+    assert {"final", "shuffled"} <= set(effects["weights"])
+    write_table(effects, folder / "null_effects.csv")
+    chosen = {name: read_table(folder / f"{name}.csv") for name in variation.CHOSEN}
+    write_table(variation.measure(runs, chosen)[0], folder / "variation.csv")
     for name in ("widths", "values"):
         write_table(getattr(found, name), folder / f"claim_{name}.csv")
-    measures = {"density": "densities", "projection_widths": "projection"}
-    for name, draw in FIGURES.items():
+    measures = {"density": "densities", "projection_widths": "projection", "nulls": "null_effects"}
+    for name, draw in (FIGURES | EFFECTS).items():
         assert draw([runs], [str(folder / f"{measures.get(name, name)}.csv")], "test").axes
     three = [str(folder / f"{name}.csv") for name in ("claims", "claim_widths", "claim_values")]
     for draw in CLAIMS.values():

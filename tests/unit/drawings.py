@@ -13,7 +13,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.path import Path
 from matplotlib.text import Text
 
-from weightscape.figures import EFFECTS, FIGURES, style
+from weightscape.figures import FIGURES, style
 from weightscape.measures.density import Densities
 from weightscape.measures.layer import LayerWeights
 from weightscape.measures.weights import DENSITIES_VERSION
@@ -182,7 +182,7 @@ def make_figure(name, tables, folder, layers=("fc1", "fc2", "fc3"), split="test"
         else:
             write_table(MAKERS[name](runs, layers), file)
         files.append(str(file))
-    return (FIGURES | EFFECTS)[name](list(tables), files, split)
+    return FIGURES[name](list(tables), files, split)
 
 
 MAKERS = {

@@ -39,6 +39,10 @@ def _densities(runs: list[pd.DataFrame], files: list[str]) -> list[style.Populat
     return [style.Population(table, Path(file)) for table, file in zip(runs, files, strict=True)]
 
 
+def _draw_claim(claim: str) -> Draw:
+    return lambda runs, files, split: claims.draw(claim, runs[0], files)
+
+
 FIGURES: dict[str, Draw] = {
     "convergence": lambda runs, files, split: convergence.draw(_populations(runs, files), split),
     "telemetry": lambda runs, files, split: telemetry.draw(_populations(runs, files)[0]),
@@ -50,27 +54,10 @@ FIGURES: dict[str, Draw] = {
     "projection_widths": lambda runs, files, split: projection.draw_widths(
         _populations(runs, files)[0], split
     ),
-    "variation": lambda runs, files, split: variation.draw(_populations(runs, files)[0]),
-}
-"""The names in `figures/<name>-<model>-<dataset>.svg`, and what draws them."""
-
-
-def _draw_claim(claim: str) -> Draw:
-    return lambda runs, files, split: claims.draw(claim, runs[0], files)
-
-
-CLAIMS: dict[str, Draw] = {
-    f"claim_{claim}": _draw_claim(claim) for claim in ("C1", "C2", "C3", "C4", "C5", "C6")
-}
-"""The same of the claims, whose files are the tables claims, claim_widths and claim_values."""
-
-EFFECTS: dict[str, Draw] = {
-    "nulls": lambda runs, files, split: nulls.draw(_populations(runs, files)[0]),
-}
-"""The same of tables of effects, which have no points of runs."""
-
-FUNCTION: dict[str, Draw] = {
     "function": lambda runs, files, split: function.draw(runs[0], files),
     "failures": lambda runs, files, split: failures.draw(runs[0], files, split),
+    "variation": lambda runs, files, split: variation.draw(_populations(runs, files)[0]),
+    "nulls": lambda runs, files, split: nulls.draw(_populations(runs, files)[0]),
+    **{f"claim_{claim}": _draw_claim(claim) for claim in ("C1", "C2", "C3", "C4", "C5", "C6")},
 }
-"""The same of function and failures, each of several tables of one population."""
+"""The names in `figures/<name>-<model>-<dataset>.svg`, and what draws them."""

@@ -41,7 +41,6 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 
 from weightscape.figures import (
-    FIGURES,
     convergence,
     nulls,
     spectra,

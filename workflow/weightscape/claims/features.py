@@ -1,0 +1,84 @@
+"""Features: what a learner is told of a run, a row per run and a column per number.
+
+Weights are told by the numbers that nulls.csv has, so that initial weights are told by the very
+same ones. Sizes, as of fan-in and nodes, are not among them: they are the width, not the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from weightscape.claims.effects import Numbers
+from weightscape.measures import nulls
+from weightscape.measures.weights import LAYER_KEYS
+from weightscape.runs import KEYS
+from weightscape.tables import read_table
+
+SIZES = {
+    "fan_in", "n_weights", "strength_n_nodes", "strength_fan_in", "strength_n_inputs",
+    "n_singular_values", "rank", "alpha_tail_n",
+}  # fmt: skip
+NUMBERS = [name for name in nulls.COLUMNS if name not in {*LAYER_KEYS, "weights"} | SIZES]
+
+
+def read_initial(table: Path | str) -> pd.DataFrame:
+    """LAYER_KEYS and NUMBERS of the initial weights, a row per run and layer, from nulls.csv."""
+    found = read_table(table)
+    return _describe(found[found["weights"] == "initial"])
+
+
+def read_final(statistics: Path | str, strength: Path | str, spectra: Path | str) -> pd.DataFrame:
+    """The same of the final weights, from their tables."""
+    keys = list(LAYER_KEYS)
+    of_nodes = read_table(strength).set_index(keys).add_prefix("strength_")
+    # a table has columns, as of fan-in, that another has too
+    others = read_table(statistics).set_index(keys), read_table(spectra).set_index(keys)
+    return _describe(pd.concat([*others, of_nodes], axis=1).reset_index())
+
+
+def _describe(table: pd.DataFrame) -> pd.DataFrame:
+    """Infinite numbers are taken as missing ones."""
+    numbers = table[NUMBERS].astype(float).replace([np.inf, -np.inf], np.nan)
+    return pd.concat([table[list(LAYER_KEYS)], numbers], axis=1)
+
+
+def by_layer(described: pd.DataFrame, runs: pd.DataFrame) -> Numbers:
+    """(n, layers x numbers) of the runs, without those that no run has."""
+    found = _stack(described, runs)
+    flat = found.reshape(len(found), -1)
+    return flat[:, ~np.isnan(flat).all(0)]
+
+
+def over_layers(described: pd.DataFrame, runs: pd.DataFrame) -> Numbers:
+    """(n, 3 x numbers) of the first layer, of the last, and their means over the layers."""
+    found = _stack(described, runs)
+    known = ~np.isnan(found)
+    mean = np.nansum(found, axis=1) / np.where(known.any(1), known.sum(1), np.nan)
+    return np.concatenate([found[:, 0], found[:, -1], mean], axis=1)
+
+
+def _stack(described: pd.DataFrame, runs: pd.DataFrame) -> Numbers:
+    """(n, layers, numbers), in the order of the runs; NaN where a run has no row."""
+    layers = described["layer"].unique()
+    keyed = described.drop(columns="group").set_index([*KEYS, "layer"])
+    rows = runs[KEYS].merge(pd.DataFrame({"layer": layers}), how="cross")
+    found = keyed.reindex(pd.MultiIndex.from_frame(rows)).to_numpy(float)
+    return found.reshape(len(runs), len(layers), keyed.shape[1])
+
+
+def width_numbers(widths: Iterable[str]) -> Numbers:
+    """(n, 1) logarithms of the widths, or (n, 2) where there are some as `20x50`."""
+    parts = [[int(part) for part in width.split("x")] for width in widths]
+    most = max(map(len, parts), default=1)
+    numbers = [part * most if len(part) < most else part for part in parts]
+    return np.log(np.reshape(numbers, (-1, most)))
+
+
+def width_names(widths: Iterable[str]) -> Numbers:
+    """(n, widths) of zeros and ones, so that each width may have a mean of its own."""
+    names = np.array(list(widths))
+    return (names[:, None] == np.unique(names)).astype(float)

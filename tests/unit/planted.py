@@ -23,6 +23,7 @@ def plant(
         [(model, dataset, width, seed, "high") for width in widths for seed in range(seeds)],
         columns=["model", "dataset", "width", "seed", "group"],
     )
+    runs["init_seed"] = runs["seed"]
     size = np.log(runs["width"].astype(float).to_numpy())
     hidden = random.normal(size=len(runs))
     errors = noise * random.normal(size=len(runs))

@@ -17,21 +17,22 @@ from project import ROOT
 KEYS = ["model", "dataset", "width", "seed"]
 FIGURES = [
     "convergence", "telemetry", "statistics", "density", "strength", "spectra", "projection",
-    "projection_widths", "variation", "nulls", "function", "failures",
+    "projection_widths", "variation", "nulls", "function", "failures", "prediction",
 ]  # fmt: skip
 CLAIMS = [f"claim_C{number}" for number in range(1, 7)]
 TABLES = [
     "runs", "groups", "statistics", "strength", "spectra", "nulls", "projection", "purity",
     "matching", "claim_widths", "variation", "variation_widths", "null_effects",
-    "predictions", "disagreement", "weight_function", "failures", "causes",
+    "predictions", "disagreement", "weight_function", "failures", "causes", "prediction",
 ]  # fmt: skip
 JOBS = {
     "prepare_dataset": 1, "train_runs": 4, "collect_runs": 1, "measure_weights": 1,
     "measure_nulls": 1, "match_nodes": 1, "measure_projection": 3, "join_layers": 2,
     "join_tables": len(TABLES), "join_densities": 1, "render_tables": 1,
     **{f"plot_{figure}": 1 for figure in FIGURES}, "measure_claims": 1, "judge_claims": 1,
-    "measure_function": 1, "explain_failures": 1,
-    "measure_variation": 1, "measure_null_effects": 1, "plot_claim": len(CLAIMS), "all": 1,
+    "measure_function": 1, "explain_failures": 1, "measure_variation": 1,
+    "measure_null_effects": 1, "plot_claim": len(CLAIMS), "predict_accuracy": 1,
+    "transfer_accuracy": 1, "all": 1,
 }  # fmt: skip
 
 
@@ -222,7 +223,7 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     # a grid of layer x dataset where a model has two datasets, and one of all convergence
     grids = [f"{name}-dnn" for name in ("statistics", "density", "strength", "projection")]
     of_each = {f"{figure}-{pair}" for figure in FIGURES + CLAIMS for pair in pairs}
-    assert figures == of_each | {*grids, "convergence"}
+    assert figures == of_each | {*grids, "convergence", "transfer"}
     heads = pd.read_csv(fresh.results / "tables" / "strength_heads.csv")
     assert heads["layer"].tolist() == ["query", "key", "value"]
     assert (heads["n_nodes"] == 2).all()

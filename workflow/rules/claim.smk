@@ -129,3 +129,63 @@ rule explain_failures:
         accuracy=config["groups"]["accuracy"],
     script:
         "../scripts/explain_failures.py"
+
+
+rule predict_accuracy:
+    input:
+        runs=f"{MEASURES}/runs.csv",
+        statistics=f"{MEASURES}/statistics.csv",
+        strength=f"{MEASURES}/strength.csv",
+        spectra=f"{MEASURES}/spectra.csv",
+        nulls=f"{MEASURES}/nulls.csv",
+    output:
+        prediction=f"{MEASURES}/prediction.csv",
+        predicted=f"{MEASURES}/predicted.csv",
+    log:
+        f"{RESULTS}/logs/predict_accuracy/{{model}}/{{dataset}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict_accuracy/{{model}}/{{dataset}}.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=60,
+    params:
+        accuracy=config["claims"]["accuracy"],
+        resamples=config["claims"]["resamples"],
+    script:
+        "../scripts/predict_accuracy.py"
+
+
+rule transfer_accuracy:
+    input:
+        runs=collect(f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/runs.csv", p=POPULATIONS),
+        statistics=collect(
+            f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/statistics.csv", p=POPULATIONS
+        ),
+        strength=collect(
+            f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/strength.csv", p=POPULATIONS
+        ),
+        spectra=collect(f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/spectra.csv", p=POPULATIONS),
+    output:
+        report(
+            f"{RESULTS}/tables/transfer.csv",
+            caption="../report/transfer.rst",
+            category="Claims",
+            labels={"table": "transfer"},
+        ),
+    log:
+        f"{RESULTS}/logs/transfer_accuracy.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/transfer_accuracy.jsonl"
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=60,
+    params:
+        accuracy=config["claims"]["accuracy"],
+        resamples=config["claims"]["resamples"],
+        permutations=config["claims"]["permutations"],
+    script:
+        "../scripts/transfer_accuracy.py"

@@ -47,6 +47,7 @@ FIGURES = [
     "nulls",
     "function",
     "failures",
+    "prediction",
     *(f"claim_C{number}" for number in range(1, 7)),
 ]
 # figure -> the measure of each population that its grid of layer x dataset shows
@@ -75,6 +76,7 @@ TABLES = [
     "weight_function",
     "failures",
     "causes",
+    "prediction",
 ]
 if any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)
@@ -174,7 +176,7 @@ def get_figures(wildcards):
     # the paper's grids, where there is more than one panel to stand side by side
     counts = Counter(p.model for p in POPULATIONS)
     names += [f"{grid}-{model}" for grid in GRIDS for model, n in counts.items() if n > 1]
-    names += ["convergence"] if len(POPULATIONS) > 1 else []
+    names += ["convergence", "transfer"] if len(POPULATIONS) > 1 else []
     return [f"{RESULTS}/figures/{name}.{ending}" for name in names for ending in ("svg", "png")]
 
 

@@ -320,3 +320,43 @@ use rule plot_convergence as plot_claim with:
         figure="claim_{claim}",
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_prediction with:
+    input:
+        runs=[f"{MEASURES}/runs.csv"],
+        measure=[f"{MEASURES}/prediction.csv", f"{MEASURES}/predicted.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/prediction-{{model}}-{{dataset}}.svg",
+            caption="../report/prediction.rst",
+            category="Claims",
+            labels={"claim": "accuracy from weights", "model": "{model}", "dataset": "{dataset}"},
+        ),
+        png=f"{RESULTS}/figures/prediction-{{model}}-{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/plot_prediction/{{model}}/{{dataset}}.log",
+    params:
+        figure="prediction",
+        colour=config["claims"]["accuracy"],
+        dpi=config["figures"]["dpi"],
+
+
+use rule plot_convergence as plot_transfer with:
+    input:
+        runs=collect(f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/runs.csv", p=POPULATIONS),
+        measure=[f"{RESULTS}/tables/transfer.csv"],
+    output:
+        svg=report(
+            f"{RESULTS}/figures/transfer.svg",
+            caption="../report/transfer.rst",
+            category="Claims",
+            labels={"claim": "accuracy from weights", "model": "all", "dataset": "all"},
+        ),
+        png=f"{RESULTS}/figures/transfer.png",
+    log:
+        f"{RESULTS}/logs/plot_transfer.log",
+    params:
+        figure="transfer",
+        colour=config["claims"]["accuracy"],
+        dpi=config["figures"]["dpi"],

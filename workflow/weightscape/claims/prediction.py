@@ -123,8 +123,7 @@ def make_validation(runs: pd.DataFrame, name: str) -> Validation | None:
 
 def name_starts(runs: pd.DataFrame) -> NDArray:
     """(n,) the same name for runs that began from the same initial weights."""
-    seeds = runs.get("init_seed", runs["seed"])
-    return (runs["width"] + " " + seeds.astype(str)).to_numpy(str)
+    return (runs["width"] + " " + runs["init_seed"].astype(str)).to_numpy(str)
 
 
 def tell(

@@ -15,12 +15,14 @@ from weightscape.figures import (
     failures,
     function,
     nulls,
+    prediction,
     projection,
     spectra,
     statistics,
     strength,
     style,
     telemetry,
+    transfer,
     variation,
 )
 from weightscape.tables import read_table
@@ -58,6 +60,10 @@ FIGURES: dict[str, Draw] = {
     "failures": lambda runs, files, split: failures.draw(runs[0], files, split),
     "variation": lambda runs, files, split: variation.draw(_populations(runs, files)[0]),
     "nulls": lambda runs, files, split: nulls.draw(_populations(runs, files)[0]),
+    "prediction": lambda runs, files, split: prediction.draw(
+        _populations(runs, files[:1])[0], read_table(files[1]), split
+    ),
+    "transfer": lambda runs, files, split: transfer.draw(read_table(files[0])),
     **{f"claim_{claim}": _draw_claim(claim) for claim in ("C1", "C2", "C3", "C4", "C5", "C6")},
 }
 """The names in `figures/<name>-<model>-<dataset>.svg`, and what draws them."""

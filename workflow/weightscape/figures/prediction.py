@@ -1,0 +1,111 @@
+"""Accuracy from weights: how well, beside what width alone predicts, and run by run."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from weightscape.figures import style
+
+LEFTMOST = -1.0  # R2 below is told by an arrow
+FEATURES = {
+    "width": "width alone",
+    "initial": "initial weights",
+    "weights": "weights",
+    "weights+width": "weights and width",
+}
+LEARNERS = {"linear": ("o", "#444444"), "boosting": ("s", "#009E73")}
+VALIDATIONS = {"nested": "new runs of known widths", "leave_one_width_out": "runs of a new width"}
+PANELS = {"r2": "R² over all runs", "r2_within_width": "R² within widths"}
+
+
+def draw(population: style.Population, predicted: pd.DataFrame, split: str) -> Figure:
+    """R2 of all features and learners with its interval, and the best prediction from weights.
+
+    `population.measure` is prediction.csv and `predicted` its runs, for the accuracy on `split`.
+    """
+    table = population.measure
+    figure, panels = style.panels([[*PANELS, "runs"]], height=2.9)
+    for column, what in PANELS.items():
+        _draw_scores(panels[column], table, column)
+        panels[column].set_title(f"{what} (n = {table['n'].max()})")
+    panels["r2_within_width"].tick_params(labelleft=False)
+    _draw_runs(figure, panels["runs"], population, predicted, split)
+    figure.suptitle(style.title(population))
+    style.add_legend(figure, _handles(), width=2.6)
+    style.add_non_legend(figure, [population])
+    return figure
+
+
+def _draw_scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
+    """A dot with its interval for each row, four of them to each kind of features."""
+    places = {name: place for place, name in enumerate(FEATURES)}
+    cases = [(learner, validation) for learner in LEARNERS for validation in VALIDATIONS]
+    known = table.dropna(subset=column)
+    for row in known.to_dict("records"):
+        case = cases.index((row["learner"], row["validation"]))
+        y = places[row["features"]] + 0.18 * (case - 1.5)
+        _draw_dot(axes, row[column], y, (row[f"{column}_low"], row[f"{column}_high"]), row)
+    axes.axvline(0, color="black", linewidth=0.5)
+    lowest = known[f"{column}_low"].min() if len(known) else 0.0
+    axes.set_xlim(max(LEFTMOST, min(-0.1, 1.1 * lowest)), 1.03)
+    axes.set_ylim(len(FEATURES) - 0.5, -0.5)
+    axes.set_yticks(list(places.values()), list(FEATURES.values()))
+    axes.set_xlabel("R² of runs not learned from")
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 5, 10]))
+
+
+def _draw_dot(axes: Axes, value: float, y: float, interval: tuple[float, float], row: dict) -> None:
+    marker, colour = LEARNERS[row["learner"]]
+    face = colour if row["validation"] == "nested" else "white"
+    line: dict[str, Any] = {"color": colour, "markerfacecolor": face, "markersize": 4}
+    axes.plot(interval, (y, y), color=colour, linewidth=0.8)
+    if value >= LEFTMOST:
+        axes.plot(value, y, marker=marker, **line)
+        return
+    axes.plot(LEFTMOST, y, marker="<", clip_on=False, **line)
+    axes.text(LEFTMOST + 0.06, y, f"{value:.1f}", va="center", fontsize=5.5, color=colour)
+
+
+def _draw_runs(
+    figure: Figure, axes: Axes, population: style.Population, predicted: pd.DataFrame, split: str
+) -> None:
+    """Predicted against true accuracy of the best learner on weights, a point per run."""
+    table = population.measure
+    nested = table[(table["features"] == "weights") & (table["validation"] == "nested")]
+    best = nested.loc[nested["r2"].idxmax()] if nested["r2"].notna().any() else nested.iloc[0]
+    case = ["features", "learner", "validation"]
+    points = predicted[(predicted[case] == best[case]).all(axis=1)]
+    scale, numbers = style.width_scale(population.runs)
+    is_non = points["group"] == "non"
+    many = len(points) > style.MANY
+    converged, failed = points[~is_non], points[is_non]
+    axes.scatter(
+        converged["accuracy"], converged["predicted"], s=5 if many else 11, linewidths=0.25,
+        c=scale.to_rgba(converged["width"].map(numbers).to_numpy(float)), edgecolors="#444444",
+        rasterized=many,
+    )  # fmt: skip
+    axes.scatter(
+        failed["accuracy"], failed["predicted"], marker="x", s=12, linewidths=0.8,
+        color=style.GROUP_COLOURS["non"], rasterized=many,
+    )  # fmt: skip
+    if len(points):
+        both = points[["accuracy", "predicted"]]
+        ends = (both.min().min(), both.max().max())
+        axes.plot(ends, ends, color="black", linewidth=0.5, zorder=0)
+    axes.set_title(f"weights, {best['learner']} (n = {len(points)})")
+    axes.set(xlabel=f"final {split} accuracy (%)", ylabel="predicted (%)")
+    style.add_width_bar(figure, [axes], scale, numbers)
+
+
+def _handles() -> list[Line2D]:
+    return [
+        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4,
+               markerfacecolor=colour if validation == "nested" else "white",
+               label=f"{learner}, {what}")
+        for learner, (marker, colour) in LEARNERS.items()
+        for validation, what in VALIDATIONS.items()
+    ]  # fmt: skip

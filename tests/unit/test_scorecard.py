@@ -66,6 +66,10 @@ def test_a_cell_has_a_tag_per_layer_and_the_median_effects(page, judged):
     assert f"<small>{effects}</small>" in cell
 
 
+def test_a_claim_without_statements_is_named_as_not_tested(page):
+    assert "C7. All of this holds alike for the three families. Not tested" in page
+
+
 def test_what_a_user_names_can_not_break_the_page(page):
     assert "<mine>" not in page
     assert "&lt;mine&gt;" in page

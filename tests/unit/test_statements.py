@@ -15,6 +15,7 @@ from weightscape.claims.statements import (
     VALUE_COLUMNS,
     WIDTH_COLUMNS,
     Tables,
+    across_families,
     measure,
 )
 
@@ -297,6 +298,27 @@ def test_effects_of_widths_average_to_the_effect_within(found):
     for layer, of in told.groupby("layer"):
         mean = np.average(of["effect"], weights=of["n"])
         assert mean == pytest.approx(row(found, "C1", "std", layer)["within"])
+
+
+def test_c7_is_what_one_family_tells_of_another_on_the_same_images(found):
+    pairs = [("dnn", "cnn"), ("dnn", "dnn"), ("cnn", "dnn")]
+    transfer = pd.DataFrame(
+        [
+            {"trained_model": one, "trained_dataset": of, "model": other, "dataset": "mnist",
+             "features": features, "learner": learner, "n": 100, "pooled": 0.5, "pooled_p": 0.001,
+             "n_within": 100, "within": 0.1, "within_p": 0.4, "sign_flip": False}
+            for one, other in pairs for of in ("mnist", "fmnist")
+            for features in ("width", "weights") for learner in ("linear", "boosting")
+        ]
+    )  # fmt: skip
+    told = across_families(transfer)
+    assert tuple(told.columns) == EFFECT_COLUMNS
+    assert list(zip(told["model"], told["layer"], strict=True)) == [
+        ("cnn", "from dnn"),
+        ("dnn", "from cnn"),
+    ]
+    judged = judge.judge(pd.concat([found.effects, told]), ALPHA)
+    assert set(judged.loc[judged["claim"] == "C7", "verdict"]) == {"width only"}
 
 
 # adjustment

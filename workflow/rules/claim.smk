@@ -59,6 +59,7 @@ rule judge_claims:
         effects=collect(
             f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/claim_effects.csv", p=POPULATIONS
         ),
+        transfer=f"{RESULTS}/tables/transfer.csv",
     output:
         claims=report(
             f"{RESULTS}/tables/claims.csv",

@@ -6,12 +6,15 @@ import pandas as pd
 
 from weightscape.claims.judge import judge
 from weightscape.claims.scorecard import render
+from weightscape.claims.statements import across_families
 from weightscape.logs import job_log
 from weightscape.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     params, output = snakemake.params, snakemake.output
-    effects = pd.concat(map(read_table, snakemake.input.effects), ignore_index=True)
+    parts = [read_table(path) for path in snakemake.input.effects]
+    parts.append(across_families(read_table(snakemake.input.transfer)))
+    effects = pd.concat(filter(len, parts), ignore_index=True)
     claims = judge(effects, params.alpha)
     write_table(claims, output.claims)
     Path(output.scorecard).write_text(render(claims, params.study, params.alpha))

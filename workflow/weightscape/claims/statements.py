@@ -131,6 +131,24 @@ def _contrast_row(contrast: Pair) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def across_families(transfer: pd.DataFrame) -> pd.DataFrame:
+    """EFFECT_COLUMNS of C7: of the table transfer, from one family to another on the same dataset.
+
+    How well one family's weights, by a linear model, rank the other's runs by accuracy.
+    """
+    rows = transfer[
+        (transfer["trained_model"] != transfer["model"])
+        & (transfer["trained_dataset"] == transfer["dataset"])
+        & (transfer["features"] == "weights")
+        & (transfer["learner"] == "linear")
+    ]
+    told = rows.assign(
+        claim="C7", layer="from " + rows["trained_model"], statistic="transfer",
+        measure="spearman", predicted=1,
+    )  # fmt: skip
+    return told.reindex(columns=list(EFFECT_COLUMNS))
+
+
 class _Population:
     """The columns of one population's runs, and the statements of them."""
 

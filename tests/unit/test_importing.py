@@ -11,8 +11,9 @@ import pytest
 from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 
 from weightscape.claims import nulls as null_effects
-from weightscape.claims import statements, variation
+from weightscape.claims import prediction, statements, transfer, variation
 from weightscape.claims.effects import Draws
+from weightscape.claims.features import read_final, read_initial
 from weightscape.claims.judge import judge
 from weightscape.claims.statements import Tables
 from weightscape.config import check
@@ -397,9 +398,20 @@ def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figur
     write_table(variation.measure(runs, chosen)[0], folder / "variation.csv")
     for name in ("widths", "values"):
         write_table(getattr(found, name), folder / f"claim_{name}.csv")
+    weight_tables = (folder / f"{name}.csv" for name in ("statistics", "strength", "spectra"))
+    final, initial = read_final(*weight_tables), read_initial(folder / "nulls.csv")
+    scores, predicted = prediction.measure(runs, final, initial, "test", 20)
+    nested = scores[scores["validation"] == "nested"]
+    assert set(nested.loc[nested["features"] == "weights", "n"]) == {17}
+    assert set(nested.loc[nested["features"] == "initial", "n"]) == {0}  # which imports lack
+    write_table(scores, folder / "prediction.csv")
+    write_table(predicted, folder / "predicted.csv")
+    own = transfer.make_population(runs, final, "test")
+    write_table(transfer.measure([own], Draws(20, 20)), folder / "transfer.csv")
     of_claims = [f"{name}.csv" for name in ("claims", "claim_widths", "claim_values")]
-    measures = {"density": ["densities.h5"], "projection_widths": ["projection.csv"],
-                "nulls": ["null_effects.csv"]}  # fmt: skip
+    measures = {"density": ["densities.csv"], "projection_widths": ["projection.csv"],
+                "nulls": ["null_effects.csv"],
+                "prediction": ["prediction.csv", "predicted.csv"]}  # fmt: skip
     for name in set(FIGURES) - {"function", "failures"}:  # of predictions, which imports lack
         files = of_claims if name.startswith("claim_") else measures.get(name, [f"{name}.csv"])
         assert FIGURES[name]([runs], [str(folder / file) for file in files], "test").axes

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 
+from weightscape.claims import failures, prediction, statements, transfer, variation
 from weightscape.claims import nulls as null_effects
-from weightscape.claims import prediction, statements, transfer, variation
 from weightscape.claims.effects import Draws
 from weightscape.claims.features import read_final, read_initial
 from weightscape.claims.judge import judge
@@ -22,7 +22,7 @@ from weightscape.figures import FIGURES
 from weightscape.groups import Baseline
 from weightscape.importing import Source, import_runs
 from weightscape.imports import Row
-from weightscape.measures import matching, nulls, projection, weights
+from weightscape.measures import function, matching, nulls, projection, weights
 from weightscape.models import Link, layer_names
 from weightscape.runs import collect, group
 from weightscape.shards import open_shard, read_population
@@ -352,66 +352,99 @@ def test_without_initial_weights_only_what_needs_them_is_nan(source, load, tmp_p
     assert tables["strength"].set_index(["seed", "layer"]).loc[(0, "first"), "target"] == "last"
 
 
-def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figure(
-    source, load, tmp_path
-):
+@pytest.fixture
+def least(source, load, tmp_path):
+    """17 runs of which weights and test accuracy alone are known: shards, and their table."""
     shards, by_width = [], {"4": list(range(9)), "8": list(range(8))}
     for width, seeds in by_width.items():
-        known = {"train_accuracy": math.nan}
         rows = []
         for seed in seeds:
             write_hdf5(source.folder / f"{width}-{seed}.h5", tensors(int(width), seed))
-            final = known | {"test_accuracy": 40.0 + 5 * seed}
-            rows.append(row(f"{width}-{seed}.h5", seed, width, **final))
+            known = {"train_accuracy": math.nan, "test_accuracy": 40.0 + 5 * seed}
+            rows.append(row(f"{width}-{seed}.h5", seed, width, **known))
         shards.append(load(source._replace(width=width), rows)[0])
     population = Population("mine", "pets", ("4", "8"), 9, imported=by_width)
     config = check({"study": "s", "populations": [
         {"model": "dnn", "dataset": "digits", "widths": [4], "seeds": 1}]})  # fmt: skip
     section = config["groups"] | {"accuracy": "test"}
-    runs, groups = group(collect(population, shards), Baseline(3, 40, imported=True), section, None)
-    assert groups.set_index("group").loc["non", "n"] == 2  # those at the share of the largest class
-    folder = tmp_path / "measured"
+    runs, _ = group(collect(population, shards), Baseline(3, 40, imported=True), section, None)
+    write_table(runs, tmp_path / "runs.csv")
+    return shards, read_table(tmp_path / "runs.csv")
+
+
+def measure_all(folder, shards, runs):
+    """Every table that is made from shards."""
     folder.mkdir()
-    write_table(runs, folder / "runs.csv")
-    runs = read_table(folder / "runs.csv")
-    assert runs[["train_accuracy", "train_loss", "test_loss", "dead_unit_share"]].isna().all().all()
     weights.measure(shards, runs, "silverman", outputs(folder))
     orders = folder / "matching.h5"
     matching.measure(shards, runs, "test", folder / "matching.csv", orders)
     settings = projection.Settings([2], 1, 3, 20)
     files = [folder / "projection.csv", folder / "purity.csv"]
     projection.measure(shards, runs, orders, "first", settings, *files)
-    tables = Tables(runs, *(read_table(folder / f"{name}.csv")
-                            for name in ("statistics", "strength", "purity")))  # fmt: skip
-    assert tables.statistics["initial_std"].isna().all()
-    found = statements.measure(tables, "test", Draws(50, 50), 20)
-    verdicts = judge(found.effects, 0.05).set_index(["claim", "statistic"])["verdict"]
-    assert set(verdicts["C6"]["initial_std"]) == {"too few runs"}
-    write_table(judge(found.effects, 0.05), folder / "claims.csv")
     nulls.measure(shards, runs, folder / "nulls.csv")
-    names = null_effects.Tables._fields[1:]
-    all_tables = null_effects.Tables(runs, *(read_table(folder / f"{n}.csv") for n in names))
-    effects = null_effects.measure(all_tables, "test", 20, 0.05, Draws(20, 20))
-    assert {"final", "shuffled"} <= set(effects["weights"])
-    write_table(effects, folder / "null_effects.csv")
-    chosen = {name: read_table(folder / f"{name}.csv") for name in variation.CHOSEN}
-    write_table(variation.measure(runs, chosen)[0], folder / "variation.csv")
-    for name in ("widths", "values"):
-        write_table(getattr(found, name), folder / f"claim_{name}.csv")
-    weight_tables = (folder / f"{name}.csv" for name in ("statistics", "strength", "spectra"))
-    final, initial = read_final(*weight_tables), read_initial(folder / "nulls.csv")
+    of_function = function.Outputs(*(folder / f"{n}.csv" for n in function.Outputs._fields))
+    function.measure(shards, runs, None, orders, of_function)
+
+
+def judge_all(runs, folder):
+    """Every table that is made from tables."""
+
+    def read(name):
+        return read_table(folder / f"{name}.csv")
+
+    found = statements.measure(Tables(runs, *map(read, Tables._fields[1:])), "test",
+                               Draws(50, 50), 20)  # fmt: skip
+    of_nulls = null_effects.Tables(runs, *map(read, null_effects.Tables._fields[1:]))
+    of_weights = [folder / f"{name}.csv" for name in ("statistics", "strength", "spectra")]
+    final, initial = read_final(*of_weights), read_initial(folder / "nulls.csv")
     scores, predicted = prediction.measure(runs, final, initial, "test", 20)
-    nested = scores[scores["validation"] == "nested"]
+    one = transfer.make_population(runs, final, "test")
+    failed, causes = failures.explain(
+        runs, *map(read, ("convergence", "telemetry", "predictions")), "test"
+    )
+    return {
+        "claims": judge(found.effects, 0.05),
+        "claim_widths": found.widths,
+        "claim_values": found.values,
+        "null_effects": null_effects.measure(of_nulls, "test", 20, 0.05, Draws(20, 20)),
+        "variation": variation.measure(runs, {n: read(n) for n in variation.CHOSEN})[0],
+        "prediction": scores,
+        "predicted": predicted,
+        "transfer": transfer.measure([one, one._replace(dataset="cars")], Draws(20, 20)),
+        "failures": failed,
+        "causes": causes,
+    }
+
+
+def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figure(least, tmp_path):
+    folder, (shards, runs) = tmp_path / "measured", least
+    unknown = ["train_accuracy", "train_loss", "test_loss", "dead_unit_share"]
+    assert runs[unknown].isna().all().all()
+    # those whose accuracy is the share of the largest class, one of each width
+    assert runs.loc[runs["group"] == "non", "seed"].tolist() == [0, 0]
+    measure_all(folder, shards, runs)
+    assert read_table(folder / "statistics.csv")["initial_std"].isna().all()
+    tables = judge_all(runs, folder)
+    verdicts = tables["claims"].set_index(["claim", "statistic"])["verdict"]
+    assert set(verdicts["C6"]["initial_std"]) == {"too few runs"}
+    nested = tables["prediction"].query("validation == 'nested'")
     assert set(nested.loc[nested["features"] == "weights", "n"]) == {17}
     assert set(nested.loc[nested["features"] == "initial", "n"]) == {0}  # which imports lack
-    write_table(scores, folder / "prediction.csv")
-    write_table(predicted, folder / "predicted.csv")
-    own = transfer.make_population(runs, final, "test")
-    write_table(transfer.measure([own], Draws(20, 20)), folder / "transfer.csv")
-    of_claims = [f"{name}.csv" for name in ("claims", "claim_widths", "claim_values")]
-    measures = {"density": ["densities.csv"], "projection_widths": ["projection.csv"],
-                "nulls": ["null_effects.csv"],
-                "prediction": ["prediction.csv", "predicted.csv"]}  # fmt: skip
-    for name in set(FIGURES) - {"function", "failures"}:  # of predictions, which imports lack
-        files = of_claims if name.startswith("claim_") else measures.get(name, [f"{name}.csv"])
-        assert FIGURES[name]([runs], [str(folder / file) for file in files], "test").axes
+    failed = tables["failures"].groupby("group")["cause"].unique().map(set)
+    assert failed.to_dict() == {"non": {"constant output"}, "low": {"unknown"}}
+    for name, table in tables.items():
+        write_table(table, folder / f"{name}.csv")
+    several = {
+        **{f"claim_C{n}": ("claims", "claim_widths", "claim_values") for n in range(1, 7)},
+        "prediction": ("prediction", "predicted"),
+        "function": ("disagreement", "weight_function", "pairs", "predictions"),
+        "failures": ("causes", "failures", "telemetry"),
+        "density": ("densities",), "projection_widths": ("projection",),
+        "nulls": ("null_effects",),
+    }  # fmt: skip
+    for name, draw in FIGURES.items():
+        files = [str(folder / f"{file}.csv") for file in several.get(name, (name,))]
+        figure = draw([runs], files, "test")
+        titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+        n = 34 if name == "transfer" else 17  # two populations
+        assert f"n = {n}" in "\n".join(titles), name

@@ -93,7 +93,7 @@ rule measure_function:
     input:
         runs=f"{MEASURES}/runs.csv",
         orders=f"{MEASURES}/matching.h5",
-        dataset="results/datasets/{dataset}.h5",
+        dataset=get_dataset,
         shards=get_shards,
     output:
         predictions=f"{MEASURES}/predictions.csv",

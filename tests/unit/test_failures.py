@@ -125,9 +125,10 @@ def test_of_networks_whose_curves_are_not_known_no_cause_is_known():
                "classes": math.nan}  # fmt: skip
     good, bad = [run("high", **nothing) for _ in range(3)], run("low", 40, **nothing)
     constant = run("non", **nothing)
-    found, _ = explained(*good, bad, constant)
-    assert found["cause"].tolist() == ["unknown", "constant output"]
-    assert found["diverged_epoch"].isna().all()
+    broken_end = [run("non", **nothing | {"loss": NOTHING_KNOWN * end}) for end in (np.nan, np.inf)]
+    found, _ = explained(*good, bad, constant, *broken_end)
+    assert found["cause"].tolist() == ["unknown", "constant output", "unknown", "diverged"]
+    assert found["diverged_epoch"].isna().tolist() == [True, True, True, False]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

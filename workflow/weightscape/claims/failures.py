@@ -79,7 +79,8 @@ def explain_all(
     evidence |= _gradients(telemetry, keys, successful(runs, split), evidence["dead_epoch"])
     classes = predictions.set_index(KEYS)["n_classes_predicted"].reindex(keys).to_numpy(float)
     # without predictions, non says it: a loss of ln(classes) and the majority's share
-    constant = np.where(np.isnan(classes), (runs["group"] == "non") & is_finite, classes == 1)
+    is_non = (runs["group"] == "non") & is_finite & evidence["ends_finite"]
+    constant = np.where(np.isnan(classes), is_non, classes == 1)
     evidence |= {"n_classes_predicted": classes, "constant_output": constant.astype(bool)}
     found = runs[[*KEYS, "group"]].assign(**evidence)
     conditions = [
@@ -98,15 +99,20 @@ def _by_epoch(table: pd.DataFrame, column: str, keys: pd.MultiIndex) -> np.ndarr
 
 def _losses(curves: pd.DataFrame, keys: pd.MultiIndex) -> dict[str, np.ndarray]:
     """The first epoch of a loss that is not finite, and the relative fall of the training loss over
-    the last part of the epochs. Where no run has a loss at the start, the curves are not known."""
+    the last part of the epochs. Where no run has a loss at the start, the curves are not known, and
+    NaN does not tell of a run that diverged."""
     train, test = (_by_epoch(curves, f"{split}_loss", keys) for split in ("train", "test"))
     is_known = not np.isnan(train[:, 0]).all()
-    broken = ~(np.isfinite(train) & np.isfinite(test)) & is_known
+    broken = np.isinf(train) | np.isinf(test) | ((np.isnan(train) | np.isnan(test)) & is_known)
     first = np.where(broken.any(1), broken.argmax(1), np.nan)
     last = train.shape[1] - 1
     before = last - max(1, round(LAST_PART * last))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {"diverged_epoch": first, "loss_fall": 1 - train[:, last] / train[:, before]}
+        return {
+            "diverged_epoch": first,
+            "loss_fall": 1 - train[:, last] / train[:, before],
+            "ends_finite": np.isfinite(train[:, last]) | np.isfinite(test[:, last]),
+        }
 
 
 def _dead_units(

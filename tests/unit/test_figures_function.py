@@ -10,7 +10,7 @@ from drawings import collisions_in, legend_of, make_runs, panels_of, saved
 from matplotlib.colors import to_rgb
 
 from weightscape.claims.failures import CAUSES, explain
-from weightscape.figures import FUNCTION, failures, style
+from weightscape.figures import FIGURES, failures, style
 from weightscape.measures import function
 from weightscape.measures.function import compare, compare_groups
 from weightscape.runs import KEYS
@@ -25,7 +25,7 @@ def draw(name, runs, tables, folder, split="test"):
     for number, table in enumerate(tables):
         files.append(str(folder / f"{name}-{number}.csv"))
         write_table(table, files[-1])
-    return FUNCTION[name]([runs], files, split)
+    return FIGURES[name]([runs], files, split)
 
 
 # ---- function
@@ -209,7 +209,7 @@ def test_colours_of_causes_differ():
 MAKERS = {"function": function_tables, "failures": failure_tables}
 
 
-@pytest.mark.parametrize("name", FUNCTION)
+@pytest.mark.parametrize("name", MAKERS)
 def test_no_text_covers_another_and_the_figure_fits_a_page(name, tmp_path):
     accuracies = np.tile([10.0, 50.0, 70.0, 95.0, 96.0], 18)
     runs = make_runs(accuracies, widths=WIDTHS)
@@ -220,7 +220,7 @@ def test_no_text_covers_another_and_the_figure_fits_a_page(name, tmp_path):
     assert all(figure.get_size_inches() <= style.PAGE)
 
 
-@pytest.mark.parametrize("name", FUNCTION)
+@pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("accuracies", [[50.0], [10.0], [10.0, 10.1, 10.2], [95.0, 50.0]])
 def test_odd_populations_are_drawn(name, accuracies, tmp_path):
     runs = make_runs(accuracies, widths=("5x10",))

@@ -16,7 +16,6 @@ DRAWS = Draws(resamples=60, permutations=999)
 WIDTHS, SEEDS = ("5", "20", "80"), 24
 NAMES = [name for names in FEATURES.values() for name in names]
 N = len(WIDTHS) * SEEDS
-SHUFFLES = 999
 
 
 def plant(planted, seed=0, diverged=()):
@@ -77,7 +76,8 @@ def _purity():
          "width": width, "weights": kind, "n": N, "neighbours": 10, "purity": 0.7,
          "purity_low": 0.65, "purity_high": 0.75, "shuffled": 0.4,
          "p": 0.001 if kind in ("final", "shuffled") else 0.3, "shuffled_within_width": 0.6,
-         "p_within_width": 0.001 if kind == "final" else 0.4}
+         "p_less": 1.0, "p_within_width": 0.001 if kind == "final" else 0.4,
+         "p_less_within_width": 1.0}
         for layer in LAYERS for embedding, width in (("width", "5"), ("padded", "all"))
         for kind in WEIGHTS
     ]  # fmt: skip
@@ -105,7 +105,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def found(tables):
-    return measure(tables, "test", SHUFFLES, 0.05, DRAWS)
+    return measure(tables, "test", 0.05, DRAWS)
 
 
 def row(found, feature, weights, layer="fc1"):
@@ -230,13 +230,13 @@ def test_with_one_width_within_is_what_is_over_all(tables):
     purity = tables.purity[tables.purity["embedding"] == "width"]
     purity = purity.assign(shuffled_within_width=np.nan, p_within_width=np.nan)
     alone = Tables(*(of_width(table) for table in tables[:-1]), purity)
-    told = row(measure(alone, "test", SHUFFLES, 0.05, DRAWS), "purity", "final")
+    told = row(measure(alone, "test", 0.05, DRAWS), "purity", "final")
     assert told["within"] == told["pooled"] == pytest.approx(0.3)
 
 
 def test_accuracy_is_that_of_the_split(tables):
     # train accuracy is noise
-    found = measure(tables, "train", SHUFFLES, 0.05, DRAWS)
+    found = measure(tables, "train", 0.05, DRAWS)
     std = row(found, "std", "final")
     assert abs(std["within"]) < 0.35
     assert row(found, "std", "shuffled")[["survives", "survives_within"]].isna().all()
@@ -247,7 +247,7 @@ def test_a_population_without_an_effect_has_nothing_that_survives():
     # of any in a population is at most twice that: of two populations, 0.03
     tables = [plant(lambda own, step, noise: {}, seed) for seed in range(1, 4)]
     of_noise = [t._replace(purity=t.purity.assign(p=0.5, p_within_width=0.5)) for t in tables]
-    found = [measure(t, "train", SHUFFLES, 0.05, DRAWS) for t in of_noise]
+    found = [measure(t, "train", 0.05, DRAWS) for t in of_noise]
     seen = sum(table[["survives", "survives_within"]].notna().any(axis=None) for table in found)
     assert seen <= 1
 
@@ -258,7 +258,7 @@ def test_a_diverged_population_has_rows_and_no_effects(tables):
         return table.assign(**dict.fromkeys(numbers, np.nan))
 
     spoiled = Tables(tables.runs, *map(spoil, tables[1:-1]), tables.purity[:0])
-    found = measure(spoiled, "test", SHUFFLES, 0.05, DRAWS)
+    found = measure(spoiled, "test", 0.05, DRAWS)
     assert found["feature"].tolist() == ["strength_pair"] * 4
     assert found[["pooled", "within", "pooled_p_adjusted", "survives"]].isna().all(axis=None)
 
@@ -268,6 +268,6 @@ def test_a_handful_of_runs_has_rows_without_effects(tables, n):
     few = tables.runs[:n]
     keys = few[["width", "seed"]]
     of_few = [table.merge(keys, on=["width", "seed"]) for table in tables[1:-1]]
-    found = measure(Tables(few, *of_few, tables.purity[:0]), "test", SHUFFLES, 0.05, DRAWS)
+    found = measure(Tables(few, *of_few, tables.purity[:0]), "test", 0.05, DRAWS)
     assert {"std", "stable_rank", "strength_pair"} <= set(found["feature"])
     assert found[["within", "survives", "survives_within"]].isna().all(axis=None)

@@ -540,6 +540,23 @@ def test_p_counts_the_shuffles_that_are_as_pure():
     assert found["shuffled"] == pytest.approx(1 / 3, abs=0.03)
 
 
+def test_p_less_counts_the_shuffles_that_are_no_purer():
+    # the pairs are mixed: 2 of 3 ways to halve the four are as impure, the third is purer
+    away, groups = matrix([[0], [0.1], [9], [9.1]]), ["low", "high", "low", "high"]
+    found = compare(away, groups, ["5"] * 4, neighbours=1, shuffles=4000)
+    assert found["purity"] == 0
+    assert found["p"] == 1
+    assert found["p_less"] == pytest.approx(2 / 3, abs=0.03)
+
+
+def test_where_all_shuffles_are_alike_neither_side_is_sure():
+    # of two pairs of each width, one run is low: whichever it is, two runs have another neighbour
+    away = matrix([[0], [0.1], [9], [9.1], [50], [50.1], [59], [59.1]])
+    found = compare(away, ["low"] + ["high"] * 7, ["5"] * 4 + ["9"] * 4, neighbours=1)
+    assert found["purity"] == found["shuffled_within_width"] == 0.75
+    assert found["p_within_width"] == found["p_less_within_width"] == 1
+
+
 def test_the_same_groups_have_the_same_p():
     planted = plant(np.random.default_rng(0), by_group=0.5)
     assert compare(*planted) == compare(*planted)

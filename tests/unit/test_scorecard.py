@@ -22,7 +22,7 @@ def planted():
     cnn = plant(random, lambda own, step, noise: noise - own - step, layers=("conv1", "fc"))
     cnn = cnn._replace(runs=cnn.runs.assign(model="cnn"))
     cnn = cnn._replace(statistics=cnn.statistics.assign(model="cnn"))
-    return [(tables, measure(tables, "test", DRAWS, 999)) for tables in (dnn, cnn)]
+    return [(tables, measure(tables, "test", DRAWS)) for tables in (dnn, cnn)]
 
 
 @pytest.fixture(scope="module")

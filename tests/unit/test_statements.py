@@ -57,8 +57,9 @@ def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
     purity = pd.DataFrame(
         [
             {"layer": layer, "embedding": embedding, "n": n, "purity": 0.5, "purity_low": 0.4,
-             "purity_high": 0.6, "shuffled": 0.5, "p": 0.5, "shuffled_within_width": 0.5,
-             "p_within_width": 0.5, "weights": weights}
+             "purity_high": 0.6, "shuffled": 0.5, "p": 0.5, "p_less": 0.6,
+             "shuffled_within_width": 0.5, "p_within_width": 0.5, "p_less_within_width": 0.6,
+             "weights": weights}
             for layer in layers for embedding in ("quantiles", "padded", "width")
             for weights in ("final", "shuffled")
         ]
@@ -67,7 +68,7 @@ def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
 
 
 def verdicts(tables, draws=DRAWS):
-    found = measure(tables, "test", draws, shuffles=999).effects
+    found = measure(tables, "test", draws).effects
     judged = judge.judge(found, ALPHA)
     return judged.set_index(["claim", "statistic", "layer"])
 
@@ -134,7 +135,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def found(tables):
-    return measure(tables, "test", DRAWS, shuffles=999)
+    return measure(tables, "test", DRAWS)
 
 
 def row(found, claim, statistic, layer):
@@ -209,20 +210,20 @@ def test_scatter_is_lower_where_runs_cluster(tables):
         upper = set(tables.runs.loc[accuracy.nlargest(8).index, "seed"])
         tight = (statistics["width"] == width) & statistics["seed"].isin(upper)
         statistics.loc[tight, ["mean", "std"]] *= 0.05
-    told = row(measure(tables._replace(statistics=statistics), "test", DRAWS, 999),
+    told = row(measure(tables._replace(statistics=statistics), "test", DRAWS),
                "C1", "scatter", "fc1")  # fmt: skip
     assert told["within"] < -0.6
     assert told["within_p"] < 0.01
-    loose = row(measure(tables, "test", DRAWS, 999), "C1", "scatter", "fc1")
+    loose = row(measure(tables, "test", DRAWS), "C1", "scatter", "fc1")
     assert abs(loose["within"]) < 0.4
 
 
 def test_purity_is_what_shuffles_leave(tables):
     purity = tables.purity.assign(
-        purity=0.7, purity_low=0.65, purity_high=0.75, shuffled=0.4, p=0.001,
-        shuffled_within_width=0.6, p_within_width=0.02,
+        purity=0.7, purity_low=0.65, purity_high=0.75, shuffled=0.4, p=0.001, p_less=1.0,
+        shuffled_within_width=0.6, p_within_width=0.02, p_less_within_width=0.99,
     )  # fmt: skip
-    told = row(measure(tables._replace(purity=purity), "test", DRAWS, 999),
+    told = row(measure(tables._replace(purity=purity), "test", DRAWS),
                "C5", "purity_padded", "fc1")  # fmt: skip
     assert [told[name] for name in ("pooled", "pooled_low", "pooled_high")] == pytest.approx(
         [0.3, 0.25, 0.35]
@@ -233,8 +234,8 @@ def test_purity_is_what_shuffles_leave(tables):
 
 
 def test_purity_below_the_shuffled_groups_is_as_sure(tables):
-    purity = tables.purity.assign(purity=0.3, p=1.0)
-    told = row(measure(tables._replace(purity=purity), "test", DRAWS, 999),
+    purity = tables.purity.assign(purity=0.3, p=1.0, p_less=0.001)
+    told = row(measure(tables._replace(purity=purity), "test", DRAWS),
                "C5", "purity_padded", "fc1")  # fmt: skip
     assert told["pooled"] < 0
     assert told["pooled_p"] == pytest.approx(0.002)
@@ -243,7 +244,7 @@ def test_purity_below_the_shuffled_groups_is_as_sure(tables):
 def test_failures_of_the_smallest_width_support_c6(tables):
     runs = tables.runs.copy()
     runs.loc[runs.index[:6], "group"] = "non"  # width 5
-    judged = judge.judge(measure(tables._replace(runs=runs), "test", DRAWS, 999).effects, ALPHA)
+    judged = judge.judge(measure(tables._replace(runs=runs), "test", DRAWS).effects, ALPHA)
     told = judged[judged["statistic"] == "width"].iloc[0]
     assert told["pooled"] == pytest.approx(-75 / 94)  # 94 others: 19 of width 5, 75 of more
     assert math.isnan(told["within"])
@@ -255,9 +256,20 @@ def test_without_failures_c6_has_too_few_runs(found):
     assert set(judged.loc[judged["claim"] == "C6", "verdict"]) == {"too few runs"}
 
 
+@pytest.mark.parametrize(("n", "verdict"), [(2, "too few runs"), (3, "supported")])
+def test_a_side_of_two_runs_is_too_few(tables, n, verdict):
+    runs = tables.runs.assign(width=np.where(np.arange(100) < n, "5", "40"))
+    runs["group"] = np.where(np.arange(100) < n, "non", "high")
+    draws = Draws(10, 4999)
+    effects = measure(tables._replace(runs=tables.runs.assign(group=runs["group"])), "test", draws)
+    judged = judge.judge(effects.effects.assign(pooled_p=1e-6), ALPHA)
+    assert judged.loc[judged["statistic"] == "width", "verdict"].tolist() == [verdict]
+    assert set(judged.loc[judged["claim"] == "C6", "n_smaller"]) == {n}
+
+
 def test_a_vit_s_strength_is_to_fall(tables):
     runs = tables.runs.assign(model="vit")
-    told = measure(tables._replace(runs=runs), "test", DRAWS, 999).effects
+    told = measure(tables._replace(runs=runs), "test", DRAWS).effects
     signs = told.loc[told["statistic"] == "strength_mean", "predicted"]
     assert set(signs) == {-1}
 
@@ -266,7 +278,7 @@ def test_a_run_without_a_number_is_left_out_of_that_statement_alone(tables):
     statistics = tables.statistics.copy()
     gone = (statistics["layer"] == "fc1") & (statistics["seed"] == 3)
     statistics.loc[gone, "std"] = np.nan
-    told = measure(tables._replace(statistics=statistics), "test", DRAWS, 999)
+    told = measure(tables._replace(statistics=statistics), "test", DRAWS)
     assert row(told, "C1", "std", "fc1")["n"] == 96
     assert row(told, "C1", "std", "fc2")["n"] == 100
     assert row(told, "C3", "excess_kurtosis", "fc1")["n"] == 100
@@ -280,7 +292,7 @@ def test_rows_go_with_their_runs_whatever_their_order(tables, found):
     layers = shuffled.statistics.copy()
     layers["layer"] = pd.Categorical(layers["layer"], LAYERS)
     shuffled = shuffled._replace(statistics=layers.sort_values("layer", kind="stable"))
-    again = measure(shuffled, "test", DRAWS, 999)
+    again = measure(shuffled, "test", DRAWS)
     assert again.effects["pooled"].tolist() == pytest.approx(
         found.effects["pooled"].tolist(), nan_ok=True
     )

@@ -22,7 +22,6 @@ rule measure_claims:
         runtime=60,
     params:
         claims=lookup("claims", within=config),
-        shuffles=config["projection"]["shuffles"],
     script:
         "../scripts/measure_claims.py"
 
@@ -49,7 +48,6 @@ rule measure_null_effects:
     params:
         accuracy=config["claims"]["accuracy"],
         alpha=config["claims"]["alpha"],
-        shuffles=config["projection"]["shuffles"],
     script:
         "../scripts/measure_null_effects.py"
 

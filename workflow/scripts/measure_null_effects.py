@@ -7,6 +7,6 @@ from weightscape.tables import read_table, write_table
 with job_log(snakemake.log[0]) as log:
     params = snakemake.params
     tables = Tables(*(read_table(snakemake.input[name]) for name in Tables._fields))
-    found = measure(tables, params.accuracy, params.shuffles, params.alpha)
+    found = measure(tables, params.accuracy, params.alpha)
     write_table(found, snakemake.output[0])
     log.info("measured %d effects on n = %d runs", len(found), len(tables.runs))

@@ -12,6 +12,7 @@ from scipy.stats import false_discovery_control
 from weightscape.claims.statements import EFFECT_COLUMNS
 
 FEWEST = 20  # runs that a verdict rests on
+FEWEST_OF_SIDE = 3  # runs of the smaller of two sets that are compared
 VERDICTS = (
     "supported", "reversed within width", "width only", "not supported", "too few runs",
 )  # fmt: skip
@@ -51,7 +52,8 @@ def _verdict(row: pd.Series, alpha: float) -> str:
     of_width = is_about_width(row)
     enough_pooled = row["n"] >= FEWEST and not np.isnan(pooled)
     enough_within = row["n_within"] >= FEWEST and not np.isnan(within)
-    if not (enough_pooled and (enough_within or of_width)):
+    one_sided = row["n_smaller"] < FEWEST_OF_SIDE
+    if one_sided or not (enough_pooled and (enough_within or of_width)):
         return "too few runs"
     if pooled > 0 and (pooled_is_sure if of_width else within > 0 and within_is_sure):
         return "supported"

@@ -63,19 +63,17 @@ class Tables(NamedTuple):
     purity: pd.DataFrame
 
 
-def measure(
-    tables: Tables, split: str, shuffles: int, alpha: float, draws: Draws = DRAWS
-) -> pd.DataFrame:
+def measure(tables: Tables, split: str, alpha: float, draws: Draws = DRAWS) -> pd.DataFrame:
     """COLUMNS: a row per figure, layer, feature and kind of weights.
 
     Effects are with the final accuracy (%) on `split`; `strength_pair` is the rank correlation of
     the mean strengths of two neighbouring layers with each other, `purity` that of the groups less
-    its mean over `shuffles` shuffled groups. median_difference is the median over n_pairs runs of
+    its mean over shuffled groups. median_difference is the median over n_pairs runs of
     the final feature less that of the null model, share_larger the share of them in which the final
     one is larger. `survives` and `survives_within` are empty where nothing is seen.
     """
     pair = dict(zip(KEYS[:2], tables.runs[KEYS[:2]].iloc[0], strict=True))
-    rows = [*_of_features(tables, split, draws), *_of_purity(tables.purity, tables.runs, shuffles)]
+    rows = [*_of_features(tables, split, draws), *_of_purity(tables.purity, tables.runs)]
     found = pd.DataFrame([pair | row for row in rows], columns=list(COLUMNS))
     for kind, survives in (("pooled", "survives"), ("within", "survives_within")):
         found[f"{kind}_p_adjusted"] = adjust(found[f"{kind}_p"].to_numpy(float))
@@ -124,12 +122,12 @@ def _frames(tables: Tables) -> dict[tuple[str, str], pd.DataFrame]:
     }
 
 
-def _of_purity(purity: pd.DataFrame, runs: pd.DataFrame, shuffles: int) -> Iterator[dict[str, Any]]:
+def _of_purity(purity: pd.DataFrame, runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Rows of the embedding of all widths in which places count, or of the only width."""
     embedding = "padded" if runs["width"].nunique() > 1 else "width"
     for _, row in purity[purity["embedding"] == embedding].iterrows():
-        pooled = excess(row, "shuffled", "p", shuffles)
-        within = excess(row, "shuffled_within_width", "p_within_width", shuffles)
+        pooled = excess(row)
+        within = excess(row, "_within_width")
         effect = Pair(pooled, pooled if embedding == "width" else within)
         yield _row("11-13", row["layer"], "purity", row["weights"], effect)
 

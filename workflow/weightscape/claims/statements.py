@@ -37,7 +37,7 @@ FALLING_STRENGTH = ("vit",)  # families whose node strength falls with accuracy,
 KEY_COLUMNS = ("claim", "model", "dataset", "layer", "statistic")
 EFFECT_COLUMNS = (
     *KEY_COLUMNS, "measure", "predicted", "n", "n_per_width",
-    "pooled", "pooled_low", "pooled_high", "pooled_p",
+    "n_smaller", "pooled", "pooled_low", "pooled_high", "pooled_p",
     "n_within", "within", "within_low", "within_high", "within_p", "sign_flip",
     "n_contrast", "delta", "delta_low", "delta_high",
     "n_thirds", "delta_within", "delta_within_low", "delta_within_high",
@@ -72,6 +72,8 @@ class Statement(NamedTuple):
     x: Numbers | None = None
     """(n,) of each run, for figures"""
     y: Numbers | None = None
+    n_smaller: float = math.nan
+    """where sets of runs are compared, the runs of the smaller; of groups, of the second largest"""
 
 
 class Sums(NamedTuple):
@@ -82,15 +84,12 @@ class Sums(NamedTuple):
     values: pd.DataFrame
 
 
-def measure(tables: Tables, split: str, draws: Draws, shuffles: int) -> Sums:
-    """The statements of C1 to C6 for one population, by the final accuracy (%) on `split`.
-
-    `shuffles` is how many shuffled groups the table of purity was compared with.
-    """
+def measure(tables: Tables, split: str, draws: Draws) -> Sums:
+    """The statements of C1 to C6 for one population, by the final accuracy (%) on `split`."""
     runs = tables.runs
     key = dict(zip(KEYS[:2], runs[KEYS[:2]].iloc[0], strict=True))
     effects, widths, values = [], [], []
-    for statement in _Population(tables, split, draws, shuffles).statements():
+    for statement in _Population(tables, split, draws).statements():
         of = {"claim": statement.claim, **key, "layer": statement.layer,
               "statistic": statement.statistic}  # fmt: skip
         effects.append(of | _row(statement))
@@ -114,10 +113,11 @@ def _row(statement: Statement) -> dict[str, Any]:
     counts = " ".join(f"{width}:{n}" for width, n in pooled.n_of_width.items())
     row = {
         "measure": statement.measure, "predicted": statement.predicted, "n": pooled.n,
-        "n_per_width": counts, "pooled": pooled.value, "pooled_low": pooled.low,
-        "pooled_high": pooled.high, "pooled_p": pooled.p, "n_within": within.n,
-        "within": within.value, "within_low": within.low, "within_high": within.high,
-        "within_p": within.p, "sign_flip": statement.effect.sign_flip,
+        "n_per_width": counts, "n_smaller": statement.n_smaller, "pooled": pooled.value,
+        "pooled_low": pooled.low, "pooled_high": pooled.high, "pooled_p": pooled.p,
+        "n_within": within.n, "within": within.value, "within_low": within.low,
+        "within_high": within.high, "within_p": within.p,
+        "sign_flip": statement.effect.sign_flip,
     }  # fmt: skip
     return row | (_contrast_row(statement.contrast) if statement.contrast else {})
 
@@ -152,8 +152,8 @@ def across_families(transfer: pd.DataFrame) -> pd.DataFrame:
 class _Population:
     """The columns of one population's runs, and the statements of them."""
 
-    def __init__(self, tables: Tables, split: str, draws: Draws, shuffles: int):
-        self.tables, self.draws, self.shuffles = tables, draws, shuffles
+    def __init__(self, tables: Tables, split: str, draws: Draws):
+        self.tables, self.draws = tables, draws
         self.runs = tables.runs.reset_index(drop=True)
         self.widths = self.runs["width"].to_numpy()
         self.accuracy = self.runs[f"{split}_accuracy"].to_numpy(float)
@@ -215,7 +215,10 @@ class _Population:
             cliffs_delta(over_all, upper, lower, self.widths, self.draws).pooled,
             cliffs_delta(in_width, self.upper, self.lower, self.widths, self.draws).within,
         )
-        return Statement("C1", layer, "scatter", "cliffs_delta", -1, effect)
+        n_smaller = min(upper.sum(), lower.sum())
+        return Statement(
+            "C1", layer, "scatter", "cliffs_delta", -1, effect, n_smaller=int(n_smaller)
+        )
 
     def strongest_in_final_layer(self) -> Iterator[Statement]:
         """C2: C1's correlation is most negative in the final layer."""
@@ -254,44 +257,48 @@ class _Population:
     def clusters(self) -> Iterator[Statement]:
         """C5: runs of one group are nearest neighbours oftener than shuffled groups are."""
         purity = self.tables.purity[self.tables.purity["weights"] == FINAL]
+        sizes = self.runs.loc[self.groups != "ungrouped", "group"].value_counts()
+        second = sizes.iloc[1] if len(sizes) > 1 else 0
         for embedding in EMBEDDINGS:
             for _, row in purity[purity["embedding"] == embedding].iterrows():
-                effect = self._purity(row)
-                yield Statement("C5", row["layer"], f"purity_{embedding}", "purity", 1, effect)
+                yield Statement(
+                    "C5", row["layer"], f"purity_{embedding}", "purity", 1, self._purity(row),
+                    n_smaller=second,
+                )  # fmt: skip
 
     def _purity(self, row: pd.Series) -> Pair:
         """With one width, within it is what is over all."""
         grouped = self.groups != "ungrouped"
         n_of_width = self.runs["width"][grouped].value_counts(sort=False).to_dict()
         one = len(n_of_width) < 2
-        pooled = excess(row, "shuffled", "p", self.shuffles)._replace(n_of_width=n_of_width)
-        in_width = excess(row, "shuffled_within_width", "p_within_width", self.shuffles)
+        pooled = excess(row)._replace(n_of_width=n_of_width)
+        in_width = excess(row, "_within_width")
         return Pair(pooled, pooled if one else in_width)
 
     def failures(self) -> Iterator[Statement]:
         """C6: runs that do not converge are the minimal networks, initialised near zero."""
         non = self.groups == "non"
+        n_smaller = int(min(non.sum(), (~non).sum()))
         numbers = np.array([width_number(width) for width in self.widths])
         effect = cliffs_delta(numbers, non, ~non, self.widths, self.draws)
         yield Statement(
             "C6", "", "width", "cliffs_delta", -1, Pair(effect.pooled, NOTHING), None,
-            numbers, self.accuracy,
+            numbers, self.accuracy, n_smaller,
         )  # fmt: skip
         for layer in self.layers:
             x = self.column(self.tables.statistics, layer, "initial_std")
             effect = cliffs_delta(x, non, ~non, self.widths, self.draws)
             yield Statement(
-                "C6", layer, "initial_std", "cliffs_delta", -1, effect, None, x, self.accuracy
-            )
+                "C6", layer, "initial_std", "cliffs_delta", -1, effect, None, x, self.accuracy,
+                n_smaller,
+            )  # fmt: skip
 
 
-def excess(row: pd.Series, shuffled: str, p: str, shuffles: int) -> Effect:
-    """Purity less its mean over shuffled groups; the table's one-sided p made two-sided."""
-    expected, as_pure = row[shuffled], row[p]
-    less_pure = 1 - as_pure + 1 / (1 + shuffles)
-    value, low, high = (row[name] - expected for name in OBSERVED)
-    two_sided = np.minimum(1, 2 * np.minimum(as_pure, less_pure))  # of NaN it is NaN
-    return Effect(value, low, high, float(two_sided), int(row["n"]), {}, {})
+def excess(row: pd.Series, where: str = "") -> Effect:
+    """Purity less its mean over shuffled groups (`where` they are shuffled), with two-sided p."""
+    value, low, high = (row[name] - row[f"shuffled{where}"] for name in OBSERVED)
+    p = np.minimum(1, 2 * np.minimum(row[f"p{where}"], row[f"p_less{where}"]))  # of NaN it is NaN
+    return Effect(value, low, high, float(p), int(row["n"]), {}, {})
 
 
 def _distance_from_middle(

@@ -50,7 +50,7 @@ COLUMNS = (
 OBSERVED = ("purity", "purity_low", "purity_high")
 PURITY_COLUMNS = (
     "model", "dataset", "layer", "embedding", "width", "weights", "n", "neighbours", *OBSERVED,
-    "shuffled", "p", "shuffled_within_width", "p_within_width",
+    *(f"{name}{where}" for where in ("", "_within_width") for name in ("shuffled", "p", "p_less")),
 )  # fmt: skip
 ALL_WIDTHS = "all"
 
@@ -298,13 +298,14 @@ def compare_groups(
     of its own group, purity_low and purity_high its 95 % bootstrap interval over runs, each of
     which keeps its neighbours; `shuffled` its mean over shuffles of the groups, and
     `shuffled_within_width` over shuffles among the runs of each width, which leave what width alone
-    explains. p = (1 + shuffles as pure) / (1 + shuffles). NaN with fewer than two groups, and for
-    the second where there is one width only, or none with two groups.
+    explains. p = (1 + shuffles as pure) / (1 + shuffles), p_less the same of shuffles that are no
+    purer. NaN with fewer than two groups, and within widths where there is one width only, or none
+    with two groups.
     """
     rows = np.flatnonzero((groups != "ungrouped").to_numpy())
     labels, names = pd.factorize(groups.to_numpy()[rows])
     found = {"n": len(rows), "neighbours": 0, **dict.fromkeys(OBSERVED, math.nan)}
-    nothing = dict.fromkeys(PURITY_COLUMNS[-4:], math.nan)
+    nothing = dict.fromkeys(PURITY_COLUMNS[-6:], math.nan)
     if len(names) < 2 or len(rows) < 3:
         return found | nothing
     # all others as neighbours would be as pure under any shuffle
@@ -318,9 +319,9 @@ def compare_groups(
     anywhere = _shuffled(labels, nearest, np.zeros_like(strata), found["purity"], settings.shuffles)
     # where each width has one group there is nothing to shuffle within it
     if len(of_width) < 2 or len(np.unique([strata, labels], axis=1).T) == len(of_width):
-        return found | nothing | dict(zip(("shuffled", "p"), anywhere, strict=True))
+        return found | nothing | dict(zip(PURITY_COLUMNS[-6:-3], anywhere, strict=True))
     within = _shuffled(labels, nearest, strata, found["purity"], settings.shuffles)
-    return found | dict(zip(PURITY_COLUMNS[-4:], (*anywhere, *within), strict=True))
+    return found | dict(zip(PURITY_COLUMNS[-6:], (*anywhere, *within), strict=True))
 
 
 def _purity(labels: np.ndarray, nearest: np.ndarray) -> float:
@@ -338,8 +339,8 @@ def _purity_interval(labels: np.ndarray, nearest: np.ndarray) -> tuple[float, fl
 
 def _shuffled(
     labels: np.ndarray, nearest: np.ndarray, strata: np.ndarray, purity: float, shuffles: int
-) -> tuple[float, float]:
-    """Mean purity, and its one-sided p, of labels that are shuffled within each stratum."""
+) -> tuple[float, float, float]:
+    """Mean purity, and its p on either side, of labels that are shuffled within each stratum."""
     random = np.random.default_rng(0)
     by_stratum = np.argsort(strata, kind="stable")
     null = np.empty(shuffles)
@@ -349,4 +350,6 @@ def _shuffled(
         shuffled = np.empty_like(labels)
         shuffled[by_stratum] = labels[mixed]
         null[number] = _purity(shuffled, nearest)
-    return float(null.mean()), float((1 + (null >= purity - 1e-12).sum()) / (1 + shuffles))
+    as_pure, no_purer = np.mean(null >= purity - 1e-12), np.mean(null <= purity + 1e-12)
+    p, p_less = ((1 + shuffles * float(share)) / (1 + shuffles) for share in (as_pure, no_purer))
+    return float(null.mean()), p, p_less

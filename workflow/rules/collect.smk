@@ -37,6 +37,8 @@ rule join_tables:
         ),
     log:
         f"{RESULTS}/logs/join_tables/{{table}}.log",
+    # a cluster's job would cost more than to copy lines of text
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

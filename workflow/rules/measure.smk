@@ -120,6 +120,7 @@ rule join_layers:
         f"{MEASURES}/{{layer_table}}.csv",
     log:
         f"{RESULTS}/logs/join_layers/{{model}}/{{dataset}}/{{layer_table}}.log",
+    localrule: True
     conda:
         ENVIRONMENT
     resources:

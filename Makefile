@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-inde
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
 
-.PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-scale bench-slurm lint format types rulegraph lock clean help
+.PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake --quiet rules host --
@@ -41,6 +41,9 @@ bench-gpu: $(READY) ## the same on a GPU
 
 bench-measures: $(READY) ## measure the measures on 1,000 runs of width 200 (6 minutes, 2 GB of disk)
 	@$(BIN)/python -m benchmarks.measures $(BENCHMARKS)/population $(BENCHMARKS)/measures.csv
+
+bench-claims: $(READY) ## measure the stage of claims on 6,090 runs whose measures are drawn (5 minutes)
+	@$(BIN)/python -m benchmarks.claims $(BENCHMARKS)/claims.csv
 
 bench-scale: $(READY) ## measure Snakemake itself at 6,090 and 100,000 runs, without training (20 minutes)
 	@$(BIN)/python -m benchmarks.scale $(BENCHMARKS)/scale.csv

@@ -26,7 +26,7 @@ def command(project: ClusterProject, *line: str) -> str:
 
 
 def test_quick_study_on_all_nodes(project):
-    """Every rule as a job, but those that join tables, at the pace of the profile, which a user may set to one second."""
+    """Every rule but those that join tables as a job, at the profile's pace, with looks of 1 s."""
     project.study = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     project.study["runs_per_job"] = 5
     _, _, *rest = project.command()

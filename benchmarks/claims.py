@@ -1,0 +1,157 @@
+"""What the claims cost on the paper's 6,090 runs, given the measures; `make bench-claims` calls it.
+
+python -m benchmarks.claims OUT.csv
+
+The measures are drawn: each number is noise with a trend by width, in tables of the real columns.
+Snakemake makes of them what the claims are made of, on two cores, in a copy of the workflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.scale import STUDIES, Copy
+from weightscape.config import check
+from weightscape.groups import PAPER_EDGES, assign
+from weightscape.measures import convergence, nulls, spectra, statistics, strength
+from weightscape.measures.function import PREDICTION_COLUMNS
+from weightscape.measures.projection import PURITY_COLUMNS
+from weightscape.measures.weights import LAYER_KEYS
+from weightscape.models import layer_names
+from weightscape.runs import KEYS
+from weightscape.study import CURVES, Population, populations
+from weightscape.tables import write_table
+
+CORES = 2
+RULES = (
+    "measure_claims", "judge_claims", "measure_null_effects", "measure_variation",
+    "explain_failures", "predict_accuracy", "transfer_accuracy",
+)  # fmt: skip
+OF_POPULATION = ("null_effects", "variation", "failures", "prediction")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("out", type=Path, help="CSV file to write")
+    out = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Copy(Path(scratch, "paper"), STUDIES["paper"], 50)
+        drawn = populations(check(copy.study))
+        for population in drawn:
+            draw(population, copy.folder / "results/paper/measures")
+        n = sum(population.n_runs for population in drawn)
+        print(f"measures of n = {n} runs are drawn", flush=True)
+        started = time.monotonic()
+        used = copy.snakemake(
+            "--cores", str(CORES), "--allowed-rules", *RULES, "--", *_targets(drawn)
+        )
+        wall = time.monotonic() - started
+        rows = pd.DataFrame(
+            [
+                *_benchmarks(copy.folder / "results/paper/benchmarks"),
+                {"rule": "all", "jobs": "", "cpu_s": used.cpu, "wall_s": wall,
+                 "peak_mb": used.peak_mb},
+            ]
+        )  # fmt: skip
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_table(rows, out)
+    print(rows.to_string(index=False, float_format="%.1f"))
+
+
+def _targets(drawn: list[Population]) -> list[str]:
+    of_each = [
+        f"results/paper/measures/{population.model}/{population.dataset}/{name}.csv"
+        for population in drawn for name in OF_POPULATION
+    ]  # fmt: skip
+    return ["results/paper/tables/claims.csv", *of_each]
+
+
+def _benchmarks(folder: Path) -> list[dict[str, object]]:
+    """Jobs, seconds and the largest memory of each rule, from Snakemake's own records."""
+    rows: list[dict[str, object]] = []
+    for rule in RULES:
+        files = [*folder.glob(f"{rule}/*/*.jsonl"), *folder.glob(f"{rule}.jsonl")]
+        records = [json.loads(file.read_text().splitlines()[-1]) for file in files]
+        if records:
+            seconds, peaks = zip(*((float(r["s"]), float(r["max_rss"])) for r in records),
+                                 strict=True)  # fmt: skip
+            rows.append({"rule": rule, "jobs": len(records), "cpu_s": None,
+                         "wall_s": sum(seconds), "peak_mb": max(peaks)})  # fmt: skip
+    return rows
+
+
+def draw(population: Population, folder: Path) -> None:
+    """The measures of one population, in `folder`/model/dataset."""
+    random = np.random.default_rng(0)
+    own = folder / population.model / population.dataset
+    own.mkdir(parents=True)
+    runs = _runs(population, random)
+    step = runs["width"].map({w: place for place, w in enumerate(population.widths)}).to_numpy()
+    layers = layer_names(population.model, population.widths[0], population.options)
+    keys = runs[[*KEYS, "group"]]
+
+    def by(columns: dict[str, list], names: tuple[str, ...]) -> pd.DataFrame:
+        """A row for each run and each of the columns' values, with drawn numbers."""
+        every = keys.assign(step=step)
+        for name, values in columns.items():
+            every = every.merge(pd.DataFrame({name: values}), how="cross")
+        numbers = random.normal(size=(len(every), len(names))) + every[["step"]].to_numpy() / 4
+        table = pd.DataFrame(numbers, columns=list(names), index=every.index)
+        return pd.concat([every.drop(columns="step"), table], axis=1)
+
+    of_nulls = tuple(name for name in nulls.COLUMNS if name not in {*LAYER_KEYS, "weights"})
+    epochs = list(range(21))
+    tables = {
+        "runs": runs,
+        "statistics": by({"layer": layers}, statistics.COLUMNS),
+        "strength": by({"layer": layers}, strength.COLUMNS).assign(target=None),
+        "spectra": by({"layer": layers}, spectra.COLUMNS),
+        "nulls": by({"layer": layers, "weights": list(nulls.KINDS)}, of_nulls),
+        "convergence": by({"epoch": epochs}, CURVES),
+        "telemetry": by({"layer": layers, "epoch": epochs}, convergence.TELEMETRY),
+        "predictions": by({}, PREDICTION_COLUMNS[-2:]),
+        "purity": _purity(runs, layers, random),
+    }
+    for name, table in tables.items():
+        write_table(table, own / f"{name}.csv")
+
+
+def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
+    """Accuracies rise with width from 30 to 100 %; half of the runs of the first widths failed."""
+    widths = np.repeat(population.widths, population.seeds)
+    place = np.repeat(np.linspace(0, 1, len(population.widths)), population.seeds)
+    n = len(widths)
+    accuracy = np.clip(30 + 65 * place**0.5 + 3 * random.normal(size=n), 10, 100)
+    pair = population.model, population.dataset
+    groups = assign(accuracy, np.zeros(n, bool), PAPER_EDGES[pair])
+    seeds = np.tile(np.arange(population.seeds), len(population.widths))
+    return pd.DataFrame(
+        {
+            "model": pair[0], "dataset": pair[1], "width": widths, "seed": seeds, "shard": "none",
+            "train_loss": 0.5, "train_accuracy": accuracy, "test_loss": 0.5,
+            "test_accuracy": accuracy + random.normal(size=n), "group": groups,
+            "dead_unit_share": 0.1, "init_seed": seeds, "shuffle_seed": seeds,
+        }
+    )  # fmt: skip
+
+
+def _purity(runs: pd.DataFrame, layers: list[str], random: np.random.Generator) -> pd.DataFrame:
+    every = pd.MultiIndex.from_product(
+        [layers, ("padded", "quantiles"), (nulls.FINAL, *nulls.KINDS)],
+        names=["layer", "embedding", "weights"],
+    ).to_frame(index=False)
+    numbers = {name: random.random(len(every)) for name in PURITY_COLUMNS[8:]}
+    pair = {key: runs[key].iloc[0] for key in KEYS[:2]}
+    table = every.assign(**pair, width="all", n=len(runs), neighbours=10, **numbers)
+    return table[list(PURITY_COLUMNS)]
+
+
+if __name__ == "__main__":
+    main()

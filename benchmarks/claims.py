@@ -49,9 +49,7 @@ def main() -> None:
         n = sum(population.n_runs for population in drawn)
         print(f"measures of n = {n} runs are drawn", flush=True)
         started = time.monotonic()
-        used = copy.snakemake(
-            "--cores", str(CORES), "--allowed-rules", *RULES, "--", *_targets(drawn)
-        )
+        used = copy.snakemake(*_targets(drawn), "--allowed-rules", *RULES, "--cores", str(CORES))
         wall = time.monotonic() - started
         rows = pd.DataFrame(
             [

@@ -2,5 +2,5 @@
 
 `weights` reads a population once and hands each layer of each run to `statistics`, `density`,
 `strength` and `spectra`, and each shard to `convergence`; `nulls` measures the same of initial,
-shuffled and drawn weights; `matching` and `projection` compare runs.
+shuffled and drawn weights; `matching`, `projection` and `function` compare runs.
 """

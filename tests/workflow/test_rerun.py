@@ -56,7 +56,7 @@ def test_a_figure_option_redraws_and_retrains_nothing(finished):
     finished.study["figures"] = {"dpi": 100}
     counts = finished.planned()
     assert all(rule.startswith("plot_") for rule in counts if rule != "all")
-    assert len(counts) == 7 + 1
+    assert sum(counts.values()) == 13 + 6 + 1  # figures, those of claims, and all
 
 
 def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished):
@@ -69,6 +69,14 @@ def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished)
     counts = finished.planned()
     assert counts["measure_projection"] == 3
     assert not {"train_runs", "measure_weights", "match_nodes"} & set(counts)
+
+
+def test_another_alpha_judges_anew_and_measures_nothing(finished):
+    finished.study["claims"] = {"alpha": 0.01}
+    counts = finished.planned()
+    assert counts["judge_claims"] == counts["measure_null_effects"] == 1
+    assert counts["plot_claim"] == 6
+    assert not {"train_runs", "collect_runs", "measure_weights", "measure_nulls"} & set(counts)
 
 
 def test_another_device_retrains_nothing(finished):

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.legend import Legend
 from test_statements import ALPHA, DRAWS, plant
 
 from weightscape.claims import judge
@@ -127,3 +128,20 @@ def test_a_claim_of_which_nothing_can_be_said_is_drawn_empty(planted, judged, tm
     figure = FIGURES["claim_C5"]([tables.runs], list(map(str, files)), "test")
     figure.draw_without_rendering()
     assert figure.axes[0].get_title() == "n = 0 runs pooled, 0 within width"
+
+
+def test_runs_that_did_not_converge_are_crosses_of_their_own(planted, judged, tmp_path):
+    tables, found = planted[0]
+    files = [tmp_path / f"{part}.csv" for part in ("claims", "widths", "values")]
+    runs = tables.runs.assign(group=["non"] * 4 + tables.runs["group"].tolist()[4:])
+    values = found.values.drop(columns="group").merge(runs[["width", "seed", "group"]])
+    for table, file in zip((judged, found.widths, values), files, strict=True):
+        write_table(table, file)
+    figure = FIGURES["claim_C1"]([runs], list(map(str, files)), "test")
+    pooled = next(axes for axes in figure.axes if axes.get_title().startswith("fc1, pooled"))
+    dots, crosses = pooled.collections
+    assert (len(dots.get_offsets()), len(crosses.get_offsets())) == (96, 4)
+    accuracy = np.asarray(crosses.get_offsets())[:, 1]
+    assert accuracy == pytest.approx(runs["test_accuracy"].to_numpy()[:4])
+    texts = [text.get_text() for legend in figure.findobj(Legend) for text in legend.get_texts()]
+    assert "non (n = 4)" in texts

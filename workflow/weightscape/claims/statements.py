@@ -282,9 +282,8 @@ class _Population:
         numbers = np.array([width_number(width) for width in self.widths])
         effect = cliffs_delta(numbers, non, ~non, self.widths, self.draws)
         yield Statement(
-            "C6", "", "width", "cliffs_delta", -1, Pair(effect.pooled, NOTHING), None,
-            numbers, self.accuracy, n_smaller,
-        )  # fmt: skip
+            "C6", "", "width", "cliffs_delta", -1, Pair(effect.pooled, NOTHING), n_smaller=n_smaller
+        )
         for layer in self.layers:
             x = self.column(self.tables.statistics, layer, "initial_std")
             effect = cliffs_delta(x, non, ~non, self.widths, self.draws)

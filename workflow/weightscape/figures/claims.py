@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, statistic_name
 from weightscape.figures import style
@@ -46,6 +47,7 @@ def draw(claim: str, runs: pd.DataFrame, files: list[str]) -> Figure:
         style.add_width_bar(parts[1], list(panels.ravel()), scale, numbers)
     title = f"{style.title(style.Population(runs, None))}\n{claim}: {CLAIMS[claim]}"
     figure.suptitle(title, fontsize=8)
+    style.add_non_legend(parts[-1], [style.Population(runs, None)])
     return figure
 
 
@@ -120,7 +122,10 @@ def _add_legend(figure: FigureBase) -> None:
 
 
 def _draw_runs(panels: np.ndarray, values: pd.DataFrame, scale, numbers: dict[str, float]) -> None:
-    """The runs of one statement: y against x above, ranks within each width below."""
+    """The runs of one statement: y against x above, ranks within each width below.
+
+    Crosses are `non`.
+    """
     there = values[np.isfinite(values[["x", "y"]]).all(axis=1)]
     ranks = there.groupby("width")[["x", "y"]].rank(pct=True)
     row = values.iloc[0]
@@ -134,11 +139,18 @@ def _draw_runs(panels: np.ndarray, values: pd.DataFrame, scale, numbers: dict[st
     )
     for axes, points, x_label, y_label, what in shown:
         many = len(points) > style.MANY
+        is_non = there["group"] == "non"
         axes.scatter(
-            points["x"], points["y"], s=4 if many else 9, linewidths=0.2, edgecolors="#444444",
-            c=scale.to_rgba(there["width"].map(numbers).to_numpy(float)), rasterized=many,
+            points.loc[~is_non, "x"], points.loc[~is_non, "y"], s=4 if many else 9, linewidths=0.2,
+            edgecolors="#444444", rasterized=many,
+            c=scale.to_rgba(there.loc[~is_non, "width"].map(numbers).to_numpy(float)),
+        )  # fmt: skip
+        axes.scatter(
+            points.loc[is_non, "x"], points.loc[is_non, "y"], marker="x", s=12, linewidths=0.8,
+            color=style.GROUP_COLOURS["non"], rasterized=many,
         )  # fmt: skip
         axes.set_title(f"{layers[0]}, {what} (n = {len(points)})", fontsize=6.5)
         axes.set_xlabel(x_label, fontsize=6.5)
         axes.set_ylabel(y_label, fontsize=6.5)
         axes.tick_params(labelsize=6)
+        axes.xaxis.set_major_locator(MaxNLocator(4))

@@ -269,7 +269,7 @@ def add_legend(figure: Figure, handles: list[Line2D], width: float = 1.4) -> Non
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
 
 
-def add_non_legend(figure: Figure, populations: Sequence[Population]) -> None:
+def add_non_legend(figure: FigureBase, populations: Sequence[Population]) -> None:
     """Legend of the crosses, where there are any."""
     n = int((together(populations)["group"] == "non").sum())
     colour = GROUP_COLOURS["non"]

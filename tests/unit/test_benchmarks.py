@@ -9,13 +9,18 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import floor, gpu, jobs, measures, scale, torch_peers, training
+from benchmarks import claims, floor, gpu, jobs, measures, scale, torch_peers, training
 from benchmarks.case import BATCH, STACKED, Case, make_case
 from benchmarks.population import make_population
 from weightscape import models
+from weightscape.claims import statements
+from weightscape.claims.effects import Draws
+from weightscape.claims.statements import Tables
 from weightscape.datasets import prepare
 from weightscape.measures import matching
 from weightscape.shards import read_population
+from weightscape.study import Population
+from weightscape.tables import read_table
 
 SMALL_VIT = {"tokens": "patches", "d_model": 8, "feedforward": 12, "dropout": 0.0, "depth": 1}
 CASES = [
@@ -247,3 +252,16 @@ def test_a_command_is_measured_apart_from_its_caller(tmp_path):
 def test_a_command_that_fails_ends_the_measurement(tmp_path):
     with pytest.raises(SystemExit, match="no such thing"):
         scale.measure((sys.executable, "-c", "raise SystemExit('no such thing')"), tmp_path, {})
+
+
+def test_drawn_measures_are_tables_that_claims_are_made_of(tmp_path):
+    population = Population("dnn", "mnist", ("5", "50"), 12)
+    claims.draw(population, tmp_path)
+    folder = tmp_path / "dnn" / "mnist"
+    tables = Tables(*(read_table(folder / f"{name}.csv") for name in Tables._fields))
+    assert len(tables.runs) == 24
+    found = statements.measure(tables, "test", Draws(20, 99)).effects
+    of_std = found[(found["claim"] == "C1") & (found["statistic"] == "std")]
+    assert of_std["layer"].tolist() == ["fc1", "fc2", "fc3"]
+    assert (of_std["n"] == 24).all()
+    assert (of_std["pooled"].abs() > 0).all()

@@ -7,7 +7,8 @@ from planted import plant, write_tables
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from weightscape.claims import prediction
+from weightscape.claims import prediction, transfer
+from weightscape.claims.effects import Draws
 from weightscape.claims.features import (
     NUMBERS,
     by_layer,
@@ -373,6 +374,23 @@ def test_widths_as_numbers_and_as_names():
     np.testing.assert_allclose(np.exp(width_numbers(["5", "20"])), [[5], [20]])
     np.testing.assert_allclose(np.exp(width_numbers(["5", "20x50"])), [[5, 5], [20, 50]])
     assert width_names(["5", "20x50", "5"]).tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
+def test_widths_that_are_names_have_no_number_and_crash_nothing():
+    assert np.isnan(width_numbers(["small", "large"])).all()
+    np.testing.assert_allclose(np.exp(width_numbers(["a", "20x50"])), [[np.nan] * 2, [20, 50]])
+    names = ("tiny", "small", "large", "huge")
+    runs, final, initial = plant(widths=("2", "4", "8", "16"), seeds=6)
+    named = dict(zip(("2", "4", "8", "16"), names, strict=True))
+    runs, final, initial = (t.assign(width=t["width"].map(named)) for t in (runs, final, initial))
+    table, _ = measure(runs, final, initial, "test", 20)
+    of_width = table[(table["features"] == "width") & (table["validation"] == "nested")]
+    assert (of_width["n"] == 24).all()
+    r2 = of_width.set_index("learner")["r2"]
+    assert r2["linear"] > 0.8  # a mean for each name
+    assert r2["boosting"] > 0  # of 24 runs its trees see few
+    moved = transfer.measure([transfer.make_population(runs, final, "test")], Draws(10, 10))
+    assert (moved["n"] == 24).all()
 
 
 def test_a_new_width_is_told_by_its_number_only():

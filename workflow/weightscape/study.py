@@ -164,17 +164,22 @@ def run_name(seed: int) -> str:
     return f"seed-{seed:04d}.h5"
 
 
+def width_parts(width: str) -> list[int]:
+    """The numbers of a width, [20, 50] of `20x50`; none of a width that is a name."""
+    parts = width.split("x")
+    return list(map(int, parts)) if all(map(str.isdecimal, parts)) else []
+
+
 def width_number(width: str) -> float:
     """A width as one number, the product of `20x50`; NaN for a width that is a name."""
-    parts = width.split("x")
-    return float(math.prod(map(int, parts))) if all(map(str.isdecimal, parts)) else math.nan
+    parts = width_parts(width)
+    return float(math.prod(parts)) if parts else math.nan
 
 
 def width_order(width: str) -> tuple[bool, list[int], str]:
     """What widths are sorted by: as numbers, and after them those that are names."""
-    parts = width.split("x")
-    is_name = not all(map(str.isdecimal, parts))
-    return is_name, [] if is_name else list(map(int, parts)), width
+    parts = width_parts(width)
+    return not parts, parts, width
 
 
 def seeds_text(seeds: range) -> str:

@@ -6,6 +6,7 @@ same ones. Sizes, as of fan-in and nodes, are not among them: they are the width
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from weightscape.claims.effects import Numbers
 from weightscape.measures import nulls
 from weightscape.measures.weights import LAYER_KEYS
 from weightscape.runs import KEYS
+from weightscape.study import width_parts
 from weightscape.tables import read_table
 
 SIZES = {
@@ -71,8 +73,8 @@ def _stack(described: pd.DataFrame, runs: pd.DataFrame) -> Numbers:
 
 
 def width_numbers(widths: Iterable[str]) -> Numbers:
-    """(n, 1) logarithms of the widths, or (n, 2) where there are some as `20x50`."""
-    parts = [[int(part) for part in width.split("x")] for width in widths]
+    """(n, 1) logarithms of the widths, or (n, 2) where there are some as `20x50`; NaN of names."""
+    parts: list[list[float]] = [[*width_parts(width)] or [math.nan] for width in widths]
     most = max(map(len, parts), default=1)
     numbers = [part * most if len(part) < most else part for part in parts]
     return np.log(np.reshape(numbers, (-1, most)))

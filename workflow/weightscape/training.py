@@ -2,8 +2,8 @@
 
 A run's weights follow from model, dataset, width, seed and recipe alone: its random streams do not
 know of the shard it is in, and runs of a shard share nothing but the images, or the streams of
-crossed seeds. On the CPU that holds
-for every bit; on a GPU the number of runs that train side by side can change the last ones.
+crossed seeds. On the CPU that holds for every bit; on a GPU the number of runs that train side by
+side can change the last ones.
 """
 
 import hashlib

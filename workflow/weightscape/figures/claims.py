@@ -30,7 +30,7 @@ def draw(claim: str, runs: pd.DataFrame, files: list[str]) -> Figure:
     """
     judged, widths, values = (_of(read_table(file), claim, runs) for file in files)
     first = values[values["statistic"] == values["statistic"].iloc[0]] if len(values) else values
-    layers = _spread(list(dict.fromkeys(first["layer"].fillna(""))))
+    layers = style.spread(list(dict.fromkeys(first["layer"].fillna(""))), SHOWN_LAYERS)
     height = 1.4 + ROW * max(len(judged), 1)
     figure = Figure(figsize=(style.PAGE[0], height + (3.9 if layers else 0)), layout="constrained")
     parts: list[FigureBase] = [figure]
@@ -55,12 +55,6 @@ def _of(table: pd.DataFrame, claim: str, runs: pd.DataFrame) -> pd.DataFrame:
     pair = runs[["model", "dataset"]].iloc[0]
     is_own = (table[["model", "dataset"]] == pair).all(axis=1) & (table["claim"] == claim)
     return table[is_own]
-
-
-def _spread(layers: list[str]) -> list[str]:
-    """At most SHOWN_LAYERS of them, the first and the last among them."""
-    places = np.linspace(0, len(layers) - 1, min(SHOWN_LAYERS, len(layers)))
-    return [layers[round(place)] for place in places]
 
 
 def _draw_effects(

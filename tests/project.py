@@ -24,7 +24,8 @@ class Project:
         folder.mkdir(parents=True)
         for part in PARTS:
             if (ROOT / part).is_dir():
-                ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+                # with compiled code, which is kept by what it was compiled from
+                ignore = shutil.ignore_patterns("*.egg-info")
                 shutil.copytree(ROOT / part, folder / part, ignore=ignore)
             else:
                 shutil.copy2(ROOT / part, folder / part)

@@ -16,6 +16,20 @@ def test_a_new_seed_trains_only_that_seed(finished):
     assert {name: after[name] for name in before} == before
 
 
+def test_a_copy_of_the_checkout_compiles_nothing_anew(finished):
+    """Twenty CPU seconds, in each copy that numba's own cache took for another project."""
+    kernels = finished.folder / "workflow/weightscape/engine/kernels"
+
+    def compiled() -> dict:
+        return {path: path.stat().st_mtime_ns for path in kernels.rglob("*.nb[ci]")}
+
+    before = compiled()
+    assert any("dnn.train" in path.name for path in before)
+    finished.study["populations"][0]["seeds"] = 3
+    finished.succeed("results/test/weights/dnn/digits/width-8/seeds-0002.h5")
+    assert compiled() == before
+
+
 def test_a_new_width_trains_only_that_width(finished):
     finished.study["populations"][0]["widths"].append(3)
     assert finished.planned()["train_runs"] == 2

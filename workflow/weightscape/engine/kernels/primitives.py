@@ -5,10 +5,8 @@ memory. Numbers are of the parameters' type: float32 in training, float64 in tes
 annotated: numba compiles for the types that come.
 """
 
-import hashlib
 import math
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import llvmlite.binding
@@ -16,6 +14,8 @@ import numba
 import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
+
+from weightscape.engine.kernels import cache
 
 # OpenBLAS must be told before scipy loads it: it takes a processor newer than itself for an old
 # one, and some sites hold all programs to an old one, at half the speed. Shards name what was used.
@@ -44,18 +44,7 @@ HAS_SMALL_KERNELS = any(name in BLAS for name in ("SkylakeX", "Cooperlake", "Sap
 WIDE = 256  # rows from which a product pays for copying its operands into order
 
 
-def _cache_folder() -> Path:
-    """A folder of compiled code for just these sources and this BLAS.
-
-    numba itself would look at the file of a function alone, not at what it calls.
-    """
-    here = Path(__file__).parent
-    sources = b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))
-    digest = hashlib.blake2b(sources + BLAS.encode(), digest_size=8).hexdigest()
-    return here / "__pycache__" / digest
-
-
-numba.config.CACHE_DIR = str(_cache_folder())  # type: ignore[attr-defined]
+cache.keep(BLAS)
 
 
 def compiled(function):

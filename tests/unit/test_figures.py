@@ -5,6 +5,8 @@ import itertools
 import re
 import statistics as stdlib
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -703,3 +705,12 @@ def test_a_population_without_effects_is_drawn(runs):
     figure = nulls.draw(Population(runs, table.assign(**dict.fromkeys(numbers, np.nan))))
     figure.draw_without_rendering()
     assert legend_of(figure) == list(nulls.WEIGHTS)
+
+
+def test_to_import_figures_loads_nothing_that_only_measures_need():
+    """scipy.stats alone takes as long to load as a figure to draw, and each job of them pays."""
+    line = "import sys, weightscape.figures; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "matplotlib" in loaded
+    assert not {"scipy.stats", "scipy.optimize", "scipy.spatial", "sklearn", "torch"} & loaded

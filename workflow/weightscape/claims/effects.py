@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 FEWEST_OF_WIDTH = 8  # runs of a width from which it has an effect of its own
 LEVEL = 0.95  # of all intervals
@@ -174,7 +174,7 @@ class _Contrast(_Measure):
         if upper.all() or not upper.any():
             return None
         label = np.where(upper, 1 / upper.sum(), -1 / (~upper).sum())
-        return 2 * rankdata(self.x[rows]) / len(rows), label
+        return 2 * scipy.stats.rankdata(self.x[rows]) / len(rows), label
 
     def resampled(self, rows: NDArray, counts: NDArray) -> Numbers:
         ranks, upper = _Ranks(self.x[rows])(counts), self.upper[rows]
@@ -213,7 +213,7 @@ def _correlate(x: _Ranks, y: _Ranks, counts: NDArray) -> Numbers:
 
 def _standard_ranks(values: Numbers) -> Numbers | None:
     """Ranks with mean 0 and length 1, so that inner products are correlations; None if constant."""
-    centred = rankdata(values) - (len(values) + 1) / 2
+    centred = scipy.stats.rankdata(values) - (len(values) + 1) / 2
     length = math.sqrt(centred @ centred)
     return centred / length if length else None
 

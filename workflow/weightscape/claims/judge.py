@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
+import scipy
 
 from weightscape.claims.statements import EFFECT_COLUMNS
 
@@ -40,7 +40,7 @@ def adjust(p: np.ndarray) -> np.ndarray:
     """Adjusted p, so that p <= alpha finds a share of at most alpha falsely; NaN stays NaN."""
     adjusted = np.full(len(p), np.nan)
     there = np.isfinite(p)
-    adjusted[there] = false_discovery_control(p[there]) if there.any() else []
+    adjusted[there] = scipy.stats.false_discovery_control(p[there]) if there.any() else []
     return adjusted
 
 

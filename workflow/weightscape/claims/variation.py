@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from weightscape.claims.effects import LEVEL, Numbers
 from weightscape.runs import KEYS
@@ -195,7 +195,7 @@ def intervals(grids: list[Numbers]) -> tuple[Numbers, Numbers]:
                 replicas[:, number] = components(shortened)
                 variance += (n - 1) * _over_sum(pool(replicas)).var(axis=1)
     middle = shares(pool(found))
-    reach = stats.t.ppf((1 + LEVEL) / 2, min(levels) - 1) * np.sqrt(variance)
+    reach = scipy.stats.t.ppf((1 + LEVEL) / 2, min(levels) - 1) * np.sqrt(variance)
     return np.clip(middle - reach, 0, 1), np.clip(middle + reach, 0, 1)
 
 
@@ -256,9 +256,8 @@ def f_tests(grid: Numbers) -> dict[str, float]:
     found: dict[str, float] = {}
     for side, degrees in (("init", a - 1), ("shuffle", b - 1)):
         f = getattr(squares, side) / squares.residual
-        found |= {
-            f"f_{side}": float(f), f"p_{side}": float(stats.f.sf(f, degrees, (a - 1) * (b - 1)))
-        }  # fmt: skip
+        p = scipy.stats.f.sf(f, degrees, (a - 1) * (b - 1))
+        found |= {f"f_{side}": float(f), f"p_{side}": float(p)}
     return found
 
 
@@ -272,7 +271,7 @@ def combine(p_values: list[float]) -> float:
     if not known:
         return math.nan
     with np.errstate(divide="ignore"):  # p below the smallest number
-        return float(stats.chi2.sf(-2 * np.log(known).sum(), 2 * len(known)))
+        return float(scipy.stats.chi2.sf(-2 * np.log(known).sum(), 2 * len(known)))
 
 
 @np.errstate(invalid="ignore", divide="ignore")
@@ -295,4 +294,4 @@ def welch(grids: list[Numbers]) -> float:
     spread = sum_of_weights * (weights * (means - weights @ means) ** 2).sum() / (k - 1)
     loss = ((1 - weights) ** 2 / degrees).sum()
     f = spread / (1 + 2 * (k - 2) / (k**2 - 1) * loss)
-    return float(stats.f.sf(f, k - 1, (k**2 - 1) / (3 * loss)))
+    return float(scipy.stats.f.sf(f, k - 1, (k**2 - 1) / (3 * loss)))

@@ -17,9 +17,7 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
-from scipy.fft import dct, idct
-from scipy.interpolate import CubicSpline
-from scipy.optimize import brentq
+import scipy
 
 from weightscape.groups import GROUPS
 from weightscape.measures.layer import LayerWeights
@@ -65,10 +63,10 @@ def estimate(layer: LayerWeights, rule: str) -> Curve | None:
         places = places[(places >= 0) & (places < CELLS)]
     counts = np.bincount(places.astype(np.int32), minlength=CELLS)
     # the series of cosines of the density on [0, 1], which stands for [-REACH, REACH]
-    series = dct(counts / layer.size, overwrite_x=True)[:POINTS]
+    series = scipy.fft.dct(counts / layer.size, overwrite_x=True)[:POINTS]
     bandwidth = max(_bandwidth(layer, series, rule), FINEST)
     orders = np.arange(POINTS) * (math.pi * bandwidth / (2 * REACH))
-    density = idct(series * np.exp(-0.5 * orders**2)) * (POINTS / (2 * REACH))
+    density = scipy.fft.idct(series * np.exp(-0.5 * orders**2)) * (POINTS / (2 * REACH))
     np.maximum(density, 0, out=density)  # the transform leaves some -1e-18
     return Curve(density.astype(np.float32), layer.mean, layer.std, bandwidth * layer.std)
 
@@ -115,7 +113,7 @@ def _improved_sheather_jones(series: np.ndarray, size: int, stages: int = 7) -> 
             return FINEST
         if not excess(most) > 0:
             return 1.06 * size**-0.2
-        return 2 * REACH * math.sqrt(brentq(excess, least, most, rtol=1e-4))
+        return 2 * REACH * math.sqrt(scipy.optimize.brentq(excess, least, most, rtol=1e-4))
 
 
 class Histogram:
@@ -247,5 +245,5 @@ class Densities:
 def on_grid(density: np.ndarray, mean: float, std: float, grid: np.ndarray) -> np.ndarray:
     """A curve in standard units as a density of the weights themselves at `grid`."""
     places = (grid - mean) / std
-    spline = CubicSpline(standard_grid(), density)
+    spline = scipy.interpolate.CubicSpline(standard_grid(), density)
     return np.where(np.abs(places) < REACH, spline(np.clip(places, -REACH, REACH)), 0) / std

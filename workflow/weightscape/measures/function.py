@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
+import scipy
 
 from weightscape.datasets import open_dataset
 from weightscape.errors import WeightscapeError
@@ -394,7 +394,7 @@ def _standard_ranks(matrix: np.ndarray) -> np.ndarray:
     such matrices is their correlation; NaN if all are equal."""
     n = len(matrix)
     upper = np.triu_indices(n, 1)
-    ranks = rankdata(matrix[upper])
+    ranks = scipy.stats.rankdata(matrix[upper])
     ranks -= ranks.mean()
     length = math.sqrt(ranks @ ranks)
     found = np.zeros((n, n))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import pandas as pd
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from weightscape.hdf5 import read_file, write_file
 from weightscape.measures.layer import is_moderate
@@ -71,7 +71,7 @@ def _ascend(weights: Weights, reference: Weights, start: Orders, settled: set[Li
             known = {other: orders[other] for other in settled - {link}}
             unknown = {other for other in free if other not in settled}
             gain = _gain(link, weights, reference, known, unknown)
-            order = linear_sum_assignment(gain, maximize=True)[1]
+            order = scipy.optimize.linear_sum_assignment(gain, maximize=True)[1]
             changed |= link not in settled or bool((order != orders[link]).any())
             orders[link] = order
             settled.add(link)

@@ -9,7 +9,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from weightscape.models import Link
 
@@ -117,7 +117,7 @@ def _in_out(found: Strengths, link: Link | None, layers: dict[str, Strengths]) -
         outgoing = layers[link.target].outgoing.reshape(len(incoming), -1).sum(1)
         if len(incoming) >= 3 and _varies(incoming) and _varies(outgoing):
             pearson = float(np.corrcoef(incoming, outgoing)[0, 1])
-            spearman = float(stats.spearmanr(incoming, outgoing).statistic)
+            spearman = float(scipy.stats.spearmanr(incoming, outgoing).statistic)
     target = link.target if link else None
     return dict(zip(COLUMNS[-3:], (target, pearson, spearman), strict=True))
 

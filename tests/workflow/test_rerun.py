@@ -70,7 +70,7 @@ def test_a_figure_option_redraws_and_retrains_nothing(finished):
     finished.study["figures"] = {"dpi": 100}
     counts = finished.planned()
     assert all(rule.startswith("plot_") for rule in counts if rule != "all")
-    assert sum(counts.values()) == 13 + 6 + 1  # figures, those of claims, and all
+    assert sum(counts.values()) == 12 + 1 + 1  # measures with figures, claims, and all
 
 
 def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished):
@@ -89,7 +89,7 @@ def test_another_alpha_judges_anew_and_measures_nothing(finished):
     finished.study["claims"] = {"alpha": 0.01}
     counts = finished.planned()
     assert counts["judge_claims"] == counts["measure_null_effects"] == 1
-    assert counts["plot_claim"] == 6
+    assert counts["plot_claims"] == 1
     assert not {"train_runs", "collect_runs", "measure_weights", "measure_nulls"} & set(counts)
 
 

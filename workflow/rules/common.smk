@@ -34,6 +34,7 @@ RESULTS = f"results/{config['study']}"
 MEASURES = f"{RESULTS}/measures/{{model}}/{{dataset}}"
 POPULATIONS = study.populations(config)
 IMPORTED = [p for p in POPULATIONS if p.imported is not None]
+CLAIM_FIGURES = [f"claim_C{number}" for number in range(1, 7)]
 FIGURES = [
     "convergence",
     "telemetry",
@@ -48,7 +49,7 @@ FIGURES = [
     "function",
     "failures",
     "prediction",
-    *(f"claim_C{number}" for number in range(1, 7)),
+    *CLAIM_FIGURES,
 ]
 # figure -> the measure of each population that its grid of layer x dataset shows
 GRIDS = {

@@ -19,7 +19,7 @@ rule plot_convergence:
         mem_mb=get_table_mem_mb,
         runtime=30,
     params:
-        figure="convergence",
+        figures=["convergence"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
     script:
@@ -41,7 +41,7 @@ use rule plot_convergence as plot_telemetry with:
     log:
         f"{RESULTS}/logs/plot_telemetry/{{model}}/{{dataset}}.log",
     params:
-        figure="telemetry",
+        figures=["telemetry"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -61,7 +61,7 @@ use rule plot_convergence as plot_statistics with:
     log:
         f"{RESULTS}/logs/plot_statistics/{{model}}/{{dataset}}.log",
     params:
-        figure="statistics",
+        figures=["statistics"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -81,7 +81,7 @@ use rule plot_convergence as plot_density with:
     log:
         f"{RESULTS}/logs/plot_density/{{model}}/{{dataset}}.log",
     params:
-        figure="density",
+        figures=["density"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -101,7 +101,7 @@ use rule plot_convergence as plot_strength with:
     log:
         f"{RESULTS}/logs/plot_strength/{{model}}/{{dataset}}.log",
     params:
-        figure="strength",
+        figures=["strength"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -121,7 +121,7 @@ use rule plot_convergence as plot_spectra with:
     log:
         f"{RESULTS}/logs/plot_spectra/{{model}}/{{dataset}}.log",
     params:
-        figure="spectra",
+        figures=["spectra"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -131,37 +131,28 @@ use rule plot_convergence as plot_projection with:
         runs=[f"{MEASURES}/runs.csv"],
         measure=[f"{MEASURES}/projection.csv"],
     output:
-        svg=report(
-            f"{RESULTS}/figures/projection-{{model}}-{{dataset}}.svg",
-            caption="../report/projection.rst",
-            category="Weight projection",
-            labels=lambda wildcards: get_layer_labels(wildcards) | {"map": "all widths"},
-        ),
-        png=f"{RESULTS}/figures/projection-{{model}}-{{dataset}}.png",
+        svg=[
+            report(
+                f"{RESULTS}/figures/projection-{{model}}-{{dataset}}.svg",
+                caption="../report/projection.rst",
+                category="Weight projection",
+                labels=lambda wildcards: get_layer_labels(wildcards) | {"map": "all widths"},
+            ),
+            report(
+                f"{RESULTS}/figures/projection_widths-{{model}}-{{dataset}}.svg",
+                caption="../report/projection_widths.rst",
+                category="Weight projection",
+                labels=lambda wildcards: get_layer_labels(wildcards) | {"map": "per width"},
+            ),
+        ],
+        png=[
+            f"{RESULTS}/figures/projection-{{model}}-{{dataset}}.png",
+            f"{RESULTS}/figures/projection_widths-{{model}}-{{dataset}}.png",
+        ],
     log:
         f"{RESULTS}/logs/plot_projection/{{model}}/{{dataset}}.log",
     params:
-        figure="projection",
-        colour=config["figures"]["colour"],
-        dpi=config["figures"]["dpi"],
-
-
-use rule plot_convergence as plot_projection_widths with:
-    input:
-        runs=[f"{MEASURES}/runs.csv"],
-        measure=[f"{MEASURES}/projection.csv"],
-    output:
-        svg=report(
-            f"{RESULTS}/figures/projection_widths-{{model}}-{{dataset}}.svg",
-            caption="../report/projection_widths.rst",
-            category="Weight projection",
-            labels=lambda wildcards: get_layer_labels(wildcards) | {"map": "per width"},
-        ),
-        png=f"{RESULTS}/figures/projection_widths-{{model}}-{{dataset}}.png",
-    log:
-        f"{RESULTS}/logs/plot_projection_widths/{{model}}/{{dataset}}.log",
-    params:
-        figure="projection_widths",
+        figures=["projection", "projection_widths"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -181,7 +172,7 @@ use rule plot_convergence as plot_variation with:
     log:
         f"{RESULTS}/logs/plot_variation/{{model}}/{{dataset}}.log",
     params:
-        figure="variation",
+        figures=["variation"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -201,7 +192,7 @@ use rule plot_convergence as plot_grid with:
     log:
         f"{RESULTS}/logs/plot_grid/{{grid}}/{{model}}.log",
     params:
-        figure="{grid}",
+        figures=["{grid}"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -223,7 +214,7 @@ use rule plot_convergence as plot_convergence_grid with:
     log:
         f"{RESULTS}/logs/plot_convergence_grid.log",
     params:
-        figure="convergence",
+        figures=["convergence"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -243,7 +234,7 @@ use rule plot_convergence as plot_nulls with:
     log:
         f"{RESULTS}/logs/plot_nulls/{{model}}/{{dataset}}.log",
     params:
-        figure="nulls",
+        figures=["nulls"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -268,7 +259,7 @@ use rule plot_convergence as plot_function with:
     log:
         f"{RESULTS}/logs/plot_function/{{model}}/{{dataset}}.log",
     params:
-        figure="function",
+        figures=["function"],
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -292,13 +283,13 @@ use rule plot_convergence as plot_failures with:
     log:
         f"{RESULTS}/logs/plot_failures/{{model}}/{{dataset}}.log",
     params:
-        figure="failures",
+        figures=["failures"],
         # what success is measured by
         colour=config["groups"]["accuracy"],
         dpi=config["figures"]["dpi"],
 
 
-use rule plot_convergence as plot_claim with:
+use rule plot_convergence as plot_claims with:
     input:
         runs=[f"{MEASURES}/runs.csv"],
         measure=[
@@ -307,17 +298,24 @@ use rule plot_convergence as plot_claim with:
             f"{MEASURES}/claim_values.csv",
         ],
     output:
-        svg=report(
-            f"{RESULTS}/figures/claim_{{claim}}-{{model}}-{{dataset}}.svg",
-            caption="../report/claim.rst",
-            category="Claims",
-            labels={"claim": "{claim}", "model": "{model}", "dataset": "{dataset}"},
-        ),
-        png=f"{RESULTS}/figures/claim_{{claim}}-{{model}}-{{dataset}}.png",
+        svg=[
+            report(
+                f"{RESULTS}/figures/{claim}-{{model}}-{{dataset}}.svg",
+                caption="../report/claim.rst",
+                category="Claims",
+                labels={
+                    "claim": claim.removeprefix("claim_"),
+                    "model": "{model}",
+                    "dataset": "{dataset}",
+                },
+            )
+            for claim in CLAIM_FIGURES
+        ],
+        png=[f"{RESULTS}/figures/{claim}-{{model}}-{{dataset}}.png" for claim in CLAIM_FIGURES],
     log:
-        f"{RESULTS}/logs/plot_claim/{{claim}}/{{model}}/{{dataset}}.log",
+        f"{RESULTS}/logs/plot_claims/{{model}}/{{dataset}}.log",
     params:
-        figure="claim_{claim}",
+        figures=CLAIM_FIGURES,
         colour=config["figures"]["colour"],
         dpi=config["figures"]["dpi"],
 
@@ -337,7 +335,7 @@ use rule plot_convergence as plot_prediction with:
     log:
         f"{RESULTS}/logs/plot_prediction/{{model}}/{{dataset}}.log",
     params:
-        figure="prediction",
+        figures=["prediction"],
         colour=config["claims"]["accuracy"],
         dpi=config["figures"]["dpi"],
 
@@ -357,6 +355,6 @@ use rule plot_convergence as plot_transfer with:
     log:
         f"{RESULTS}/logs/plot_transfer.log",
     params:
-        figure="transfer",
+        figures=["transfer"],
         colour=config["claims"]["accuracy"],
         dpi=config["figures"]["dpi"],

@@ -1,4 +1,4 @@
-"""Draw one figure of a measure: of one population, or of several side by side."""
+"""Draw the figures of a measure: of one population, or of several side by side."""
 
 from pathlib import Path
 
@@ -6,10 +6,16 @@ from weightscape.figures import FIGURES, style
 from weightscape.logs import job_log
 from weightscape.tables import read_table
 
+
+def listed(paths):
+    """A rule of one figure names its file alone."""
+    return [paths] if isinstance(paths, str) else list(paths)
+
+
 with job_log(snakemake.log[0]) as log:
     params, output = snakemake.params, snakemake.output
     runs = [read_table(path) for path in snakemake.input.runs]
-    figure = FIGURES[params.figure](runs, list(snakemake.input.measure), params.colour)
-    svg, png = Path(output.svg), Path(output.png)
-    style.save(figure, svg, png, params.dpi)
-    log.info("drew n = %d runs in %s", sum(map(len, runs)), svg)
+    for name, svg, png in zip(params.figures, listed(output.svg), listed(output.png), strict=True):
+        figure = FIGURES[name](runs, list(snakemake.input.measure), params.colour)
+        style.save(figure, Path(svg), Path(png), params.dpi)
+        log.info("drew n = %d runs in %s", sum(map(len, runs)), svg)

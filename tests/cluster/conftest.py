@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +13,22 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
 
 from project import ROOT, Project
 from slurm import CannotRun, Programs, Slurm
 
 POLLING = Path(__file__).with_name("polling.py")
 PATIENCE = 240  # seconds that any wait of a test may take
+
+# 12 runs in three jobs, a second or two a run
+STUDY = {
+    "study": "cluster",
+    "populations": [{"model": "dnn", "dataset": "digits", "widths": [30], "seeds": 12}],
+    "runs_per_job": 4,
+    "training": {"epochs": 600},
+}
+SHARD = "dnn/digits/width-30/seeds-0000-0003.h5"  # of one of the jobs
+ONE_JOB = f"results/cluster/weights/{SHARD}"  # for Snakemake
 
 
 @pytest.fixture(scope="session")
@@ -43,13 +53,14 @@ class ClusterProject(Project):
         self.slurm = slurm
         self.started: list[Running] = []
         self.profile = "slurm"
+        self.program = [str(POLLING)]
         self.environment["PATH"] = f"{slurm.folder}/bin:{os.environ['PATH']}"
 
     def command(self, *arguments: str) -> list[str]:
         _, _, _, *rest = super().command(*arguments)
         options = ["--workflow-profile", f"profiles/{self.profile}",
                    "--slurm-init-seconds-before-status-checks", "1"]  # fmt: skip
-        return [sys.executable, str(POLLING), *rest, *options]
+        return [sys.executable, *self.program, *rest, *options]
 
     def start(self, *arguments: str) -> "Running":
         """`snakemake ARGUMENTS` in the background."""
@@ -71,6 +82,11 @@ class ClusterProject(Project):
             job for job in self.jobs()
             if job["comment"].startswith("rule_train_runs") and state in (None, job["state"])
         ]  # fmt: skip
+
+    def start_requeued(self) -> None:
+        """Slurm waits two minutes before it starts a job again: this is not what is tested."""
+        if waiting := ",".join(job["id"] for job in self.training("PENDING")):
+            self.slurm.output("scontrol", "update", f"jobid={waiting}", "StartTime=now")
 
     def log(self, job: dict[str, str]) -> str:
         """What the last attempt at a training job's work has logged."""
@@ -98,9 +114,10 @@ class Running:
     def text(self) -> str:
         return self.output.read_text()
 
-    def wait(self) -> str:
-        """All that it printed; it must succeed."""
-        assert self.process.wait(PATIENCE) == 0, self.text
+    def wait(self, meanwhile: Callable[[], object] = lambda: None) -> str:
+        """All that it printed; it must succeed. Until then `meanwhile` is called now and again."""
+        until(lambda: meanwhile() or self.process.poll() is not None)
+        assert self.process.returncode == 0, self.text
         return self.text
 
     def kill(self) -> None:
@@ -120,42 +137,27 @@ def until(condition: Callable[[], object], seconds: float = PATIENCE) -> object:
 
 
 @pytest.fixture(scope="session")
-def prepared(slurm: Slurm, tmp_path_factory: pytest.TempPathFactory) -> ClusterProject:
-    """A checkout with images prepared and gradients compiled by jobs; only to be copied."""
-    study = yaml.safe_load((ROOT / "config" / "test.yaml").read_text())
-    folder = tmp_path_factory.mktemp("prepared") / "project"
-    project = ClusterProject(folder, Project.create(folder, study).study, slurm)
-    project.succeed("results/test/weights/dnn/digits/width-2/seeds-0000.h5")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The study, trained here without Slurm and without faults; only to be copied."""
+    project = Project.create(tmp_path_factory.mktemp("trained") / "project", STUDY)
+    project.succeed("weights")
     return project
 
 
-# 16 runs in four jobs, some seconds a run
-STUDY = {
-    "study": "cluster",
-    "populations": [{"model": "dnn", "dataset": "digits", "widths": [30], "seeds": 16}],
-    "runs_per_job": 4,
-    "training": {"epochs": 600},
-}
+@pytest.fixture(scope="session")
+def undisturbed(trained: Project) -> dict[str, bytes]:
+    """Its shards."""
+    return trained.shards()
 
 
 @pytest.fixture
-def project(prepared: ClusterProject, slurm: Slurm, tmp_path: Path) -> Iterator[ClusterProject]:
-    """A fresh study; only its images are prepared."""
-    folder = prepared.copy(tmp_path / "project").folder
+def project(trained: Project, slurm: Slurm, tmp_path: Path) -> Iterator[ClusterProject]:
+    """A fresh study; only its images are prepared, and gradients compiled."""
+    folder = trained.copy(tmp_path / "project").folder
     project = ClusterProject(folder, copy.deepcopy(STUDY), slurm)
+    shutil.rmtree(project.results)
     yield project
     for snakemake in project.started:
         snakemake.kill()
     slurm.set_epilog("")
     slurm.cancel_all()
-
-
-@pytest.fixture(scope="session")
-def undisturbed(
-    prepared: ClusterProject, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, bytes]:
-    """The shards of that study, trained here without Slurm and without faults."""
-    folder = prepared.copy(tmp_path_factory.mktemp("undisturbed") / "project").folder
-    project = Project(folder, STUDY)
-    project.succeed("weights")
-    return project.shards()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ClusterProject, until
+from conftest import ONE_JOB, SHARD, ClusterProject, until
 from slurm import NODES
 
 
@@ -42,6 +42,13 @@ def with_a_finished_run(project: ClusterProject) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
+def next_with_a_finished_run(project: ClusterProject, *taken: dict[str, str]) -> dict[str, str]:
+    """One such job, as soon as there is one that trains other runs than those taken."""
+    seeds = [seeds_of(job) for job in taken]
+    jobs = until(lambda: [j for j in with_a_finished_run(project) if seeds_of(j) not in seeds])
+    return jobs[0]
+
+
 def resumed(log: str) -> int:
     """Runs that an attempt found finished by an earlier one."""
     match = re.search(r"(\d+) of \d+ runs were finished by an earlier attempt", log)
@@ -55,14 +62,13 @@ def resumed_runs(project: ClusterProject) -> int:
 
 def test_a_killed_a_cancelled_and_a_late_job_go_on_where_they_were(project, undisturbed):
     snakemake = project.start("weights")
-    killed, cancelled, late = until(
-        lambda: len(jobs := with_a_finished_run(project)) >= 3 and jobs[:3]
-    )
-    os.kill(training_process(killed), signal.SIGKILL)
-    project.slurm.output("scancel", cancelled["id"])
-    # Slurm counts in minutes, and this is its shortest limit
-    project.slurm.output("scontrol", "update", f"jobid={late['id']}", "TimeLimit=1")
+    late = next_with_a_finished_run(project)
     os.kill(training_process(late), signal.SIGSTOP)
+    project.slurm.output("scontrol", "update", f"jobid={late['id']}", "EndTime=now")
+    killed = next_with_a_finished_run(project, late)
+    os.kill(training_process(killed), signal.SIGKILL)
+    cancelled = next_with_a_finished_run(project, late, killed)
+    project.slurm.output("scancel", cancelled["id"])
     snakemake.wait()
     assert project.shards() == undisturbed
     assert not project.finished()
@@ -70,7 +76,7 @@ def test_a_killed_a_cancelled_and_a_late_job_go_on_where_they_were(project, undi
     assert ends.pop(killed["id"]) == "FAILED"
     assert ends.pop(cancelled["id"]) == "CANCELLED"
     assert ends.pop(late["id"]) == "TIMEOUT"
-    assert list(ends.values()) == ["COMPLETED"] * 4
+    assert list(ends.values()) == ["COMPLETED"] * 3
     for job in (killed, cancelled, late):
         assert resumed(project.log(job)) >= 1
     again = next(
@@ -85,29 +91,24 @@ def test_a_job_out_of_memory_is_given_more(project, undisturbed):
     before = "BASE_MEMORY_MB, CUDA_MEMORY_MB = 1200"
     assert before in plan.read_text()
     plan.write_text(plan.read_text().replace(before, before.replace("1200", "600")))
-    shard = "dnn/digits/width-30/seeds-0000-0003.h5"
-    project.succeed(f"results/cluster/weights/{shard}")
+    project.succeed(ONE_JOB)
     first, second = project.training()
     assert (first["state"], second["state"]) == ("FAILED", "COMPLETED")
     assert (first["memory"], second["memory"]) == ("601M", "1202M")
-    assert project.shards() == {shard: undisturbed[shard]}
+    assert project.shards() == {SHARD: undisturbed[SHARD]}
 
 
 def test_jobs_of_a_node_that_goes_down_go_on_elsewhere(project, undisturbed):
     """Slurm starts them again by itself, and Snakemake does not start them a second time."""
     snakemake = project.start("weights")
-    job = until(lambda: with_a_finished_run(project))[0]
+    job = next_with_a_finished_run(project)
     try:
         project.slurm.kill_node(job["node"])
-        lost = {one["id"] for one in project.training() if one["node"] == job["node"]}
-        # Slurm waits two minutes before it starts a job again: this is not what is tested
-        until(lambda: lost == {one["id"] for one in project.training("PENDING")} & lost)
-        project.slurm.output("scontrol", "update", f"jobid={','.join(lost)}", "StartTime=now")
-        snakemake.wait()
+        snakemake.wait(project.start_requeued)
     finally:
         project.slurm.start_node(job["node"])
     assert project.shards() == undisturbed
-    assert len(project.training()) == 4
+    assert len(project.training()) == 3
     assert resumed(project.log(job)) >= 1
     project.slurm.wait_for(
         "the node to be back", lambda: project.slurm.states() == dict.fromkeys(NODES, "idle")
@@ -117,23 +118,20 @@ def test_jobs_of_a_node_that_goes_down_go_on_elsewhere(project, undisturbed):
 def test_a_preempted_job_goes_on_where_it_was(project, undisturbed):
     snakemake = project.start("weights", "--default-resources", "slurm_partition=spot",
                               "mem_mb=1500", "runtime=10")  # fmt: skip
-    job = until(lambda: with_a_finished_run(project))[0]
+    job = next_with_a_finished_run(project)
     urgent = ["sbatch", "--partition=main", f"--nodelist={job['node']}", "--exclusive",
               "--mem=0", f"--chdir={project.folder.parent}", "--wrap", "sleep 1"]  # fmt: skip
     project.slurm.output(*urgent)
-    until(lambda: job["id"] in {one["id"] for one in project.training("PENDING")})
-    waiting = {one["id"] for one in project.training("PENDING")}
-    project.slurm.output("scontrol", "update", f"jobid={','.join(waiting)}", "StartTime=now")
-    snakemake.wait()
+    snakemake.wait(project.start_requeued)
     assert project.shards() == undisturbed
-    assert len(project.training()) == 4
+    assert len(project.training()) == 3
     assert resumed(project.log(job)) >= 1
 
 
 def test_a_restart_after_a_kill_cancels_what_was_left(project, undisturbed):
     """A ghost would write where the next Snakemake's job writes."""
     first = project.start("weights")
-    until(lambda: with_a_finished_run(project))
+    next_with_a_finished_run(project)
     first.kill()
     left = {job["id"] for job in project.training() if job["state"] != "COMPLETED"}
     kept = project.finished()
@@ -151,7 +149,7 @@ def test_a_restart_after_a_kill_cancels_what_was_left(project, undisturbed):
 
 def test_the_controller_may_be_away(project, undisturbed):
     snakemake = project.start("weights")
-    until(lambda: with_a_finished_run(project))
+    next_with_a_finished_run(project)
     project.slurm.stop_controller()
     with pytest.raises(subprocess.TimeoutExpired):
         snakemake.process.wait(15)
@@ -188,7 +186,7 @@ def test_files_may_come_late(project, undisturbed):
         'mv "$shard" "$shard.late"; setsid sh -c "sleep 7; mv $shard.late $shard" '
         "</dev/null >/dev/null 2>&1 & done; sleep 0.5"
     )
-    output = project.start("weights").wait()
+    output = project.start(ONE_JOB).wait()
     assert "Waiting at most 60 seconds for missing files" in output
-    assert project.shards() == undisturbed
+    assert project.shards() == {SHARD: undisturbed[SHARD]}
     assert {job["state"] for job in project.training()} == {"COMPLETED"}

@@ -3,34 +3,24 @@
 import csv
 import json
 import os
-import re
 import shutil
-import subprocess
 
 import pytest
 import yaml
 
-from conftest import ClusterProject
+from conftest import ONE_JOB, SHARD
 from project import ROOT
 from slurm import NODES
 
-SHARD = "results/cluster/weights/dnn/digits/width-30/seeds-0000-0003.h5"
-
-
-def command(project: ClusterProject, *line: str) -> str:
-    done = subprocess.run(
-        line, cwd=project.folder, env=project.environment, capture_output=True, text=True,
-        check=True, timeout=600,
-    )  # fmt: skip
-    return done.stdout
+FEW_EPOCHS = {"epochs": 20}
 
 
 def test_quick_study_on_all_nodes(project):
-    """Every rule but those that join tables as a job, at the profile's pace, with looks of 1 s."""
+    """Every rule but those that join tables as a job."""
+    shutil.rmtree(project.folder / "results")
     project.study = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     project.study["runs_per_job"] = 5
-    _, _, *rest = project.command()
-    command(project, project.command()[0], "-m", "snakemake", *rest)
+    project.succeed()
     assert project.planned() == {}
     jobs = project.jobs()
     assert {job["state"] for job in jobs} == {"COMPLETED"}
@@ -43,7 +33,7 @@ def test_quick_study_on_all_nodes(project):
 
 def test_a_study_of_200_runs_and_what_is_told_at_its_end(project):
     project.study["populations"][0] |= {"widths": [5, 10, 20, 40], "seeds": 50}
-    project.study |= {"runs_per_job": 10, "training": {"epochs": 20}}
+    project.study |= {"runs_per_job": 25, "training": FEW_EPOCHS}
     project.study["notify"] = 'cat > "$WEIGHTSCAPE_STUDY-$WEIGHTSCAPE_OUTCOME.txt"'
     project.succeed(
         "results/cluster/tables/runs.csv", "--slurm-efficiency-report",
@@ -52,7 +42,7 @@ def test_a_study_of_200_runs_and_what_is_told_at_its_end(project):
     with (project.results / "tables" / "runs.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 200
     jobs = project.training()
-    assert len(jobs) == 20
+    assert len(jobs) == 8
     assert {job["node"] for job in jobs} == set(NODES)
     told = (project.folder / "cluster-finished.txt").read_text()
     assert "200 of 200 runs done" in told
@@ -60,16 +50,18 @@ def test_a_study_of_200_runs_and_what_is_told_at_its_end(project):
         json.loads(path.read_text().splitlines()[-1])
         for path in project.results.glob("benchmarks/train_runs/**/*.jsonl")
     ]
-    assert len(records) == 20
+    assert len(records) == 8
     with next(project.folder.glob("efficiency/*.csv")).open() as file:
         rows = list(csv.DictReader(file))
     rules = [row["RuleName"] for row in rows]
-    assert sum("train_runs" in rule for rule in rules) == 20
+    assert sum("train_runs" in rule for rule in rules) == 8
     assert all(0 < float(row["Memory Usage (%)"]) < 100 for row in rows)
 
 
 def test_without_sacct(project):
-    """The status comes from squeue alone."""
+    """The status comes from squeue alone, and at the plugin's own pace."""
+    project.program = ["-m", "snakemake"]
+    project.study["training"] = FEW_EPOCHS
     folder = project.folder.parent / "bin"
     shutil.copytree(project.slurm.folder / "bin", folder)
     (folder / "sacct").unlink()
@@ -78,7 +70,7 @@ def test_without_sacct(project):
         [str(folder), *(place for place in path if not os.path.exists(f"{place}/sacct"))]
     )
     assert shutil.which("sacct", path=project.environment["PATH"]) is None
-    project.succeed(SHARD)
+    project.succeed(ONE_JOB)
     assert [job["state"] for job in project.training()] == ["COMPLETED"]
 
 
@@ -100,8 +92,9 @@ def test_what_would_wait_for_ever_is_refused(project, partition, reason):
 
 
 def test_a_partition_that_cancels_is_warned_of(project):
+    project.study["training"] = FEW_EPOCHS
     output = project.succeed(
-        SHARD, "--default-resources", "slurm_partition=scavenge", "mem_mb=1500", "runtime=5"
+        ONE_JOB, "--default-resources", "slurm_partition=scavenge", "mem_mb=1500", "runtime=5"
     )
     assert "the partition scavenge cancels preempted jobs" in output
 
@@ -112,7 +105,7 @@ def test_a_second_attempt_asks_for_no_more_than_the_partition_gives(project):
     (project.folder / "results/datasets/digits.h5").write_bytes(b"no images")
     try:
         done = project.run(
-            SHARD, "--default-resources", "slurm_partition=short", "mem_mb=1500", "runtime=5"
+            ONE_JOB, "--default-resources", "slurm_partition=short", "mem_mb=1500", "runtime=5"
         )
     finally:
         project.slurm.output("scontrol", "update", "PartitionName=short", "MaxTime=5")
@@ -125,12 +118,13 @@ def test_a_second_attempt_asks_for_no_more_than_the_partition_gives(project):
 
 def test_gpu_profile_asks_for_a_gpu_and_cuda_is_not_replaced_in_silence(project):
     project.profile = "slurm-gpu"
-    project.succeed(SHARD)
+    project.study["training"] = FEW_EPOCHS
+    project.succeed(ONE_JOB)
     (job,) = project.training()
     assert job["node"] == "n3"
     assert job["gres"] == "gres:gpu:1"
     project.study |= {"device": "cuda", "study": "other"}
-    done = project.run(SHARD.replace("cluster", "other"), "--retries", "0")
+    done = project.run(ONE_JOB.replace("cluster", "other"), "--retries", "0")
     assert done.returncode == 1
     assert "device: cuda is set and torch finds no GPU here" in done.stdout + done.stderr
 
@@ -138,11 +132,10 @@ def test_gpu_profile_asks_for_a_gpu_and_cuda_is_not_replaced_in_silence(project)
 def test_training_on_scratch_disks_of_the_nodes(project, undisturbed):
     scratch = project.folder.parent / "scratch"
     output = project.succeed(
-        SHARD, "--default-storage-provider", "fs", "--default-storage-prefix", "",
+        ONE_JOB, "--default-storage-provider", "fs", "--default-storage-prefix", "",
         "--shared-fs-usage", "persistence", "software-deployment", "sources", "source-cache",
         "--local-storage-prefix", str(scratch / "main"),
         "--remote-job-local-storage-prefix", f"{scratch}/$SLURM_JOB_ID",
     )  # fmt: skip
-    name = re.sub(".*weights/", "", SHARD)
-    assert project.shards() == {name: undisturbed[name]}
-    assert f"output: {SHARD} (send to storage)" in output
+    assert project.shards() == {SHARD: undisturbed[SHARD]}
+    assert f"output: {ONE_JOB} (send to storage)" in output

@@ -42,8 +42,12 @@ class Contender(NamedTuple):
 def make_recipe(model: str, width: str, **options: Any) -> dict[str, Any]:
     """The recipe of a study that leaves all but a model's options at the defaults: Table 1."""
     population = {
-        "model": model, "dataset": "digits", "widths": [width], "seeds": 1, "options": options,
-    }  # fmt: skip
+        "model": model,
+        "dataset": "digits",
+        "widths": [width],
+        "seeds": 1,
+        "options": options,
+    }
     config = check({"study": "speed", "populations": [population]})
     return study.recipe(config, study.populations(config)[0])
 

@@ -31,9 +31,14 @@ from weightscape.tables import write_table
 
 CORES = 2
 RULES = (
-    "measure_claims", "judge_claims", "measure_null_effects", "measure_variation",
-    "explain_failures", "predict_accuracy", "transfer_accuracy",
-)  # fmt: skip
+    "measure_claims",
+    "judge_claims",
+    "measure_null_effects",
+    "measure_variation",
+    "explain_failures",
+    "predict_accuracy",
+    "transfer_accuracy",
+)
 OF_POPULATION = ("null_effects", "variation", "failures", "prediction")
 
 
@@ -54,10 +59,15 @@ def main() -> None:
         rows = pd.DataFrame(
             [
                 *_benchmarks(copy.folder / "results/paper/benchmarks"),
-                {"rule": "all", "jobs": "", "cpu_s": used.cpu, "wall_s": wall,
-                 "peak_mb": used.peak_mb},
+                {
+                    "rule": "all",
+                    "jobs": "",
+                    "cpu_s": used.cpu,
+                    "wall_s": wall,
+                    "peak_mb": used.peak_mb,
+                },
             ]
-        )  # fmt: skip
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_table(rows, out)
     print(rows.to_string(index=False, float_format="%.1f"))
@@ -66,8 +76,9 @@ def main() -> None:
 def _targets(drawn: list[Population]) -> list[str]:
     of_each = [
         f"results/paper/measures/{population.model}/{population.dataset}/{name}.csv"
-        for population in drawn for name in OF_POPULATION
-    ]  # fmt: skip
+        for population in drawn
+        for name in OF_POPULATION
+    ]
     return ["results/paper/tables/claims.csv", *of_each]
 
 
@@ -78,10 +89,18 @@ def _benchmarks(folder: Path) -> list[dict[str, object]]:
         files = [*folder.glob(f"{rule}/*/*.jsonl"), *folder.glob(f"{rule}.jsonl")]
         records = [json.loads(file.read_text().splitlines()[-1]) for file in files]
         if records:
-            seconds, peaks = zip(*((float(r["s"]), float(r["max_rss"])) for r in records),
-                                 strict=True)  # fmt: skip
-            rows.append({"rule": rule, "jobs": len(records), "cpu_s": None,
-                         "wall_s": sum(seconds), "peak_mb": max(peaks)})  # fmt: skip
+            seconds, peaks = zip(
+                *((float(r["s"]), float(r["max_rss"])) for r in records), strict=True
+            )
+            rows.append(
+                {
+                    "rule": rule,
+                    "jobs": len(records),
+                    "cpu_s": None,
+                    "wall_s": sum(seconds),
+                    "peak_mb": max(peaks),
+                }
+            )
     return rows
 
 
@@ -132,12 +151,21 @@ def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
     seeds = np.tile(np.arange(population.seeds), len(population.widths))
     return pd.DataFrame(
         {
-            "model": pair[0], "dataset": pair[1], "width": widths, "seed": seeds, "shard": "none",
-            "train_loss": 0.5, "train_accuracy": accuracy, "test_loss": 0.5,
-            "test_accuracy": accuracy + random.normal(size=n), "group": groups,
-            "dead_unit_share": 0.1, "init_seed": seeds, "shuffle_seed": seeds,
+            "model": pair[0],
+            "dataset": pair[1],
+            "width": widths,
+            "seed": seeds,
+            "shard": "none",
+            "train_loss": 0.5,
+            "train_accuracy": accuracy,
+            "test_loss": 0.5,
+            "test_accuracy": accuracy + random.normal(size=n),
+            "group": groups,
+            "dead_unit_share": 0.1,
+            "init_seed": seeds,
+            "shuffle_seed": seeds,
         }
-    )  # fmt: skip
+    )
 
 
 def _purity(runs: pd.DataFrame, layers: list[str], random: np.random.Generator) -> pd.DataFrame:

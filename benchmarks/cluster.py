@@ -58,13 +58,23 @@ def measure(slurm: Slurm, prepared: Path, folder: Path, runs_per_job: int) -> di
     project.environment["PATH"] = f"{slurm.folder}/bin:{os.environ['PATH']}"
     files, cpu, started = n_files(folder), cpu_seconds(), time.time()
     subprocess.run(
-        project.command("weights", *PROFILE), cwd=folder, env=project.environment, check=True,
+        project.command("weights", *PROFILE),
+        cwd=folder,
+        env=project.environment,
+        check=True,
         capture_output=True,
-    )  # fmt: skip
+    )
     seconds, cpu = time.time() - started, cpu_seconds() - cpu
     fields = "Comment,Submit,Start,End"
-    known = slurm.output("sacct", "-X", "-n", "-P", f"--format={fields}", "--starttime",
-                         datetime.fromtimestamp(started).strftime(CLOCK))  # fmt: skip
+    known = slurm.output(
+        "sacct",
+        "-X",
+        "-n",
+        "-P",
+        f"--format={fields}",
+        "--starttime",
+        datetime.fromtimestamp(started).strftime(CLOCK),
+    )
     waits, starts, lengths = [], [], []
     for line in known.splitlines():
         comment, *times = line.split("|")

@@ -36,8 +36,10 @@ def peak() -> float:
     rates = []
     for n in (256, 512, 1024):
         a, b, out = (torch.randn(n, n) for _ in range(3))
-        for multiply in (lambda a=a, b=b, out=out: matrix_product(a, b, out),
-                         lambda a=a, b=b, out=out: torch.mm(a, b, out=out)):  # fmt: skip
+        for multiply in (
+            lambda a=a, b=b, out=out: matrix_product(a, b, out),
+            lambda a=a, b=b, out=out: torch.mm(a, b, out=out),
+        ):
             rates.append(2 * n**3 / best_seconds(multiply))
     return max(rates)
 

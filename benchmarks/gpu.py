@@ -22,9 +22,12 @@ from weightscape import training
 from weightscape.tables import write_table
 
 CASES = [
-    ("dnn", "mnist", "5", 1000), ("dnn", "mnist", "100", 1000), ("dnn", "cifar10", "1000", 50),
-    ("cnn", "mnist", "16", 200), ("vit", "mnist", "8", 16),
-]  # fmt: skip
+    ("dnn", "mnist", "5", 1000),
+    ("dnn", "mnist", "100", 1000),
+    ("dnn", "cifar10", "1000", 50),
+    ("cnn", "mnist", "16", 200),
+    ("vit", "mnist", "8", 16),
+]
 STEPS, TURNS = 100, 3
 
 
@@ -51,13 +54,21 @@ def measure(case: Case, runs: int, device: str, steps: int = STEPS) -> list[dict
         contender = make()
         best = min(_turn(contender, case, steps, device) for _ in range(TURNS + 1))
         us = 1e6 * best / steps / contender.runs
-        rows.append({
-            "model": case.model, "dataset": case.dataset, "width": case.width,
-            "runs_per_job": contender.runs, "contender": contender.name,
-            "wall_us_per_step": f"{us:.2f}",
-        })  # fmt: skip
-        print(f"{case.model} {case.dataset} {case.width}: {contender.name}, {contender.runs} side "
-              f"by side, {us:.2f} us a step of one run", flush=True)  # fmt: skip
+        rows.append(
+            {
+                "model": case.model,
+                "dataset": case.dataset,
+                "width": case.width,
+                "runs_per_job": contender.runs,
+                "contender": contender.name,
+                "wall_us_per_step": f"{us:.2f}",
+            }
+        )
+        print(
+            f"{case.model} {case.dataset} {case.width}: {contender.name}, {contender.runs} side "
+            f"by side, {us:.2f} us a step of one run",
+            flush=True,
+        )
         del contender
         if device != "cpu":
             torch.cuda.empty_cache()
@@ -80,9 +91,16 @@ def whole_population(dataset: Path, runs: int, width: str) -> float:
     target = dataset.with_name("benchmark-shard.h5")
     started = time.perf_counter()
     training.train_shard(
-        dataset=dataset, target=target, model="dnn", width=width, seeds=list(range(runs)),
-        recipe=make_recipe("dnn", width), snapshots=[0], device="auto", threads=1,
-    )  # fmt: skip
+        dataset=dataset,
+        target=target,
+        model="dnn",
+        width=width,
+        seeds=list(range(runs)),
+        recipe=make_recipe("dnn", width),
+        snapshots=[0],
+        device="auto",
+        threads=1,
+    )
     target.unlink()
     return time.perf_counter() - started
 

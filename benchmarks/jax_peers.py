@@ -41,9 +41,12 @@ def make_logits(case: Case):
         def logits(p, x, key):
             weight, bias = p["conv1"]
             maps = lax.conv_general_dilated(
-                x.transpose(0, 2, 3, 1), weight, (1, 1), "VALID",
+                x.transpose(0, 2, 3, 1),
+                weight,
+                (1, 1),
+                "VALID",
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )  # fmt: skip
+            )
             return dense(p["fc"], jax.nn.relu(maps + bias).reshape(len(x), -1))
 
     else:

@@ -51,9 +51,14 @@ def match(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
 def project(layer: str) -> Callable[[list[str], pd.DataFrame, Path], None]:
     def run(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
         projection.measure(
-            shards, runs, out / "matching.h5", layer, SETTINGS, out / f"{layer}.csv",
+            shards,
+            runs,
+            out / "matching.h5",
+            layer,
+            SETTINGS,
+            out / f"{layer}.csv",
             out / f"purity-{layer}.csv",
-        )  # fmt: skip
+        )
 
     return run
 

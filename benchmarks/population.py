@@ -20,9 +20,16 @@ def make_population(
     """Shards of `n_runs` runs and their table of runs; shards that are there are kept."""
     network = models.build("dnn", width, (1, 28, 28), 10, {})
     header = Header(
-        "dnn", "mnist", width, {"version": 0, "options": {}}, "drawn", {}, "cpu", EPOCHS,
+        "dnn",
+        "mnist",
+        width,
+        {"version": 0, "options": {}},
+        "drawn",
+        {},
+        "cpu",
+        EPOCHS,
         [layer.name for layer in network.layers],
-    )  # fmt: skip
+    )
     paths, tables = [], []
     for first in range(0, n_runs, RUNS_PER_SHARD):
         seeds = range(first, min(first + RUNS_PER_SHARD, n_runs))
@@ -55,7 +62,8 @@ def _run(network: models.Model, seed: int) -> RunRecord:
     curves = {name: random.uniform(0, 1, EPOCHS + 1) for name in CURVES}
     telemetry = {
         f"{kind}/{layer.name}": random.uniform(0, 1, EPOCHS + 1)
-        for kind in ("dead_units", "gradient_norm") for layer in network.layers
-    }  # fmt: skip
+        for kind in ("dead_units", "gradient_norm")
+        for layer in network.layers
+    }
     final = {name: float(curve[-1]) for name, curve in curves.items()}
     return RunRecord(seed, {0: first, EPOCHS: last}, curves, final, telemetry)

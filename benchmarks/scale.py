@@ -48,9 +48,15 @@ OPTIONS = {
 LIMIT = 10_000  # training jobs of the largest case that is scheduled
 # the profile's pace is for a controller's sake and sleeps; the stand-ins need none
 SLURM = [
-    "--workflow-profile", "profiles/slurm", "--jobs", "1000",
-    "--max-jobs-per-timespan", "1000/1s", "--slurm-init-seconds-before-status-checks", "1",
-]  # fmt: skip
+    "--workflow-profile",
+    "profiles/slurm",
+    "--jobs",
+    "1000",
+    "--max-jobs-per-timespan",
+    "1000/1s",
+    "--slurm-init-seconds-before-status-checks",
+    "1",
+]
 
 # its peak is not raised by what called it, as that of a direct child of a large process is
 LAUNCHER = """
@@ -178,8 +184,12 @@ class Copy:
 def measure(command: tuple[str, ...], folder: Path, environment: dict[str, str]) -> Used:
     launched = subprocess.run(
         [sys.executable, "-c", LAUNCHER, *command],
-        cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     code, output, cpu, peak = json.loads(launched.stdout)
     if code:
         raise SystemExit(f"{' '.join(command)} failed:\n{output}")
@@ -260,14 +270,25 @@ def _copies() -> Iterator[tuple[str, int, Copy]]:
 
 
 def _row(
-    case: str, study: str, runs_per_job: int, jobs: int, options: str, used: Used,
+    case: str,
+    study: str,
+    runs_per_job: int,
+    jobs: int,
+    options: str,
+    used: Used,
     kept: Sequence[int] = (),
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, object]:
     row = {
-        "case": case, "study": study, "runs_per_job": runs_per_job, "jobs": jobs,
-        "options": options, "cpu_seconds": round(used.cpu, 2), "peak_mb": round(used.peak_mb),
-        "kept_files": len(kept), "kept_mb": round(sum(kept) / 1e6, 1),
-    }  # fmt: skip
+        "case": case,
+        "study": study,
+        "runs_per_job": runs_per_job,
+        "jobs": jobs,
+        "options": options,
+        "cpu_seconds": round(used.cpu, 2),
+        "peak_mb": round(used.peak_mb),
+        "kept_files": len(kept),
+        "kept_mb": round(sum(kept) / 1e6, 1),
+    }
     line = "{:<20} {:<6} {:>3} {:>7,} {:<19} {:>7} s {:>6,} MB, keeps {:>6,} files, {} MB"
     print(line.format(*row.values()), flush=True)
     return row

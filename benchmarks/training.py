@@ -54,9 +54,12 @@ def peers() -> Makers:
     except ImportError as error:
         raise SystemExit(f"benchmarks: {error}; `make bench` installs what it needs") from error
     return [
-        torch_peers.in_memory, torch_peers.stacked, jax_peers.scanned, jax_peers.stacked,
+        torch_peers.in_memory,
+        torch_peers.stacked,
+        jax_peers.scanned,
+        jax_peers.stacked,
         torch_peers.data_loader,
-    ]  # fmt: skip
+    ]
 
 
 def measure(case: Case, makers: Makers) -> Iterator[tuple[str, int, float]]:

@@ -58,8 +58,12 @@ class ClusterProject(Project):
 
     def command(self, *arguments: str) -> list[str]:
         _, _, _, *rest = super().command(*arguments)
-        options = ["--workflow-profile", f"profiles/{self.profile}",
-                   "--slurm-init-seconds-before-status-checks", "1"]  # fmt: skip
+        options = [
+            "--workflow-profile",
+            f"profiles/{self.profile}",
+            "--slurm-init-seconds-before-status-checks",
+            "1",
+        ]
         return [sys.executable, *self.program, *rest, *options]
 
     def start(self, *arguments: str) -> "Running":
@@ -69,8 +73,17 @@ class ClusterProject(Project):
 
     def jobs(self) -> list[dict[str, str]]:
         """The jobs of this folder that Slurm remembers: id, state, node, comment, limits."""
-        fields = {"id": "%A", "state": "%T", "node": "%N", "comment": "%k", "minutes": "%l",
-                  "memory": "%m", "folder": "%Z", "name": "%j", "gres": "%b"}  # fmt: skip
+        fields = {
+            "id": "%A",
+            "state": "%T",
+            "node": "%N",
+            "comment": "%k",
+            "minutes": "%l",
+            "memory": "%m",
+            "folder": "%Z",
+            "name": "%j",
+            "gres": "%b",
+        }
         wanted = f"--format={'|'.join(fields.values())}"
         text = self.slurm.output("squeue", "--states=all", "--noheader", "--sort=i", wanted)
         jobs = [dict(zip(fields, line.split("|"), strict=True)) for line in text.splitlines()]
@@ -79,9 +92,10 @@ class ClusterProject(Project):
     def training(self, state: str | None = None) -> list[dict[str, str]]:
         """The training jobs among them, in one state or in any."""
         return [
-            job for job in self.jobs()
+            job
+            for job in self.jobs()
             if job["comment"].startswith("rule_train_runs") and state in (None, job["state"])
-        ]  # fmt: skip
+        ]
 
     def start_requeued(self) -> None:
         """Slurm waits two minutes before it starts a job again: this is not what is tested."""
@@ -106,9 +120,14 @@ class Running:
         self.output = project.folder / f"snakemake-{time.monotonic_ns()}.txt"
         with self.output.open("w") as file:
             self.process = subprocess.Popen(
-                command, cwd=project.folder, env=project.environment, stdout=file,
-                stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
+                command,
+                cwd=project.folder,
+                env=project.environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     @property
     def text(self) -> str:

@@ -20,13 +20,27 @@ from contextlib import suppress
 from pathlib import Path
 
 PACKAGES = [
-    "munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "mariadb-server-core",
-    "mariadb-client-core", "rsync",
-]  # fmt: skip
+    "munge",
+    "slurmctld",
+    "slurmd",
+    "slurm-client",
+    "slurmdbd",
+    "mariadb-server-core",
+    "mariadb-client-core",
+    "rsync",
+]
 DAEMONS = ["munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd", "slurmstepd"]
 COMMANDS = [
-    "sbatch", "srun", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "rsync",
-]  # fmt: skip
+    "sbatch",
+    "srun",
+    "squeue",
+    "scancel",
+    "scontrol",
+    "sinfo",
+    "sacct",
+    "sacctmgr",
+    "rsync",
+]
 
 NODES = ("n1", "n2", "n3")
 CPUS, MEMORY_MB = 2, 16_000  # that each node claims; they share one machine
@@ -205,9 +219,13 @@ class Slurm:
             for node in NODES
         ]
         known = {
-            "host": host, "user": user, "folder": self.folder, "ports": self.ports,
-            "plugins": self.programs.plugins, "nodes": "\n".join(nodes),
-        }  # fmt: skip
+            "host": host,
+            "user": user,
+            "folder": self.folder,
+            "ports": self.ports,
+            "plugins": self.programs.plugins,
+            "nodes": "\n".join(nodes),
+        }
         etc = self.folder / "etc"
         (etc / "slurm.conf").write_text(CONFIG.format(**known))
         (etc / "gres.conf").write_text(
@@ -230,8 +248,13 @@ class Slurm:
         (folder / "key").write_bytes(secrets.token_bytes(128))
         (folder / "key").chmod(0o400)
         folder.chmod(0o755)
-        files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log",
-                 "seed-file": "seed"}  # fmt: skip
+        files = {
+            "key-file": "key",
+            "socket": "socket",
+            "pid-file": "pid",
+            "log-file": "log",
+            "seed-file": "seed",
+        }
         options = [f"--{option}={folder / name}" for option, name in files.items()]
         self._start("munged", "munged", "--foreground", "--force", "--num-threads=2", *options)
         self.wait_for("munged", (folder / "socket").exists)
@@ -241,15 +264,23 @@ class Slurm:
         base = self.programs.paths["mariadbd"].parents[1]
         common = ["--no-defaults", f"--user={user}", f"--datadir={data}", f"--basedir={base}"]
         self._call(
-            "mariadb-install-db", *common, "--auth-root-authentication-method=normal",
+            "mariadb-install-db",
+            *common,
+            "--auth-root-authentication-method=normal",
             "--skip-test-db",
-        )  # fmt: skip
+        )
         self._start(
-            "mariadbd", "mariadbd", *common, f"--socket={data}/socket", "--bind-address=127.0.0.1",
-            f"--port={self.ports['mariadbd']}", "--innodb-buffer-pool-size=64M",
-            "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=900",
+            "mariadbd",
+            "mariadbd",
+            *common,
+            f"--socket={data}/socket",
+            "--bind-address=127.0.0.1",
+            f"--port={self.ports['mariadbd']}",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-lock-wait-timeout=900",
             "--skip-name-resolve",
-        )  # fmt: skip
+        )
         statement = (
             "create user slurm@127.0.0.1 identified by 'slurm'; "
             "grant all on slurm_acct_db.* to slurm@127.0.0.1;"
@@ -330,9 +361,12 @@ class Slurm:
             self.daemons[name] = subprocess.Popen(
                 # where the tests are killed and can't stop it, the kernel does
                 ["setpriv", "--pdeathsig", "TERM", self.programs.paths[program], *arguments],
-                env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     def _stop(self, name: str, how: signal.Signals) -> None:
         daemon = self.daemons.pop(name)
@@ -346,9 +380,13 @@ class Slurm:
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [self.programs.paths[program], *arguments], env=self.environment, capture_output=True,
-            text=True, timeout=120, check=False,
-        )  # fmt: skip
+            [self.programs.paths[program], *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
 
     def _works(self, *command: str) -> bool:
         return self._run(*command).returncode == 0

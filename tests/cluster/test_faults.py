@@ -37,9 +37,10 @@ def with_a_finished_run(project: ClusterProject) -> list[dict[str, str]]:
     """Training jobs that run and have at least one run finished, and at least one not."""
     done = project.finished()
     return [
-        job for job in project.training("RUNNING")
+        job
+        for job in project.training("RUNNING")
         if 0 < len(done.intersection(seeds_of(job))) < len(seeds_of(job)) - 1
-    ]  # fmt: skip
+    ]
 
 
 def next_with_a_finished_run(project: ClusterProject, *taken: dict[str, str]) -> dict[str, str]:
@@ -80,9 +81,10 @@ def test_a_killed_a_cancelled_and_a_late_job_go_on_where_they_were(project, undi
     for job in (killed, cancelled, late):
         assert resumed(project.log(job)) >= 1
     again = next(
-        job for job in project.training()
+        job
+        for job in project.training()
         if job["comment"] == late["comment"] and job["id"] != late["id"]
-    )  # fmt: skip
+    )
     assert again["minutes"] == "20:00"  # twice the first attempt's
 
 
@@ -116,11 +118,20 @@ def test_jobs_of_a_node_that_goes_down_go_on_elsewhere(project, undisturbed):
 
 
 def test_a_preempted_job_goes_on_where_it_was(project, undisturbed):
-    snakemake = project.start("weights", "--default-resources", "slurm_partition=spot",
-                              "mem_mb=1500", "runtime=10")  # fmt: skip
+    snakemake = project.start(
+        "weights", "--default-resources", "slurm_partition=spot", "mem_mb=1500", "runtime=10"
+    )
     job = next_with_a_finished_run(project)
-    urgent = ["sbatch", "--partition=main", f"--nodelist={job['node']}", "--exclusive",
-              "--mem=0", f"--chdir={project.folder.parent}", "--wrap", "sleep 1"]  # fmt: skip
+    urgent = [
+        "sbatch",
+        "--partition=main",
+        f"--nodelist={job['node']}",
+        "--exclusive",
+        "--mem=0",
+        f"--chdir={project.folder.parent}",
+        "--wrap",
+        "sleep 1",
+    ]
     project.slurm.output(*urgent)
     snakemake.wait(project.start_requeued)
     assert project.shards() == undisturbed
@@ -142,8 +153,11 @@ def test_a_restart_after_a_kill_cancels_what_was_left(project, undisturbed):
     assert "CANCELLED" in ends.values()
     assert project.shards() == undisturbed
     # a job that ended before it could be cancelled took its runs into its shard
-    taken = [seeds_of(job) for job in project.training() if ends[job["id"]] == "COMPLETED"
-             and job["id"] in left]  # fmt: skip
+    taken = [
+        seeds_of(job)
+        for job in project.training()
+        if ends[job["id"]] == "COMPLETED" and job["id"] in left
+    ]
     assert resumed_runs(project) >= len(kept.difference(*taken))
 
 

@@ -36,9 +36,11 @@ def test_a_study_of_200_runs_and_what_is_told_at_its_end(project):
     project.study |= {"runs_per_job": 25, "training": FEW_EPOCHS}
     project.study["notify"] = 'cat > "$WEIGHTSCAPE_STUDY-$WEIGHTSCAPE_OUTCOME.txt"'
     project.succeed(
-        "results/cluster/tables/runs.csv", "--slurm-efficiency-report",
-        "--slurm-efficiency-report-path", "efficiency",
-    )  # fmt: skip
+        "results/cluster/tables/runs.csv",
+        "--slurm-efficiency-report",
+        "--slurm-efficiency-report-path",
+        "efficiency",
+    )
     with (project.results / "tables" / "runs.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 200
     jobs = project.training()
@@ -132,10 +134,20 @@ def test_gpu_profile_asks_for_a_gpu_and_cuda_is_not_replaced_in_silence(project)
 def test_training_on_scratch_disks_of_the_nodes(project, undisturbed):
     scratch = project.folder.parent / "scratch"
     output = project.succeed(
-        ONE_JOB, "--default-storage-provider", "fs", "--default-storage-prefix", "",
-        "--shared-fs-usage", "persistence", "software-deployment", "sources", "source-cache",
-        "--local-storage-prefix", str(scratch / "main"),
-        "--remote-job-local-storage-prefix", f"{scratch}/$SLURM_JOB_ID",
-    )  # fmt: skip
+        ONE_JOB,
+        "--default-storage-provider",
+        "fs",
+        "--default-storage-prefix",
+        "",
+        "--shared-fs-usage",
+        "persistence",
+        "software-deployment",
+        "sources",
+        "source-cache",
+        "--local-storage-prefix",
+        str(scratch / "main"),
+        "--remote-job-local-storage-prefix",
+        f"{scratch}/$SLURM_JOB_ID",
+    )
     assert project.shards() == {SHARD: undisturbed[SHARD]}
     assert f"output: {ONE_JOB} (send to storage)" in output

@@ -60,8 +60,14 @@ def zoo(tmp_path):
     def write(text="file,width,train_accuracy,test_accuracy\n", rows=("a,4,90,80", "b,4,91,81")):
         (tmp_path / "runs.csv").write_text(text + "\n".join(rows))
         layers = {"one": {"weight": "0.weight"}, "two": {"weight": "2.weight", "reads": "one"}}
-        item = {"model": "mine", "dataset": "pets", "folder": str(tmp_path / "nets"),
-                "table": str(tmp_path / "runs.csv"), "classes": 3, "layers": layers}  # fmt: skip
+        item = {
+            "model": "mine",
+            "dataset": "pets",
+            "folder": str(tmp_path / "nets"),
+            "table": str(tmp_path / "runs.csv"),
+            "classes": 3,
+            "layers": layers,
+        }
         return {"study": "zoo", "import": [item]}
 
     return write

@@ -93,19 +93,23 @@ def make_strength(runs, layers):
     target = table["layer"].map(TARGETS)
     target = target.where(target.isin(layers))
     return table.assign(
-        mean=random.uniform(1, 30, n), gini=random.uniform(0, 0.3, n),
-        relative_mean=random.uniform(0.8, 1, n), target=target,
+        mean=random.uniform(1, 30, n),
+        gini=random.uniform(0, 0.3, n),
+        relative_mean=random.uniform(0.8, 1, n),
+        target=target,
         in_out_pearson=np.where(target.notna(), random.uniform(-1, 1, n), np.nan),
-    )  # fmt: skip
+    )
 
 
 def make_spectra(runs, layers):
     table = _cross(runs, layer=layers)
     random, n = np.random.default_rng(6), len(table)
     return table.assign(
-        stable_rank=random.uniform(1, 50, n), effective_rank=random.uniform(5, 150, n),
-        spectral_norm=random.uniform(0.5, 20, n), log_determinant=random.uniform(-400, 100, n),
-    )  # fmt: skip
+        stable_rank=random.uniform(1, 50, n),
+        effective_rank=random.uniform(5, 150, n),
+        spectral_norm=random.uniform(0.5, 20, n),
+        log_determinant=random.uniform(-400, 100, n),
+    )
 
 
 def make_null_effects(runs, layers):
@@ -131,18 +135,26 @@ def make_null_effects(runs, layers):
 
 def make_projection(runs, layers, perplexities=(5, 30), repeats=2):
     """All four embeddings; `matched` leaves out the last layer, which has no nodes to order."""
-    parts = [_cross(runs, layer=layers, embedding=["width", "matched", "padded", "quantiles"],
-                    perplexity=perplexities, repeat=range(repeats))]  # fmt: skip
+    parts = [
+        _cross(
+            runs,
+            layer=layers,
+            embedding=["width", "matched", "padded", "quantiles"],
+            perplexity=perplexities,
+            repeat=range(repeats),
+        )
+    ]
     table = pd.concat(parts, ignore_index=True)
     random, n = np.random.default_rng(4), len(table)
     own = table["embedding"].isin(["width", "matched"])
     where = table["layer"] + table["embedding"] + table["width"].where(own, "all")
     of_map = pd.factorize(where + table["perplexity"].astype(str) + table["repeat"].astype(str))[0]
     return table.assign(
-        x=random.normal(size=n), y=random.normal(size=n),
+        x=random.normal(size=n),
+        y=random.normal(size=n),
         trustworthiness=random.uniform(0.5, 1, of_map.max() + 1)[of_map],
         kl_divergence=random.uniform(0.1, 2, of_map.max() + 1)[of_map],
-    )  # fmt: skip
+    )
 
 
 def make_densities(runs, layers, path, collapsed=(), scale=1.0):
@@ -282,8 +294,11 @@ def to_lab(colour, seen_through=None):
     linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
     if seen_through is not None:
         linear = np.clip(seen_through @ linear, 0, 1)
-    xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
-           [0.0193339, 0.1191920, 0.9503041]] @ linear  # fmt: skip
+    xyz = [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.1191920, 0.9503041],
+    ] @ linear
     t = xyz / (0.95047, 1, 1.08883)
     x, y, z = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
@@ -307,8 +322,11 @@ def boxes_of(figure):
         if not axes.get_visible():
             hidden |= set(axes.findobj(Text))
     texts = [text for text in figure.findobj(Text) if text not in hidden and text.get_visible()]
-    return [(text.get_text(), text.get_window_extent(canvas.get_renderer()))
-            for text in texts if text.get_text().strip()]  # fmt: skip
+    return [
+        (text.get_text(), text.get_window_extent(canvas.get_renderer()))
+        for text in texts
+        if text.get_text().strip()
+    ]
 
 
 def collisions_in(figure):

@@ -9,9 +9,17 @@ LAYERS = ("fc1", "fc2", "fc3")
 
 
 def plant(
-    widths=("5", "10", "20", "40", "80"), seeds=30, of_width=5.0, of_weights=0.0, noise=1.0, seed=0,
-    layers=LAYERS, numbers=("mean", "std", "skew"), model="dnn", dataset="mnist",
-):  # fmt: skip
+    widths=("5", "10", "20", "40", "80"),
+    seeds=30,
+    of_width=5.0,
+    of_weights=0.0,
+    noise=1.0,
+    seed=0,
+    layers=LAYERS,
+    numbers=("mean", "std", "skew"),
+    model="dnn",
+    dataset="mnist",
+):
     """Runs, and numbers of their final and of their initial weights.
 
     accuracy = 70 + of_width log(width) + of_weights h + noise N(0, 1), with h of N(0, 1) for each
@@ -43,13 +51,17 @@ def plant(
 def write_tables(runs, final, initial, folder):
     """The same as the files that measures write, with 1 for each number that is not there."""
     keys = ["model", "dataset", "width", "seed", "group", "layer"]
-    paths = {name: folder / f"{name}.csv" for name in ("runs", "statistics", "strength", "spectra",
-                                                       "nulls")}  # fmt: skip
+    paths = {
+        name: folder / f"{name}.csv"
+        for name in ("runs", "statistics", "strength", "spectra", "nulls")
+    }
     whole = final.assign(**{name: 1.0 for name in NUMBERS if name not in final})
     nulls = pd.concat(
-        [whole.assign(**initial[[c for c in initial if c not in keys]], weights=kind)
-         for kind in ("initial", "shuffled")]
-    )  # fmt: skip
+        [
+            whole.assign(**initial[[c for c in initial if c not in keys]], weights=kind)
+            for kind in ("initial", "shuffled")
+        ]
+    )
     nulls.loc[nulls["weights"] == "shuffled", "std"] = 99.0
     of_nodes = [name for name in NUMBERS if name.startswith("strength_")]
     spectra = ["spectral_norm", "frobenius_norm", "stable_rank", "effective_rank", "alpha"]

@@ -58,10 +58,13 @@ def encoder_layer(parameters, end, heads, scale=1.0):
             "linear1.bias": p["mlp1.bias"],
             "linear2.weight": p["mlp2.weight"],
             "linear2.bias": p["mlp2.bias"],
-            **{f"{norm}.{part}": p[f"{norm}.{part}"]
-               for norm in ("norm1", "norm2") for part in ("weight", "bias")},
+            **{
+                f"{norm}.{part}": p[f"{norm}.{part}"]
+                for norm in ("norm1", "norm2")
+                for part in ("weight", "bias")
+            },
         }
-    )  # fmt: skip
+    )
     return layer.train()  # torch's fast path for evaluation passes the modules by
 
 
@@ -167,5 +170,7 @@ def active_units(name, module, split):
         module(images)
         handle.remove()
         outputs = {"mlp1": seen[0].mT}
-    return {layer: [bool((output[:, unit] > 0).any()) for unit in range(output.shape[1])]
-            for layer, output in outputs.items()}  # fmt: skip
+    return {
+        layer: [bool((output[:, unit] > 0).any()) for unit in range(output.shape[1])]
+        for layer, output in outputs.items()
+    }

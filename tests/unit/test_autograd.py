@@ -59,8 +59,9 @@ def test_adam_is_torch_s_adam(learning_rate):
     mine = [value.clone().requires_grad_() for value in start]
     theirs = [value.clone().requires_grad_() for value in start]
     ours, optimiser = (
-        Adam(mine, learning_rate), torch.optim.Adam(theirs, lr=learning_rate, foreach=False),
-    )  # fmt: skip
+        Adam(mine, learning_rate),
+        torch.optim.Adam(theirs, lr=learning_rate, foreach=False),
+    )
     for step in range(300):
         # from far below eps = 1e-8 to far above 1, with steps of no gradient at all
         scale = 0.0 if step % 7 == 0 else 10.0 ** (step % 15 - 11)
@@ -325,8 +326,10 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch find
 @pytest.mark.parametrize("runs", [1, 3])
 def test_a_gpu_trains_what_the_cpu_trains(case, runs):
     there = type(case.split(1))(*(tensor.cuda() for tensor in case.split(20)))
-    stacks = [by_autograd(case.network, case.starts(runs), train, case.recipe())
-              for train in (case.split(20), there)]  # fmt: skip
+    stacks = [
+        by_autograd(case.network, case.starts(runs), train, case.recipe())
+        for train in (case.split(20), there)
+    ]
     for epoch in range(3):
         orders = random_orders(runs, 20, seed=epoch)
         here, gpu = (stack.train_epoch(orders) for stack in stacks)

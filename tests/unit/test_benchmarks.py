@@ -66,8 +66,13 @@ def test_a_case_gives_the_rows_of_the_contract(digits, short, capsys):
     assert [row["contender"] for row in rows] == ["floor", "ours", "torch-autograd"]
     for row in rows:
         assert tuple(row) == (
-            "model", "dataset", "width", "runs_per_job", "contender", "cpu_us_per_step",
-        )  # fmt: skip
+            "model",
+            "dataset",
+            "width",
+            "runs_per_job",
+            "contender",
+            "cpu_us_per_step",
+        )
         assert (row["model"], row["dataset"], row["width"]) == ("dnn", "digits", "12")
         assert float(row["cpu_us_per_step"]) > 0
     assert "x ours" in capsys.readouterr().out
@@ -180,15 +185,20 @@ def test_jax_s_network_is_ours():
 def test_the_gpu_s_benchmark_runs_where_there_is_none(digits):
     rows = gpu.measure(make_case("dnn", digits, "4"), runs=3, device="cpu", steps=2)
     assert [(row["contender"], row["runs_per_job"]) for row in rows] == [
-        ("ours", 3), ("torch-autograd", 1), ("torch-vmap", 3),
-    ]  # fmt: skip
+        ("ours", 3),
+        ("torch-autograd", 1),
+        ("torch-vmap", 3),
+    ]
     assert all(float(row["wall_us_per_step"]) > 0 for row in rows)
 
 
 def test_a_whole_job_is_timed_in_a_process_of_its_own(digits, tmp_path):
     row = jobs.measure(digits, "4", 2, tmp_path)
-    parts = [row["seconds_to_import_torch"], row["seconds_from_torch_to_training"],
-             row["seconds_training"]]  # fmt: skip
+    parts = [
+        row["seconds_to_import_torch"],
+        row["seconds_from_torch_to_training"],
+        row["seconds_training"],
+    ]
     assert all(part > 0 for part in parts)
     assert sum(parts) <= row["seconds"] + 0.05
     assert row["seconds_in_steps"] <= row["seconds_training"]
@@ -204,8 +214,10 @@ def test_the_table_is_tidy(digits, short, tmp_path, monkeypatch):
     with target.open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["width"], row["contender"]) for row in rows] == [
-        ("12", "floor"), ("12", "ours"), ("12", "torch-autograd"),
-    ]  # fmt: skip
+        ("12", "floor"),
+        ("12", "ours"),
+        ("12", "torch-autograd"),
+    ]
     assert list(rows[0]) == list(training.COLUMNS)
 
 

@@ -65,8 +65,16 @@ def assert_product(found, exact, a, b):
 SIZES = st.integers(1, 40)
 
 
-@given(SIZES, SIZES, SIZES, st.booleans(), st.booleans(), st.integers(0, 2), st.integers(0, 1),
-       st.sampled_from(TYPES))  # fmt: skip
+@given(
+    SIZES,
+    SIZES,
+    SIZES,
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 2),
+    st.integers(0, 1),
+    st.sampled_from(TYPES),
+)
 def test_product_of_blocks(rows, inner, columns, a_turned, b_turned, around, start, dtype):
     a, _ = block(rows, inner, a_turned, around, dtype, 0)
     b, _ = block(inner, columns, b_turned, around, dtype, 1)
@@ -124,11 +132,20 @@ def test_multiply(rows, inner, columns, b_turned, dtype):
 @pytest.mark.parametrize(
     ("rows", "inner", "columns"),
     [
-        (12, 833, 100), (12, 834, 100), (8, 1250, 100), (8, 1251, 100), (13, 3072, 100),
-        (256, 3072, 100), (257, 3072, 100), (300, 784, 100), (300, 784, 1), (1, 3072, 1000),
-        (5, 3, 200_000), (2, 5, 1_100_000),
+        (12, 833, 100),
+        (12, 834, 100),
+        (8, 1250, 100),
+        (8, 1251, 100),
+        (13, 3072, 100),
+        (256, 3072, 100),
+        (257, 3072, 100),
+        (300, 784, 100),
+        (300, 784, 1),
+        (1, 3072, 1000),
+        (5, 3, 200_000),
+        (2, 5, 1_100_000),
     ],
-)  # fmt: skip
+)
 def test_multiply_in_blocks(rows, inner, columns, b_turned, dtype):
     assert_multiply(rows, inner, columns, b_turned, dtype)
 
@@ -215,8 +232,10 @@ def test_cross_entropy_is_torch_s(images, scale, dtype):
 
 def test_the_first_of_equal_logits_is_the_answer():
     logits = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [3.0, 3.0, 3.0]])
-    answers = [[loss_by_hand(row[None], np.zeros(3), np.array([label]))[1] for label in range(3)]
-               for row in logits]  # fmt: skip
+    answers = [
+        [loss_by_hand(row[None], np.zeros(3), np.array([label]))[1] for label in range(3)]
+        for row in logits
+    ]
     assert answers == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
 
 
@@ -240,8 +259,9 @@ def test_active_units_by_brute_force():
     active = np.zeros(50, np.bool_)
     active[4] = True  # was so for earlier images
     primitives.note_active(outputs, active)
-    assert active.tolist() == [unit == 4 or any(value > 0 for value in outputs[unit].tolist())
-                               for unit in range(50)]  # fmt: skip
+    assert active.tolist() == [
+        unit == 4 or any(value > 0 for value in outputs[unit].tolist()) for unit in range(50)
+    ]
     assert 10 < active.sum() < 40
 
 
@@ -282,20 +302,36 @@ def test_the_first_step_by_hand(dtype):
 
 
 SHAPES = [(1, 4, 4), (3, 7, 5)]
-NARROW = [(width, shape, batch)
-          for width in ("1", "5", "8", "12", "13", "24x30", "20x5", "1x9")
-          for shape in SHAPES for batch in (1, 7, 100)]  # fmt: skip
-LARGE = [("5", (3, 32, 32), 100), ("13", (3, 32, 32), 100), ("12", (3, 32, 32), 7),
-         ("13x1", (1, 28, 28), 1), ("300", (1, 28, 28), 100), ("300x5", (1, 4, 4), 7),
-         ("5x300", (1, 4, 4), 100), ("257", (3, 32, 32), 100)]  # fmt: skip
+NARROW = [
+    (width, shape, batch)
+    for width in ("1", "5", "8", "12", "13", "24x30", "20x5", "1x9")
+    for shape in SHAPES
+    for batch in (1, 7, 100)
+]
+LARGE = [
+    ("5", (3, 32, 32), 100),
+    ("13", (3, 32, 32), 100),
+    ("12", (3, 32, 32), 7),
+    ("13x1", (1, 28, 28), 1),
+    ("300", (1, 28, 28), 100),
+    ("300x5", (1, 4, 4), 7),
+    ("5x300", (1, 4, 4), 100),
+    ("257", (3, 32, 32), 100),
+]
 DNNS = [("dnn", *case) for case in NARROW + LARGE]
-MAPS = [(width, shape, batch)
-        for width in ("1", "2", "5", "13")
-        for shape in ((1, 3, 3), (1, 4, 4), (3, 7, 5), (2, 3, 9), (1, 9, 4))
-        for batch in (1, 7, 100)]  # fmt: skip
+MAPS = [
+    (width, shape, batch)
+    for width in ("1", "2", "5", "13")
+    for shape in ((1, 3, 3), (1, 4, 4), (3, 7, 5), (2, 3, 9), (1, 9, 4))
+    for batch in (1, 7, 100)
+]
 # the last of these have more outputs than are kept for the way back
-BROAD = [("3", (3, 32, 32), 100), ("8", (1, 28, 28), 7), ("3", (1, 28, 28), 500),
-         ("1", (1, 28, 28), 1500)]  # fmt: skip
+BROAD = [
+    ("3", (3, 32, 32), 100),
+    ("8", (1, 28, 28), 7),
+    ("3", (1, 28, 28), 500),
+    ("1", (1, 28, 28), 1500),
+]
 CNNS = [("cnn", *case) for case in MAPS + BROAD]
 
 

@@ -53,8 +53,9 @@ def test_of_an_import_with_bad_files(imported):
     of_4.write_text('file,status,reason\na,good,\nb,bad,"it is bad, and good"\n')
     (found,) = describe(imported)
     assert found["n"] == 2
-    assert found["runs"].endswith("widths 4 (1 run), 8 (1 run); 1 of 3 checkpoints are bad and "
-                                  "left out")  # fmt: skip
+    assert found["runs"].endswith(
+        "widths 4 (1 run), 8 (1 run); 1 of 3 checkpoints are bad and left out"
+    )
     of_8.parent.mkdir(parents=True)
     of_8.write_text("file,status,reason\nc,bad,lost\n")
     (found,) = describe(imported)

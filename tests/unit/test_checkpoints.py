@@ -221,10 +221,13 @@ def test_tensors_of_torch_that_are_no_weights_are_refused(tmp_path, tensor, word
         (b"\xff\xfe{}", 0),
         (b"[" * 100_000, 0),
         (b'{"w": NaN}', 0),
-        (b'{"w": %s, "w": %s}' % ((b'{"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}',) * 2),
-         8),
+        (
+            b'{"w": %s, "w": %s}'
+            % ((b'{"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}',) * 2),
+            8,
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_safetensors_header_is_refused(tmp_path, header, data):
     refused(write_raw(tmp_path / "net.safetensors", header, bytes(data)), "w")
 

@@ -411,8 +411,12 @@ def vit_on_digits(**options):
 def test_a_population_s_options_take_precedence_over_those_of_its_model():
     (population,) = check(vit_on_digits(d_model=32))["populations"]
     assert population["options"] == {
-        "d_model": 32, "depth": 2, "tokens": "patches", "feedforward": 2048, "dropout": 0.1,
-    }  # fmt: skip
+        "d_model": 32,
+        "depth": 2,
+        "tokens": "patches",
+        "feedforward": 2048,
+        "dropout": 0.1,
+    }
 
 
 def test_a_population_without_options_has_those_of_its_model(small):

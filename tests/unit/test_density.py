@@ -340,9 +340,15 @@ def run_of(seed, std, n):
     return np.random.default_rng(seed).normal(0.1 * seed, std, n).astype(np.float32)
 
 
-RUNS = [("low", run_of(0, 1.0, 60)), ("high", run_of(1, 0.5, 300)), ("low", run_of(2, 0.7, 500)),
-        ("low", np.full(50, np.nan, np.float32)), ("ungrouped", run_of(3, 2.0, 80)),
-        ("low", run_of(4, 1.5, 90)), ("mid", np.full(50, 0.5, np.float32))]  # fmt: skip
+RUNS = [
+    ("low", run_of(0, 1.0, 60)),
+    ("high", run_of(1, 0.5, 300)),
+    ("low", run_of(2, 0.7, 500)),
+    ("low", np.full(50, np.nan, np.float32)),
+    ("ungrouped", run_of(3, 2.0, 80)),
+    ("low", run_of(4, 1.5, 90)),
+    ("mid", np.full(50, 0.5, np.float32)),
+]
 
 
 @pytest.fixture
@@ -386,8 +392,10 @@ def test_in_standard_units_each_run_has_its_own(densities, group):
 
 def test_n_is_the_number_of_runs_that_have_a_density(densities):
     assert {g: densities[f"a/{g}"].attrs["n"] for g in densities["a"] if g != "runs"} == {
-        "low": 3, "high": 1, "ungrouped": 1,
-    }  # fmt: skip
+        "low": 3,
+        "high": 1,
+        "ungrouped": 1,
+    }
 
 
 def test_a_layer_without_any_density_has_no_groups(densities):

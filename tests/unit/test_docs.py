@@ -33,9 +33,10 @@ def test_every_key_has_a_type_and_a_meaning():
 
 
 CAPTIONS = [
-    path for path in sorted((ROOT / "workflow" / "report").glob("*.rst"))
+    path
+    for path in sorted((ROOT / "workflow" / "report").glob("*.rst"))
     if 'config["described"]' in path.read_text()
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)

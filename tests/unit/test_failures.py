@@ -22,15 +22,20 @@ LAYERS = ("fc1", "fc2", "fc3")
 FALLING, FLAT = np.linspace(2.3, 0.3, EPOCHS + 1), np.full(EPOCHS + 1, 2.301)
 
 
-def run(group, accuracy=95.0, width="5", loss=FALLING, test_loss=None, gradient=1.0, classes=10,
-        **dead):  # fmt: skip
+def run(
+    group, accuracy=95.0, width="5", loss=FALLING, test_loss=None, gradient=1.0, classes=10, **dead
+):
     """A planted run: its curves by epoch, and the dead share of its ReLU layers (0 by default)."""
     return {
-        "group": group, "accuracy": accuracy, "width": width, "loss": loss,
+        "group": group,
+        "accuracy": accuracy,
+        "width": width,
+        "loss": loss,
         "test_loss": loss if test_loss is None else test_loss,
-        "gradient": np.broadcast_to(gradient, EPOCHS + 1), "classes": classes,
+        "gradient": np.broadcast_to(gradient, EPOCHS + 1),
+        "classes": classes,
         "dead": {"fc1": dead.get("fc1", 0.0), "fc2": dead.get("fc2", 0.0)},
-    }  # fmt: skip
+    }
 
 
 def tables_of(members):
@@ -121,8 +126,13 @@ def test_of_several_causes_the_first_is_given(first):
 
 
 def test_of_networks_whose_curves_are_not_known_no_cause_is_known():
-    nothing = {"loss": NOTHING_KNOWN, "gradient": math.nan, "fc1": math.nan, "fc2": math.nan,
-               "classes": math.nan}  # fmt: skip
+    nothing = {
+        "loss": NOTHING_KNOWN,
+        "gradient": math.nan,
+        "fc1": math.nan,
+        "fc2": math.nan,
+        "classes": math.nan,
+    }
     good, bad = [run("high", **nothing) for _ in range(3)], run("low", 40, **nothing)
     constant = run("non", **nothing)
     broken_end = [run("non", **nothing | {"loss": NOTHING_KNOWN * end}) for end in (np.nan, np.inf)]
@@ -233,25 +243,43 @@ def test_a_model_without_relu_layers_is_explained():
 
 def test_causes_are_counted_by_group_and_width():
     members = [
-        run("non", fc1=1.0), run("non", fc1=1.0), run("low", loss=FLAT), run("high", fc1=1.0),
-        run("low", loss=FLAT, width="8"), run("mid", loss=FLAT, width="8"), run("ungrouped"),
-    ]  # fmt: skip
+        run("non", fc1=1.0),
+        run("non", fc1=1.0),
+        run("low", loss=FLAT),
+        run("high", fc1=1.0),
+        run("low", loss=FLAT, width="8"),
+        run("mid", loss=FLAT, width="8"),
+        run("ungrouped"),
+    ]
     _, counts = explained(*members)
     assert tuple(counts.columns) == CAUSE_COLUMNS
     assert len(counts) == 3 * 3 * len(CAUSES)
     some = counts[counts["count"] > 0].set_index(["group", "width", "cause"])
     assert some["count"].to_dict() == {
-        ("non", "5", "dead layer"): 2, ("non", ALL_WIDTHS, "dead layer"): 2,
-        ("low", "5", "plateau"): 1, ("low", "8", "plateau"): 1, ("low", ALL_WIDTHS, "plateau"): 2,
-        (OTHERS, "5", "dead layer"): 1, (OTHERS, "5", "slow"): 1, (OTHERS, "8", "plateau"): 1,
-        (OTHERS, ALL_WIDTHS, "dead layer"): 1, (OTHERS, ALL_WIDTHS, "slow"): 1,
+        ("non", "5", "dead layer"): 2,
+        ("non", ALL_WIDTHS, "dead layer"): 2,
+        ("low", "5", "plateau"): 1,
+        ("low", "8", "plateau"): 1,
+        ("low", ALL_WIDTHS, "plateau"): 2,
+        (OTHERS, "5", "dead layer"): 1,
+        (OTHERS, "5", "slow"): 1,
+        (OTHERS, "8", "plateau"): 1,
+        (OTHERS, ALL_WIDTHS, "dead layer"): 1,
+        (OTHERS, ALL_WIDTHS, "slow"): 1,
         (OTHERS, ALL_WIDTHS, "plateau"): 1,
-    }  # fmt: skip
+    }
     n = counts.drop_duplicates(["group", "width"]).set_index(["group", "width"])["n"].to_dict()
     assert n == {
-        ("non", "5"): 2, ("non", "8"): 0, ("non", "all"): 2, ("low", "5"): 1, ("low", "8"): 1,
-        ("low", "all"): 2, (OTHERS, "5"): 2, (OTHERS, "8"): 1, (OTHERS, "all"): 3,
-    }  # fmt: skip
+        ("non", "5"): 2,
+        ("non", "8"): 0,
+        ("non", "all"): 2,
+        ("low", "5"): 1,
+        ("low", "8"): 1,
+        ("low", "all"): 2,
+        (OTHERS, "5"): 2,
+        (OTHERS, "8"): 1,
+        (OTHERS, "all"): 3,
+    }
 
 
 def test_without_failed_runs_there_is_no_failure():

@@ -58,9 +58,15 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 # the figures that show runs, and not effects
 OF_RUNS = (
-    "convergence", "telemetry", "statistics", "density", "strength", "spectra", "projection",
+    "convergence",
+    "telemetry",
+    "statistics",
+    "density",
+    "strength",
+    "spectra",
+    "projection",
     "projection_widths",
-)  # fmt: skip
+)
 GRIDS = ("convergence", "statistics", "density", "strength", "projection")
 DATASETS = ("mnist", "fmnist", "cifar10")
 OTHERS = ((90.0, 40.0, 70.0), (10.0, 50.0, 97.0, 88.0), MIXED)
@@ -98,8 +104,10 @@ def test_every_panel_states_the_n_that_it_draws(name, runs, tmp_path):
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_a_grid_has_a_panel_per_dataset_with_its_own_n(name, tmp_path):
-    tables = [pd.concat([make_runs(MIXED, dataset=dataset)] * k, ignore_index=True)
-              for k, dataset in enumerate(DATASETS, 1)]  # fmt: skip
+    tables = [
+        pd.concat([make_runs(MIXED, dataset=dataset)] * k, ignore_index=True)
+        for k, dataset in enumerate(DATASETS, 1)
+    ]
     tables = [table.assign(seed=table.index) for table in tables]
     figure = make_figure(name, tables, tmp_path, ["fc1", "fc2"])
     assert {n_in(axes) for axes in panels_of(figure)} == {9, 18, 27}
@@ -143,9 +151,10 @@ LABELS = {
     "spectra": (set(), {"fc1", "fc2"}),
     "projection": (set(), {"fc1", "fc2"}),
     "projection_widths": (
-        set(), {f"{n}\n{how}" for n in ("fc1", "fc2") for how in ("as it is", "nodes matched")},
+        set(),
+        {f"{n}\n{how}" for n in ("fc1", "fc2") for how in ("as it is", "nodes matched")},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LABELS)
@@ -397,9 +406,11 @@ def test_medians_of_the_groups_lie_over_the_lines(runs):
 
 def test_the_legend_names_the_medians_and_their_n(runs):
     assert legend_of(draw_curves(runs)) == [
-        "median of non (n = 2)", "median of low (n = 2)", "median of mid (n = 2)",
+        "median of non (n = 2)",
+        "median of low (n = 2)",
+        "median of mid (n = 2)",
         "median of high (n = 3)",
-    ]  # fmt: skip
+    ]
 
 
 def test_the_loss_axis_is_logarithmic(runs):
@@ -409,8 +420,11 @@ def test_the_loss_axis_is_logarithmic(runs):
 @pytest.mark.parametrize("lost", ["one run", "all runs", "last epochs"])
 def test_losses_of_nan_are_left_out(runs, lost):
     curves = make_curves(runs)
-    is_lost = {"one run": curves["seed"] == 0, "all runs": curves["seed"] >= 0,
-               "last epochs": curves["epoch"] > 1}[lost]  # fmt: skip
+    is_lost = {
+        "one run": curves["seed"] == 0,
+        "all runs": curves["seed"] >= 0,
+        "last epochs": curves["epoch"] > 1,
+    }[lost]
     figure = draw_curves(runs, train_loss=curves["train_loss"].mask(is_lost))
     assert "n = 9 runs" in svg_of(figure)
     drawn = [points.reshape(-1, 2) for points, _ in curves_of(figure.axes[0])]
@@ -431,9 +445,11 @@ def test_models_stand_below_each_other_and_each_column_names_its_epochs():
     figure = convergence.draw([Population(runs, make_curves(runs)) for runs in tables], "test")
     panels = named_panels(figure)
     assert list(panels) == [
-        "DNN, MNIST (n = 3)", "DNN, Fashion-MNIST (n = 4)", "DNN, CIFAR-10 (n = 9)",
+        "DNN, MNIST (n = 3)",
+        "DNN, Fashion-MNIST (n = 4)",
+        "DNN, CIFAR-10 (n = 9)",
         "CNN, MNIST (n = 3)",
-    ]  # fmt: skip
+    ]
     assert [bool(axes.get_xlabel()) for axes in panels.values()] == [False, True, True, True]
     assert [bool(axes.get_ylabel()) for axes in panels.values()] == [True, False, False, True]
 
@@ -621,8 +637,9 @@ def test_links_leave_out_runs_without_a_correlation_and_say_so(runs):
         layer = title.split()[0]
         expected = [
             (MIXED[row.seed], row.in_out_pearson)
-            for row in table[(table["layer"] == layer)].itertuples() if row.seed not in (1, 2, 3)
-        ]  # fmt: skip
+            for row in table[(table["layer"] == layer)].itertuples()
+            if row.seed not in (1, 2, 3)
+        ]
         np.testing.assert_allclose(places_of(panels[title]), sorted(expected))
 
 
@@ -652,9 +669,11 @@ def test_spectra_stand_against_accuracy_in_the_colour_of_the_width(runs):
     for row, (layer, of_layer) in enumerate(table.groupby("layer")):
         titles = [axes.get_title() for axes in panels[4 * row : 4 * row + 4]]
         assert titles == [
-            "stable rank (n = 9)", "effective rank (n = 9)", "spectral norm (n = 9)",
+            "stable rank (n = 9)",
+            "effective rank (n = 9)",
+            "spectral norm (n = 9)",
             "log-determinant (n = 8)",
-        ]  # fmt: skip
+        ]
         accuracy = runs["train_accuracy"].to_numpy()
         expected = sorted(zip(accuracy, of_layer["stable_rank"], strict=True))
         axes = panels[4 * row]

@@ -63,8 +63,11 @@ GROUPS = ("non", "low", "mid", "high")
 
 def test_a_row_in_the_weights_units_stands_above_one_in_standard_units(panels):
     assert list(panels) == [
-        "fc1 (n = 9)", "fc2 (n = 9)", "fc1, standard units (n = 9)", "fc2, standard units (n = 9)",
-    ]  # fmt: skip
+        "fc1 (n = 9)",
+        "fc2 (n = 9)",
+        "fc1, standard units (n = 9)",
+        "fc2, standard units (n = 9)",
+    ]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -130,8 +133,12 @@ def test_standard_units_show_the_groups_beside_the_gaussian(layer, panels, file)
 
 def test_the_legend_names_the_groups_and_the_gaussian(population):
     assert legend_of(density.draw([population])) == [
-        "non (n = 2)", "low (n = 2)", "mid (n = 2)", "high (n = 3)", "Gaussian",
-    ]  # fmt: skip
+        "non (n = 2)",
+        "low (n = 2)",
+        "mid (n = 2)",
+        "high (n = 3)",
+        "Gaussian",
+    ]
 
 
 def test_runs_whose_weights_are_all_equal_are_not_counted(tmp_path):
@@ -139,8 +146,11 @@ def test_runs_whose_weights_are_all_equal_are_not_counted(tmp_path):
     path = make_densities(runs, LAYERS, tmp_path / "densities.h5", collapsed=(1, 3, 4))
     named = named_panels(density.draw([Population(runs, path)]))
     assert list(named) == [
-        "fc1 (n = 6)", "fc2 (n = 9)", "fc1, standard units (n = 6)", "fc2, standard units (n = 9)",
-    ]  # fmt: skip
+        "fc1 (n = 6)",
+        "fc2 (n = 9)",
+        "fc1, standard units (n = 6)",
+        "fc2, standard units (n = 9)",
+    ]
     # none of the failed runs has a density, so their group has no line
     assert style.GROUP_COLOURS["non"] not in lines_of(named["fc1 (n = 6)"])
 

@@ -45,17 +45,34 @@ def function_tables(runs, matched=True):
     widths = widths[widths > 1]
     of_widths = [*widths.items(), ("all", sum(widths))]
     rows = [
-        {**pair, "width": width, "embedding": name, "n": n, "n_pairs": n * (n - 1) // 2,
-         "spearman": 0.1 * place + (name == "matched") / 2, "p": 0.01, "partial": 0.25,
-         "p_partial": 0.02}
-        for name in names for place, (width, n) in enumerate(of_widths)
-    ]  # fmt: skip
+        {
+            **pair,
+            "width": width,
+            "embedding": name,
+            "n": n,
+            "n_pairs": n * (n - 1) // 2,
+            "spearman": 0.1 * place + (name == "matched") / 2,
+            "p": 0.01,
+            "partial": 0.25,
+            "p_partial": 0.02,
+        }
+        for name in names
+        for place, (width, n) in enumerate(of_widths)
+    ]
     pairs = [
-        {**pair, "width": width, "seed_a": a, "seed_b": b, "disagreement": found.disagreement[a, b],
-         "accuracy_difference": 1.0, "distance": 10.0 + a, "matched_distance": 1.0 + b}
+        {
+            **pair,
+            "width": width,
+            "seed_a": a,
+            "seed_b": b,
+            "disagreement": found.disagreement[a, b],
+            "accuracy_difference": 1.0,
+            "distance": 10.0 + a,
+            "matched_distance": 1.0 + b,
+        }
         for width in widths.index
         for a, b in itertools.combinations(runs.index[runs["width"] == width], 2)
-    ]  # fmt: skip
+    ]
     predictions = runs[[*KEYS, "group"]].assign(n_classes_predicted=CLASSES, largest_class_share=30)
     columns = (function.WEIGHT_COLUMNS, function.PAIR_COLUMNS)
     both = (pd.DataFrame(r, columns=list(c)) for r, c in zip((rows, pairs), columns, strict=True))
@@ -145,8 +162,15 @@ def failure_tables(runs):
             curves.append({**key, "epoch": epoch, "train_loss": 2.0, "test_loss": 2.0})
             for layer in ("fc1", "fc2", "fc3"):
                 share = {"fc1": 0.1, "fc2": dead.get(row.group, 0.0), "fc3": math.nan}[layer]
-                telemetry.append({**key, "layer": layer, "epoch": epoch, "dead_units": share,
-                                  "gradient_norm": size[row.group]})  # fmt: skip
+                telemetry.append(
+                    {
+                        **key,
+                        "layer": layer,
+                        "epoch": epoch,
+                        "dead_units": share,
+                        "gradient_norm": size[row.group],
+                    }
+                )
     curves, telemetry = pd.DataFrame(curves), pd.DataFrame(telemetry)
     predictions = runs[KEYS].assign(n_classes_predicted=10)
     found, causes = explain(runs, curves, telemetry, predictions, "test")

@@ -150,12 +150,22 @@ def transfer(names):
     """0.01 more with each pair; within widths its negative, over half of the runs."""
     pairs = itertools.product(names, names)
     rows = [
-        {"trained_model": trained[0], "trained_dataset": trained[1], "model": other[0],
-         "dataset": other[1], "features": features, "learner": learner, "n_trained": 100, "n": 100,
-         "pooled": 0.01 * number, "n_within": 50,
-         "within": np.nan if features == "width" else -0.01 * number}
-        for number, (trained, other) in enumerate(pairs) for features, learner in CASES
-    ]  # fmt: skip
+        {
+            "trained_model": trained[0],
+            "trained_dataset": trained[1],
+            "model": other[0],
+            "dataset": other[1],
+            "features": features,
+            "learner": learner,
+            "n_trained": 100,
+            "n": 100,
+            "pooled": 0.01 * number,
+            "n_within": 50,
+            "within": np.nan if features == "width" else -0.01 * number,
+        }
+        for number, (trained, other) in enumerate(pairs)
+        for features, learner in CASES
+    ]
     return pd.DataFrame(rows)
 
 
@@ -171,9 +181,11 @@ def test_cells_hold_the_correlations_and_panels_their_n(tmp_path):
     panels = named_panels(draw_transfer(NINE[:2], tmp_path))
     assert list(panels) == [
         "width (linear), all runs (n = 200)",
-        "weights (linear), all runs (n = 200)", "weights (linear), within widths (n = 100)",
-        "weights (boosting), all runs (n = 200)", "weights (boosting), within widths (n = 100)",
-    ]  # fmt: skip
+        "weights (linear), all runs (n = 200)",
+        "weights (linear), within widths (n = 100)",
+        "weights (boosting), all runs (n = 200)",
+        "weights (boosting), within widths (n = 100)",
+    ]
     cells = [text.get_text() for text in panels["weights (linear), all runs (n = 200)"].texts]
     assert cells == ["0.00", "0.01", "0.02", "0.03"]  # row by row: learned on, then predicted
     cells = [text.get_text() for text in panels["weights (linear), within widths (n = 100)"].texts]

@@ -62,9 +62,11 @@ def test_each_layer_has_each_embedding_of_all_widths_by_accuracy_and_by_width(ru
     assert heads == ["zero-padded", "zero-padded", "weight quantiles", "weight quantiles"]
     assert [axes.get_ylabel() for axes in panels[::4]] == ["fc1", "fc2"]
     places = [places_of(axes) for axes in panels]
-    expected = [xy(best_of(table, layer=layer, embedding=embedding))
-                for layer in ("fc1", "fc2")
-                for embedding in ("padded", "padded", "quantiles", "quantiles")]  # fmt: skip
+    expected = [
+        xy(best_of(table, layer=layer, embedding=embedding))
+        for layer in ("fc1", "fc2")
+        for embedding in ("padded", "padded", "quantiles", "quantiles")
+    ]
     np.testing.assert_allclose(places, expected)
 
 
@@ -159,12 +161,18 @@ def test_panels_have_the_same_scale_both_ways(runs, table):
 def test_each_width_has_its_maps_as_they_are_and_with_matched_nodes(runs, table):
     panels = draw_widths(runs, table)
     assert [axes.get_ylabel() for axes in panels[::2]] == [
-        "fc1\nas it is", "fc1\nnodes matched", "fc2\nas it is", "fc2\nnodes matched",
-    ]  # fmt: skip
+        "fc1\nas it is",
+        "fc1\nnodes matched",
+        "fc2\nas it is",
+        "fc2\nnodes matched",
+    ]
     assert [axes.get_title().split("\n")[0] for axes in panels[:2]] == ["width 5", "width 20"]
-    expected = [xy(best_of(table, layer=layer, embedding=embedding, width=width))
-                for layer in ("fc1", "fc2") for embedding in ("width", "matched")
-                for width in ("5", "20")]  # fmt: skip
+    expected = [
+        xy(best_of(table, layer=layer, embedding=embedding, width=width))
+        for layer in ("fc1", "fc2")
+        for embedding in ("width", "matched")
+        for width in ("5", "20")
+    ]
     np.testing.assert_allclose([places_of(axes) for axes in panels], expected)
     assert {n_in(axes) for axes in panels} == {8}
 

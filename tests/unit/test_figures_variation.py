@@ -67,8 +67,9 @@ def test_bars_are_the_shares_one_after_the_other(tmp_path):
         for part in PARTS:
             width = 100 * own[f"share_{part}"].to_numpy()
             colour = tuple(np.round(to_rgb(variation.COLOURS[part]), 3))
-            np.testing.assert_allclose(bars[colour], np.transpose([left + 0 * width, width]),
-                                       atol=1e-5)  # fmt: skip
+            np.testing.assert_allclose(
+                bars[colour], np.transpose([left + 0 * width, width]), atol=1e-5
+            )
             left = left + width
         names = [name.replace("_", " ") for name in own["statistic"]]
         labels = [label.get_text() for label in axes.get_yticklabels()]

@@ -97,8 +97,11 @@ def test_what_a_live_process_writes_is_kept(tmp_path, alive):
 
 def test_what_another_host_or_another_file_is_written_from_is_kept(tmp_path, dead):
     target = tmp_path / "file"
-    kept = [part(target, dead, "another.host"), part(tmp_path / "file2", dead),
-            part(tmp_path / "xfile", dead)]  # fmt: skip
+    kept = [
+        part(target, dead, "another.host"),
+        part(tmp_path / "file2", dead),
+        part(tmp_path / "xfile", dead),
+    ]
     with replace_whole(target) as aside:
         aside.write_text("new")
     assert all(path.exists() for path in kept)

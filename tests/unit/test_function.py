@@ -109,9 +109,14 @@ WIDTHS = ["5", "5", "5", "8", "8", "8", "8"]
 
 def table_of(groups, widths):
     return pd.DataFrame(
-        {"model": "dnn", "dataset": "own", "width": widths, "seed": range(len(groups)),
-         "group": groups}
-    )  # fmt: skip
+        {
+            "model": "dnn",
+            "dataset": "own",
+            "width": widths,
+            "seed": range(len(groups)),
+            "group": groups,
+        }
+    )
 
 
 @pytest.fixture
@@ -124,8 +129,9 @@ def some():
 
 def test_groups_are_compared_pair_by_pair(some):
     runs = table_of(GROUPS, WIDTHS)
-    rows = {(row["group_a"], row["group_b"], row["widths"]): row
-            for row in compare_groups(some, runs)}  # fmt: skip
+    rows = {
+        (row["group_a"], row["group_b"], row["widths"]): row for row in compare_groups(some, runs)
+    }
     expected = {}
     for a, b in itertools.combinations(range(len(GROUPS)), 2):
         names = sorted((GROUPS[a], GROUPS[b]), key=["non", "low", "high"].index)
@@ -152,8 +158,11 @@ def test_intervals_are_over_runs_and_not_over_pairs(monkeypatch):
     runs = table_of(["low"] * 6 + ["high"] * 7, ["5"] * 5 + ["8"] * 8)
     accuracies = random.uniform(0.2, 0.95, 13)
     found = compare(draw_predictions(accuracies, labels, CLASSES, random), labels, CLASSES)
-    rows = {(row["group_a"], row["group_b"]): row for row in compare_groups(found, runs)
-            if row["widths"] == "all"}  # fmt: skip
+    rows = {
+        (row["group_a"], row["group_b"]): row
+        for row in compare_groups(found, runs)
+        if row["widths"] == "all"
+    }
     high = (runs["group"] == "high").to_numpy()
     draws = {("low", "low"): [], ("low", "high"): [], ("high", "high"): []}
     assert set(rows) == set(draws)
@@ -255,10 +264,13 @@ def with_units_in_order(parameters, first, second):
     """The same function with the hidden units in other orders."""
     p = parameters
     return {
-        "fc1.weight": p["fc1.weight"][first], "fc1.bias": p["fc1.bias"][first],
-        "fc2.weight": p["fc2.weight"][second][:, first], "fc2.bias": p["fc2.bias"][second],
-        "fc3.weight": p["fc3.weight"][:, second], "fc3.bias": p["fc3.bias"],
-    }  # fmt: skip
+        "fc1.weight": p["fc1.weight"][first],
+        "fc1.bias": p["fc1.bias"][first],
+        "fc2.weight": p["fc2.weight"][second][:, first],
+        "fc2.bias": p["fc2.bias"][second],
+        "fc3.weight": p["fc3.weight"][:, second],
+        "fc3.bias": p["fc3.bias"],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -279,11 +291,12 @@ def study(synthesise, header, labels, tmp_path):
         for number, (width, members) in enumerate(shards):
             written = [
                 record._replace(
-                    seed=next(seeds), snapshots={0: parameters, 3: parameters},
+                    seed=next(seeds),
+                    snapshots={0: parameters, 3: parameters},
                     predictions={} if own is None else {"test": own},
                 )
                 for parameters, own in members
-            ]  # fmt: skip
+            ]
             paths.append(str(tmp_path / f"shard-{number}.h5"))
             ours = header._replace(model="dnn", width=width, layers=LAYERS)
             write_shard(tmp_path / f"shard-{number}.h5", ours, len(members), [], written)
@@ -349,14 +362,20 @@ def test_matched_distances_are_those_of_reordered_networks(study, labels):
     random = np.random.default_rng(4)
     start = network(random)
     others = [network(random) for _ in range(6)]
-    networks = [{name: start[name] + np.float32(0.01) * other[name] for name in start}
-                for other in others]  # fmt: skip
+    networks = [
+        {name: start[name] + np.float32(0.01) * other[name] for name in start} for other in others
+    ]
     orders = [(random.permutation(4), random.permutation(3)) for _ in networks]
     predicted = np.random.default_rng(5).integers(0, CLASSES, (6, IMAGES)).astype(np.uint8)
     found = study(
-        ("4x3", [(with_units_in_order(p, *order), own)
-                 for p, order, own in zip(networks, orders, predicted, strict=True)])
-    )["pairs"]  # fmt: skip
+        (
+            "4x3",
+            [
+                (with_units_in_order(p, *order), own)
+                for p, order, own in zip(networks, orders, predicted, strict=True)
+            ],
+        )
+    )["pairs"]
     assert len(found) == 15
 
     def apart(a, b):

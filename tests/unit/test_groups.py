@@ -45,8 +45,10 @@ TABLE_2 = {
 
 
 def test_the_edges_are_table_2():
-    named = {pair: dict(zip(("low", "mid", "high"), edges, strict=True))
-             for pair, edges in TABLE_2.items()}  # fmt: skip
+    named = {
+        pair: dict(zip(("low", "mid", "high"), edges, strict=True))
+        for pair, edges in TABLE_2.items()
+    }
     assert named == PAPER_EDGES
 
 
@@ -61,10 +63,18 @@ def test_edges_are_half_open_and_the_top_one_is_inclusive(pair):
 @pytest.mark.parametrize(
     ("accuracy", "group"),
     [
-        (29.99, "ungrouped"), (30, "low"), (54.99, "low"), (55, "ungrouped"), (79.9, "ungrouped"),
-        (80, "mid"), (82, "ungrouped"), (94.9, "ungrouped"), (95, "high"), (100, "high"),
+        (29.99, "ungrouped"),
+        (30, "low"),
+        (54.99, "low"),
+        (55, "ungrouped"),
+        (79.9, "ungrouped"),
+        (80, "mid"),
+        (82, "ungrouped"),
+        (94.9, "ungrouped"),
+        (95, "high"),
+        (100, "high"),
     ],
-)  # fmt: skip
+)
 def test_a_run_in_a_gap_belongs_to_no_group(accuracy, group):
     assert grouped([accuracy], PAPER_EDGES["dnn", "mnist"]) == [group]
 
@@ -211,9 +221,11 @@ MEDIANS = {
 
 
 def test_the_medians_are_table_2():
-    found = {(model, dataset, group): median
-             for (model, dataset), of_pair in PAPER_MEDIANS.items()
-             for group, median in of_pair.items()}  # fmt: skip
+    found = {
+        (model, dataset, group): median
+        for (model, dataset), of_pair in PAPER_MEDIANS.items()
+        for group, median in of_pair.items()
+    }
     assert found == {
         (model, dataset, group): median
         for (model, group), medians in MEDIANS.items()

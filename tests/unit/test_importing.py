@@ -109,8 +109,10 @@ def test_what_is_known_of_a_run_is_in_the_shard_and_the_rest_is_nan(source, load
             assert np.isnan(curves[:, :-1]).all()
             np.testing.assert_array_equal(curves[:, -1], shard.read(f"final/{name}"))
         assert shard.read("final/train_accuracy").tolist() == [50, 50]
-        assert shard.read("final/test_loss").tolist() == [pytest.approx(math.nan, nan_ok=True),
-                                                          math.inf]  # fmt: skip
+        assert shard.read("final/test_loss").tolist() == [
+            pytest.approx(math.nan, nan_ok=True),
+            math.inf,
+        ]
         assert np.isnan(shard.weight(0, "first", 0)).all()
         np.testing.assert_array_equal(shard.weight(0, "last", 1), tensors(4, 2)["b.weight"])
         assert shard.telemetry("dead_units") == shard.telemetry("gradient_norm") == {}
@@ -176,14 +178,18 @@ def test_bad_files_are_left_out_each_with_its_reason(source, load, caplog):
     assert table["status"].value_counts().to_dict() == {"bad": 9, "good": 2}
     words = {
         "wide": "a.weight has the shape (5, 6), and (4, 6) in other files of its width",
-        "less": "no tensor 'a.bias'", "whole": "'a.weight' is torch.int64",
+        "less": "no tensor 'a.bias'",
+        "whole": "'a.weight' is torch.int64",
         "bias": "the layer first has (4, 6), and its bias (5,)",
         "flat": "the layer first has (24,); (out, in) or (out, in, kh, kw) is wanted",
         "nodes": "the layer last has 7 inputs, and first has 4 nodes",
-        "cut": "it can't be read", "away": "there is no such file",
-    }  # fmt: skip
-    words = {f"{name}.pt": text.replace("a.weight has", "first.weight has")
-             for name, text in words.items()}  # fmt: skip
+        "cut": "it can't be read",
+        "away": "there is no such file",
+    }
+    words = {
+        f"{name}.pt": text.replace("a.weight has", "first.weight has")
+        for name, text in words.items()
+    }
     assert set(found) == {*words, "begun.pt"}
     for file, text in words.items():
         assert text in found[file]
@@ -229,8 +235,9 @@ def dnn(width, inputs=16, classes=3, hidden=None):
     shapes = {"fc1": (width, inputs), "fc2": (hidden, width), "fc3": (classes, hidden)}
     return {
         f"{layer}.{kind}": np.ones(shape if kind == "weight" else shape[:1], np.float32)
-        for layer, shape in shapes.items() for kind in ("weight", "bias")
-    }  # fmt: skip
+        for layer, shape in shapes.items()
+        for kind in ("weight", "bias")
+    }
 
 
 @pytest.mark.parametrize(
@@ -259,8 +266,12 @@ def test_networks_of_a_family_have_its_shapes(tmp_path, load, width, found, word
     ("inputs", "is_good"), [(8 * 36, True), (8 * 36 + 1, False), (8, True), (7, False)]
 )
 def test_a_cnn_s_features_are_as_many_for_each_channel(tmp_path, load, inputs, is_good):
-    shapes = {"conv1.weight": (8, 1, 3, 3), "conv1.bias": (8,), "fc.weight": (3, inputs),
-              "fc.bias": (3,)}  # fmt: skip
+    shapes = {
+        "conv1.weight": (8, 1, 3, 3),
+        "conv1.bias": (8,),
+        "fc.weight": (3, inputs),
+        "fc.bias": (3,),
+    }
     write_torch(tmp_path / "a.pt", {name: np.ones(s, np.float32) for name, s in shapes.items()})
     layers = {
         layer: {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "reads": None}
@@ -299,15 +310,28 @@ def test_trained_exported_and_imported_a_population_measures_the_same(
 ):
     """The whole way round: every statistic of the imported networks is that of the trained."""
     recipe = {
-        "version": 2, "options": {}, "epochs": 2, "batch_size": 7, "optimiser": "adam",
+        "version": 2,
+        "options": {},
+        "epochs": 2,
+        "batch_size": 7,
+        "optimiser": "adam",
         "learning_rate": 0.01,
         "initialisation": {"weights": "normal", "std": 0.3, "biases": "uniform"},
-    }  # fmt: skip
+    }
     trained, imported = [], []
     for width in ("3", "4x2"):
         path = tmp_path / "trained" / f"{width}.h5"
-        train_shard(dataset=dataset, target=path, model="dnn", width=width, seeds=[0, 1, 2],
-                    recipe=recipe, snapshots=[0, 2], device="cpu", threads=1)  # fmt: skip
+        train_shard(
+            dataset=dataset,
+            target=path,
+            model="dnn",
+            width=width,
+            seeds=[0, 1, 2],
+            recipe=recipe,
+            snapshots=[0, 2],
+            device="cpu",
+            threads=1,
+        )
         trained.append(path)
         rows = []
         with open_shard(path) as shard:
@@ -340,8 +364,17 @@ def test_without_initial_weights_only_what_needs_them_is_nan(source, load, tmp_p
     population = Population("mine", "pets", ("4",), 2, imported={"4": [0, 1]})
     _, tables = measured(tmp_path / "measured", [path], population)
     table = tables["statistics"].set_index(["seed", "layer"])
-    relative = ["initial_mean", "initial_std", "std_ratio", "initial_l2_norm", "l2_norm_ratio",
-                "initial_near_zero_share", "distance", "relative_distance", "cosine"]  # fmt: skip
+    relative = [
+        "initial_mean",
+        "initial_std",
+        "std_ratio",
+        "initial_l2_norm",
+        "l2_norm_ratio",
+        "initial_near_zero_share",
+        "distance",
+        "relative_distance",
+        "cosine",
+    ]
     assert table[relative].isna().all().all()
     numbers = table.drop(columns=[*relative, "bias_mean", "bias_std"]).select_dtypes("number")
     assert numbers.notna().all().all()
@@ -364,8 +397,12 @@ def least(source, load, tmp_path):
             rows.append(row(f"{width}-{seed}.h5", seed, width, **known))
         shards.append(load(source._replace(width=width), rows)[0])
     population = Population("mine", "pets", ("4", "8"), 9, imported=by_width)
-    config = check({"study": "s", "populations": [
-        {"model": "dnn", "dataset": "digits", "widths": [4], "seeds": 1}]})  # fmt: skip
+    config = check(
+        {
+            "study": "s",
+            "populations": [{"model": "dnn", "dataset": "digits", "widths": [4], "seeds": 1}],
+        }
+    )
     section = config["groups"] | {"accuracy": "test"}
     runs, _ = group(collect(population, shards), Baseline(3, 40, imported=True), section, None)
     write_table(runs, tmp_path / "runs.csv")
@@ -392,8 +429,7 @@ def judge_all(runs, folder):
     def read(name):
         return read_table(folder / f"{name}.csv")
 
-    found = statements.measure(Tables(runs, *map(read, Tables._fields[1:])), "test",
-                               Draws(50, 50))  # fmt: skip
+    found = statements.measure(Tables(runs, *map(read, Tables._fields[1:])), "test", Draws(50, 50))
     of_nulls = null_effects.Tables(runs, *map(read, null_effects.Tables._fields[1:]))
     of_weights = [folder / f"{name}.csv" for name in ("statistics", "strength", "spectra")]
     final, initial = read_final(*of_weights), read_initial(folder / "nulls.csv")
@@ -439,9 +475,10 @@ def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figur
         "prediction": ("prediction", "predicted"),
         "function": ("disagreement", "weight_function", "pairs", "predictions"),
         "failures": ("causes", "failures", "telemetry"),
-        "density": ("densities",), "projection_widths": ("projection",),
+        "density": ("densities",),
+        "projection_widths": ("projection",),
         "nulls": ("null_effects",),
-    }  # fmt: skip
+    }
     for name, draw in FIGURES.items():
         files = [str(folder / f"{file}.csv") for file in several.get(name, (name,))]
         figure = draw([runs], files, "test")

@@ -28,9 +28,14 @@ def table(tmp_path):
 
 def final(train_loss, train_accuracy, test_loss, test_accuracy):
     return pytest.approx(
-        {"train_loss": train_loss, "train_accuracy": train_accuracy, "test_loss": test_loss,
-         "test_accuracy": test_accuracy}, nan_ok=True
-    )  # fmt: skip
+        {
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "test_loss": test_loss,
+            "test_accuracy": test_accuracy,
+        },
+        nan_ok=True,
+    )
 
 
 def faults(listing):
@@ -53,8 +58,12 @@ def test_without_seeds_the_runs_of_each_width_are_counted(table):
     lines = ["file,width,test_accuracy", "a,4,1", "b,8,2", "c,4,3", "d,4,4", "e,8,5"]
     rows = read_listing(table("\n".join(lines))).rows
     assert [(row.width, row.seed) for row in rows] == [
-        ("4", 0), ("8", 0), ("4", 1), ("4", 2), ("8", 1),
-    ]  # fmt: skip
+        ("4", 0),
+        ("8", 0),
+        ("4", 1),
+        ("4", 2),
+        ("8", 1),
+    ]
 
 
 def test_a_byte_order_mark_quotes_and_blanks_do_no_harm(table):
@@ -91,8 +100,15 @@ def test_a_byte_order_mark_quotes_and_blanks_do_no_harm(table):
     ],
 )
 def test_a_wrong_cell_is_named_with_its_line(table, column, value, words):
-    cells = {"file": "a.pt", "width": "4", "test_accuracy": "50", "train_accuracy": "60",
-             "test_loss": "1", "seed": "0", "initial_file": ""}  # fmt: skip
+    cells = {
+        "file": "a.pt",
+        "width": "4",
+        "test_accuracy": "50",
+        "train_accuracy": "60",
+        "test_loss": "1",
+        "seed": "0",
+        "initial_file": "",
+    }
     good = ",".join({**cells, "file": "b.pt", "seed": "1"}.values())
     bad = ",".join({**cells, column: value}.values())
     path = table("\n".join([",".join(cells), good, bad]))

@@ -24,13 +24,20 @@ CASES = {
     "dnn": ("dnn", "6x5", (1, 4, 4), {}, [(("fc1",), "fc2", 6), (("fc2",), "fc3", 5)]),
     "cnn": ("cnn", "5", (2, 6, 5), {"head": "flatten"}, [(("conv1",), "fc", 5)]),
     "gap": ("cnn", "5", (2, 6, 5), {"head": "gap"}, [(("conv1",), "fc", 5)]),
-    "vit": ("vit", "4", (1, 8, 8), SMALL,
-            [(HEADS, "attention_out", 4), (("mlp1",), "mlp2", 7)]),
-    "deep": ("vit", "3", (1, 8, 8), SMALL | {"depth": 2},
-             [(HEADS, "attention_out", 3), (("mlp1",), "mlp2", 7),
-              (tuple(f"{name}_2" for name in HEADS), "attention_out_2", 3),
-              (("mlp1_2",), "mlp2_2", 7)]),
-}  # fmt: skip
+    "vit": ("vit", "4", (1, 8, 8), SMALL, [(HEADS, "attention_out", 4), (("mlp1",), "mlp2", 7)]),
+    "deep": (
+        "vit",
+        "3",
+        (1, 8, 8),
+        SMALL | {"depth": 2},
+        [
+            (HEADS, "attention_out", 3),
+            (("mlp1",), "mlp2", 7),
+            (tuple(f"{name}_2" for name in HEADS), "attention_out_2", 3),
+            (("mlp1_2",), "mlp2_2", 7),
+        ],
+    ),
+}
 each_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -294,9 +301,12 @@ def population(synthesise, header, tmp_path):
             start = {key: 2 - values for key, values in parameters.items()}
             records.append(record._replace(snapshots={0: start, EPOCHS: parameters}))
         ours = header._replace(
-            model="dnn", width=width, recipe={"version": 1, "options": {}},
-            layers=["fc1", "fc2", "fc3"], final_epoch=EPOCHS,
-        )  # fmt: skip
+            model="dnn",
+            width=width,
+            recipe={"version": 1, "options": {}},
+            layers=["fc1", "fc2", "fc3"],
+            final_epoch=EPOCHS,
+        )
         write_shard(path, ours, len(seeds), [], records)
         paths.append(str(path))
     return paths, weights
@@ -312,10 +322,14 @@ def final_weights(width, seed):
 
 
 def runs_of(paths):
-    rows = [("6x5", 0, paths[0], 80.0, 10.0, "high"), ("6x5", 1, paths[0], np.nan, 90.0, "non"),
-            ("6x5", 2, paths[1], 60.0, 20.0, "mid"), ("6x5", 3, paths[1], 70.0, 20.0, "mid"),
-            ("4", 0, paths[2], 30.0, 30.0, "low"),
-            ("4", 1, paths[2], 50.0, 20.0, "low")]  # fmt: skip
+    rows = [
+        ("6x5", 0, paths[0], 80.0, 10.0, "high"),
+        ("6x5", 1, paths[0], np.nan, 90.0, "non"),
+        ("6x5", 2, paths[1], 60.0, 20.0, "mid"),
+        ("6x5", 3, paths[1], 70.0, 20.0, "mid"),
+        ("4", 0, paths[2], 30.0, 30.0, "low"),
+        ("4", 1, paths[2], 50.0, 20.0, "low"),
+    ]
     columns = ["width", "seed", "shard", "test_accuracy", "train_accuracy", "group"]
     return pd.DataFrame(rows, columns=columns).assign(model="dnn", dataset="digits")
 
@@ -347,8 +361,11 @@ def test_a_row_per_run_and_layer_with_the_run_s_group(population, matched):
     assert len(table) == 6 * 3
     assert set(table.index) == {(*run, layer) for run in weights for layer in weights[run]}
     assert set(table.loc["6x5", "group"].groupby("seed").first().items()) == {
-        (0, "high"), (1, "non"), (2, "mid"), (3, "mid"),
-    }  # fmt: skip
+        (0, "high"),
+        (1, "non"),
+        (2, "mid"),
+        (3, "mid"),
+    }
     assert (set(table["model"]), set(table["dataset"])) == ({"dnn"}, {"digits"})
 
 
@@ -435,12 +452,21 @@ def test_a_run_of_nan_has_no_cosine_and_its_own_order(population, matched, monke
 
 def test_a_layer_of_zeros_has_no_cosine(synthesise, header, matched, tmp_path):
     path = tmp_path / "zeros.h5"
-    zeros = {"conv1.weight": np.zeros((2, 1, 3, 3), np.float32),
-             "fc.weight": np.ones((3, 8), np.float32)}  # fmt: skip
+    zeros = {
+        "conv1.weight": np.zeros((2, 1, 3, 3), np.float32),
+        "fc.weight": np.ones((3, 8), np.float32),
+    }
     records = [r._replace(snapshots=dict.fromkeys((0, 3), zeros)) for r in synthesise(path, [0])]
     write_shard(path, header, 1, [], records)
-    row = {"model": "cnn", "dataset": "digits", "width": "2", "seed": 0, "group": "non",
-           "shard": str(path), "test_accuracy": 10.0}  # fmt: skip
+    row = {
+        "model": "cnn",
+        "dataset": "digits",
+        "width": "2",
+        "seed": 0,
+        "group": "non",
+        "shard": str(path),
+        "test_accuracy": 10.0,
+    }
     table, _ = matched([str(path)], pd.DataFrame([row]))
     assert np.isnan(table.loc[("2", 0, "conv1"), "matched_cosine"])
     assert table.loc[("2", 0, "fc"), "matched_cosine"] == pytest.approx(1)

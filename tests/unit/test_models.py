@@ -145,8 +145,9 @@ def test_the_units_of_a_vit_are_those_of_its_mlps():
     parameters, batch = draw(network), images((1, 8, 8))
     _, units = network.forward(parameters, batch, keep)
     assert {name: unit.shape for name, unit in units.items()} == {
-        "mlp1": (5, 16, 20), "mlp1_2": (5, 16, 20),
-    }  # fmt: skip
+        "mlp1": (5, 16, 20),
+        "mlp1_2": (5, 16, 20),
+    }
     tokens = linear(parameters, "patch")(cut(batch, 4)) + parameters["position"]
     layer = encoder_layer(parameters, "", 2)
     after = layer.norm1(tokens + layer.self_attn(tokens, tokens, tokens)[0])
@@ -242,8 +243,12 @@ def test_later_encoder_layers_carry_their_number():
     names = list(shapes("vit", "2", MNIST, SMALL | {"depth": 3}))
     block = ["query", "key", "value", "attention_out", "mlp1", "mlp2"]
     assert names == [
-        "patch", *block, *(f"{n}_2" for n in block), *(f"{n}_3" for n in block), "fc",
-    ]  # fmt: skip
+        "patch",
+        *block,
+        *(f"{n}_2" for n in block),
+        *(f"{n}_3" for n in block),
+        "fc",
+    ]
 
 
 def count(*modules):
@@ -253,19 +258,47 @@ def count(*modules):
 @pytest.mark.parametrize(
     ("name", "width", "shape", "options", "modules"),
     [
-        ("dnn", "20x50", MNIST, {},
-         lambda: (nn.Linear(784, 20), nn.Linear(20, 50), nn.Linear(50, 10))),
-        ("cnn", "6", CIFAR10, {"head": "flatten"},
-         lambda: (nn.Conv2d(3, 6, 3), nn.Linear(5400, 10))),
-        ("vit", "8", MNIST, VIT,
-         lambda: (nn.Linear(49, 784), nn.Embedding(16, 784),
-                  nn.TransformerEncoderLayer(784, 8), nn.Linear(784, 10))),
-        ("vit", "2", CIFAR10, VIT | {"depth": 2, "tokens": "single"},
-         lambda: (nn.Linear(3072, 784), nn.Embedding(1, 784),
-                  nn.TransformerEncoderLayer(784, 2), nn.TransformerEncoderLayer(784, 2),
-                  nn.Linear(784, 10))),
+        (
+            "dnn",
+            "20x50",
+            MNIST,
+            {},
+            lambda: (nn.Linear(784, 20), nn.Linear(20, 50), nn.Linear(50, 10)),
+        ),
+        (
+            "cnn",
+            "6",
+            CIFAR10,
+            {"head": "flatten"},
+            lambda: (nn.Conv2d(3, 6, 3), nn.Linear(5400, 10)),
+        ),
+        (
+            "vit",
+            "8",
+            MNIST,
+            VIT,
+            lambda: (
+                nn.Linear(49, 784),
+                nn.Embedding(16, 784),
+                nn.TransformerEncoderLayer(784, 8),
+                nn.Linear(784, 10),
+            ),
+        ),
+        (
+            "vit",
+            "2",
+            CIFAR10,
+            VIT | {"depth": 2, "tokens": "single"},
+            lambda: (
+                nn.Linear(3072, 784),
+                nn.Embedding(1, 784),
+                nn.TransformerEncoderLayer(784, 2),
+                nn.TransformerEncoderLayer(784, 2),
+                nn.Linear(784, 10),
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_parameters_are_as_many_as_those_of_torch_s_modules(name, width, shape, options, modules):
     with torch.device("meta"):
         expected = count(*modules())
@@ -279,10 +312,15 @@ def test_parameters_are_as_many_as_those_of_torch_s_modules(name, width, shape, 
         ("cnn", "4", CIFAR10, {"head": "flatten"}, 30 * 30 * 4 * 27 + 3600 * 10),
         ("cnn", "4", CIFAR10, {"head": "gap"}, 30 * 30 * 4 * 27 + 4 * 10),
         ("vit", "8", MNIST, VIT, 16 * (49 * 784 + 4 * 784**2 + 2 * 784 * 2048) + 7840),
-        ("vit", "8", MNIST, VIT | {"tokens": "single"},
-         784 * 784 + 4 * 784**2 + 2 * 784 * 2048 + 7840),
+        (
+            "vit",
+            "8",
+            MNIST,
+            VIT | {"tokens": "single"},
+            784 * 784 + 4 * 784**2 + 2 * 784 * 2048 + 7840,
+        ),
     ],
-)  # fmt: skip
+)
 def test_multiply_adds_of_an_image(name, width, shape, options, expected):
     assert models.build(name, width, shape, 10, options).n_multiply_adds == expected
 
@@ -448,8 +486,17 @@ def test_a_new_file_is_trained_and_collected(name, text, add_family, dataset, tm
 
     path = tmp_path / "seeds-0000-0001.h5"
     recipe = make_recipe(epochs=1, batch_size=10, options={"gain": 1.0})
-    train_shard(dataset=dataset, target=path, model=add_family(name, text), width="4",
-                seeds=[0, 1], recipe=recipe, snapshots=[], device="cpu", threads=1)  # fmt: skip
+    train_shard(
+        dataset=dataset,
+        target=path,
+        model=add_family(name, text),
+        width="4",
+        seeds=[0, 1],
+        recipe=recipe,
+        snapshots=[],
+        device="cpu",
+        threads=1,
+    )
     runs = collect(Population(name, "own", ("4",), 2), [str(path)])
     assert runs["seed"].tolist() == [0, 1]
     assert np.isfinite(runs["train_loss"]).all()
@@ -504,13 +551,18 @@ def links_and_layers(name, width, shape, options):
         ("dnn", "6x5", {}, [(("fc1",), "fc2", None, True), (("fc2",), "fc3", None, True)]),
         ("cnn", "3", {"head": "flatten"}, [(("conv1",), "fc", None, True)]),
         ("cnn", "3", {"head": "gap"}, [(("conv1",), "fc", None, True)]),
-        ("vit", "4", SMALL, [
-            (("query", "key", "value"), "attention_out", 4, True),
-            (("value",), "attention_out", None, False),
-            (("mlp1",), "mlp2", None, True),
-        ]),
+        (
+            "vit",
+            "4",
+            SMALL,
+            [
+                (("query", "key", "value"), "attention_out", 4, True),
+                (("value",), "attention_out", None, False),
+                (("mlp1",), "mlp2", None, True),
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_links_of_a_family(name, width, options, expected):
     assert [tuple(link) for link in models.links_of(name, width, options)] == expected
 

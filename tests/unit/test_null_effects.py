@@ -29,11 +29,15 @@ def plant(planted, seed=0, diverged=()):
     step, own = np.repeat(np.arange(len(WIDTHS)), SEEDS), random.normal(size=N)
     runs = pd.DataFrame(
         {
-            "model": "dnn", "dataset": "mnist", "width": np.repeat(WIDTHS, SEEDS),
-            "seed": np.tile(np.arange(SEEDS), len(WIDTHS)), "group": "mid",
-            "train_accuracy": random.normal(size=N), "test_accuracy": 50 + 3 * step + own,
+            "model": "dnn",
+            "dataset": "mnist",
+            "width": np.repeat(WIDTHS, SEEDS),
+            "seed": np.tile(np.arange(SEEDS), len(WIDTHS)),
+            "group": "mid",
+            "train_accuracy": random.normal(size=N),
+            "test_accuracy": 50 + 3 * step + own,
         }
-    )  # fmt: skip
+    )
     found = planted(own, step, random.normal(size=N))
     by_kind = {}
     for kind in WEIGHTS:
@@ -47,8 +51,9 @@ def plant(planted, seed=0, diverged=()):
             part = pd.DataFrame(columns)
             if layer == "fc1" and kind != "initial":
                 part.loc[list(diverged)] = np.nan
-            parts.append(runs[["model", "dataset", "width", "seed", "group"]]
-                         .assign(layer=layer).join(part))  # fmt: skip
+            parts.append(
+                runs[["model", "dataset", "width", "seed", "group"]].assign(layer=layer).join(part)
+            )
         # the tables' rows need not be in the order of the runs
         by_kind[kind] = pd.concat(parts).sample(frac=1, random_state=0)
     return Tables(runs, *_split(by_kind["final"]), _nulls(by_kind), _purity())
@@ -72,15 +77,29 @@ def _nulls(by_kind):
 def _purity():
     """Groups are purer than shuffled ones by final and shuffled weights, within widths by final."""
     rows = [
-        {"model": "dnn", "dataset": "mnist", "layer": layer, "embedding": embedding,
-         "width": width, "weights": kind, "n": N, "neighbours": 10, "purity": 0.7,
-         "purity_low": 0.65, "purity_high": 0.75, "shuffled": 0.4,
-         "p": 0.001 if kind in ("final", "shuffled") else 0.3, "shuffled_within_width": 0.6,
-         "p_less": 1.0, "p_within_width": 0.001 if kind == "final" else 0.4,
-         "p_less_within_width": 1.0}
-        for layer in LAYERS for embedding, width in (("width", "5"), ("padded", "all"))
+        {
+            "model": "dnn",
+            "dataset": "mnist",
+            "layer": layer,
+            "embedding": embedding,
+            "width": width,
+            "weights": kind,
+            "n": N,
+            "neighbours": 10,
+            "purity": 0.7,
+            "purity_low": 0.65,
+            "purity_high": 0.75,
+            "shuffled": 0.4,
+            "p": 0.001 if kind in ("final", "shuffled") else 0.3,
+            "shuffled_within_width": 0.6,
+            "p_less": 1.0,
+            "p_within_width": 0.001 if kind == "final" else 0.4,
+            "p_less_within_width": 1.0,
+        }
+        for layer in LAYERS
+        for embedding, width in (("width", "5"), ("padded", "all"))
         for kind in WEIGHTS
-    ]  # fmt: skip
+    ]
     final_only = [row | {"embedding": "quantiles", "purity": 0.9} for row in rows[:1]]
     return pd.DataFrame(rows + final_only)
 
@@ -89,13 +108,17 @@ def several(own, step, noise):
     """std is kept by shuffled and Gaussian weights, gini by none, and so on."""
     spread, strong = own + 0.3 * noise, own - 0.3 * noise
     return {
-        "final": {"std": -spread, "strength_gini": strong, "stable_rank": 9.0 * step + noise,
-                  "near_zero_share": spread},
+        "final": {
+            "std": -spread,
+            "strength_gini": strong,
+            "stable_rank": 9.0 * step + noise,
+            "near_zero_share": spread,
+        },
         "shuffled": {"std": -spread, "stable_rank": 9.0 * step + noise, "near_zero_share": spread},
         "gaussian": {"std": -spread + 1e-3 * noise},
         # the other way round before training
         "initial": {"near_zero_share": -spread},
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +160,11 @@ def test_a_row_per_feature_layer_and_kind_of_weights(found):
 def test_effects_are_scipy_s_rank_correlations(feature, weights, tables, found):
     name, table = feature, tables.nulls[tables.nulls["weights"] == weights]
     if weights == "final":
-        table = {"std": tables.statistics, "strength_gini": tables.strength,
-                 "stable_rank": tables.spectra}[feature]  # fmt: skip
+        table = {
+            "std": tables.statistics,
+            "strength_gini": tables.strength,
+            "stable_rank": tables.spectra,
+        }[feature]
         name = feature.replace("strength_", "")
     values = tables.runs.merge(table[table["layer"] == "fc1"], on=["width", "seed"])
     values = values.dropna(subset=name)
@@ -201,9 +227,10 @@ def test_differences_are_run_by_run(tables, found):
         null = tables.nulls[tables.nulls["weights"] == kind]
         null = null.set_index(["layer", "width", "seed"])["std"]
         less = [
-            final[key] - null[key] for key in final.index
+            final[key] - null[key]
+            for key in final.index
             if key[0] == "fc1" and np.isfinite(final[key] - null[key])
-        ]  # fmt: skip
+        ]
         told = row(found, "std", kind)
         assert told["n_pairs"] == len(less) == N - 2
         assert told["median_difference"] == pytest.approx(np.median(less), abs=1e-12)

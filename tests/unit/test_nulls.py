@@ -122,8 +122,21 @@ def test_a_shuffled_layer_keeps_its_distribution_and_loses_its_nodes(write, tmp_
     statistics, strength, spectra = (
         found.set_index(["seed", "layer"]) for found in passed([path], tmp_path)
     )
-    kept = ["mean", "std", "skew", "excess_kurtosis", "near_zero_share", "l2_norm", "min", "q05",
-            "q25", "q50", "q75", "q95", "max"]  # fmt: skip
+    kept = [
+        "mean",
+        "std",
+        "skew",
+        "excess_kurtosis",
+        "near_zero_share",
+        "l2_norm",
+        "min",
+        "q05",
+        "q25",
+        "q50",
+        "q75",
+        "q95",
+        "max",
+    ]
     np.testing.assert_allclose(table[kept], statistics[kept], rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(table["frobenius_norm"], spectra["frobenius_norm"], rtol=1e-7)
     np.testing.assert_allclose(table["strength_mean"], strength["mean"], rtol=1e-7)
@@ -221,8 +234,9 @@ def test_runs_and_layers_of_the_same_weights_are_drawn_apart(header, tmp_path):
         own = header._replace(model="dnn", width=width, layers=["fc1", "fc2"])
         parameters = {f"{layer}.weight": weight for layer in own.layers}
         parameters |= {f"{layer}.bias": np.zeros(8, np.float32) for layer in own.layers}
-        records = [record(seed)._replace(snapshots={0: parameters, 3: parameters})
-                   for seed in range(2)]  # fmt: skip
+        records = [
+            record(seed)._replace(snapshots={0: parameters, 3: parameters}) for seed in range(2)
+        ]
         write_shard(tmp_path / f"{width}.h5", own, 2, [], records)
         paths.append(tmp_path / f"{width}.h5")
     for kind in ("shuffled", "gaussian"):
@@ -231,14 +245,20 @@ def test_runs_and_layers_of_the_same_weights_are_drawn_apart(header, tmp_path):
             with open_shard(path) as shard:
                 found |= {
                     weights_of(kind, shard, layer, row).tobytes()
-                    for layer in ("fc1", "fc2") for row in range(2)
-                }  # fmt: skip
+                    for layer in ("fc1", "fc2")
+                    for row in range(2)
+                }
         assert len(found) == 8, kind
 
 
 def test_each_run_layer_and_kind_has_draws_of_its_own():
-    keys = [["dnn", "digits", width, seed, layer, kind] for width in ("4", "5") for seed in (0, 1)
-            for layer in ("fc1", "fc2") for kind in KINDS]  # fmt: skip
+    keys = [
+        ["dnn", "digits", width, seed, layer, kind]
+        for width in ("4", "5")
+        for seed in (0, 1)
+        for layer in ("fc1", "fc2")
+        for kind in KINDS
+    ]
     draws = [tuple(stream(key).integers(0, 2**62, 2)) for key in keys]
     assert len(set(draws)) == len(keys)
     assert draws[0] == tuple(stream(keys[0]).integers(0, 2**62, 2))

@@ -46,11 +46,14 @@ def test_counts_of_a_population(small):
 
 
 def test_the_paper_s_populations_are_counted():
-    config = {"study": "paper", "populations": [
-        {"model": "dnn", "dataset": "cifar10", "widths": [1000], "seeds": 50},
-        {"model": "cnn", "dataset": "mnist", "widths": [64], "seeds": 100},
-        {"model": "vit", "dataset": "mnist", "widths": [2, 16], "seeds": 5},
-    ]}  # fmt: skip
+    config = {
+        "study": "paper",
+        "populations": [
+            {"model": "dnn", "dataset": "cifar10", "widths": [1000], "seeds": 50},
+            {"model": "cnn", "dataset": "mnist", "widths": [64], "seeds": 100},
+            {"model": "vit", "dataset": "mnist", "widths": [2, 16], "seeds": 5},
+        ],
+    }
     dnn, cnn, vit = make_plan(check(config))
     assert dnn.parameters == 50 * (3072 * 1000 + 1000 + 1000 * 1000 + 1000 + 1000 * 10 + 10)
     assert cnn.parameters == 100 * (64 * 9 + 64 + 26 * 26 * 64 * 10 + 10)
@@ -117,10 +120,16 @@ def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds
     config = own_config(tmp_path, model, width, seeds, side, **options)
     prepare("own", tmp_path / "own.h5", config["datasets"]["own"], None, tmp_path)
     train_shard(
-        dataset=tmp_path / "own.h5", target=tmp_path / "shard.h5", model=model, width=width,
-        seeds=list(range(seeds)), recipe=study.recipe(config, study.populations(config)[0]),
-        snapshots=study.snapshots(config), device="cpu", threads=1,
-    )  # fmt: skip
+        dataset=tmp_path / "own.h5",
+        target=tmp_path / "shard.h5",
+        model=model,
+        width=width,
+        seeds=list(range(seeds)),
+        recipe=study.recipe(config, study.populations(config)[0]),
+        snapshots=study.snapshots(config),
+        device="cpu",
+        threads=1,
+    )
     (row,) = make_plan(config)
     assert row.bytes == pytest.approx((tmp_path / "shard.h5").stat().st_size, rel=0.2)
 
@@ -240,8 +249,12 @@ def recipe_of(small, **changes):
 
 def record(recipe, seconds, threads=1):
     wall = seconds / threads
-    return {"s": wall, "cpu_time": seconds, "threads": threads,
-            "params": {"recipe": json.dumps(recipe), "snapshots": [0]}}  # fmt: skip
+    return {
+        "s": wall,
+        "cpu_time": seconds,
+        "threads": threads,
+        "params": {"recipe": json.dumps(recipe), "snapshots": [0]},
+    }
 
 
 def write_record(text, width="4", seeds="0000", population="dnn/digits", name="earlier"):

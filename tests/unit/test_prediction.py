@@ -36,8 +36,13 @@ from weightscape.claims.prediction import (
 pytestmark = pytest.mark.filterwarnings("error")
 
 CASE = ["features", "learner", "validation"]
-NESTED = {"features": "weights", "learner": "linear", "validation": "nested", "n_features": 3,
-          "n_folds": 5}  # fmt: skip
+NESTED = {
+    "features": "weights",
+    "learner": "linear",
+    "validation": "nested",
+    "n_features": 3,
+    "n_folds": 5,
+}
 
 
 def find(tables):
@@ -169,8 +174,10 @@ def test_scores_are_scikit_learn_s_and_scipy_s(predictions):
         assert row["r2"] == pytest.approx(r2_score(true, predicted))
         assert row["mean_absolute_error"] == pytest.approx(mean_absolute_error(true, predicted))
         assert row["spearman"] == pytest.approx(stats.spearmanr(true, predicted).statistic)
-        of_width = [stats.spearmanr(rows["accuracy"], rows["predicted"]).statistic
-                    for _, rows in part.groupby("width")]  # fmt: skip
+        of_width = [
+            stats.spearmanr(rows["accuracy"], rows["predicted"]).statistic
+            for _, rows in part.groupby("width")
+        ]
         assert row["spearman_within_width"] == pytest.approx(np.mean(of_width))
         assert row["n_ranked_within_width"] == 60
 
@@ -272,11 +279,15 @@ def test_the_table_has_a_row_for_each_case_and_each_run_is_predicted_once(of_wei
     assert set(table["n_folds"]) == {5}
     sizes = table.drop_duplicates(["features", "validation"]).set_index(["features", "validation"])
     assert sizes["n_features"].to_dict() == {
-        ("width", "nested"): 6, ("initial", "nested"): 9, ("weights", "nested"): 9,
-        ("weights+width", "nested"): 15, ("width", "leave_one_width_out"): 1,
-        ("initial", "leave_one_width_out"): 9, ("weights", "leave_one_width_out"): 9,
+        ("width", "nested"): 6,
+        ("initial", "nested"): 9,
+        ("weights", "nested"): 9,
+        ("weights+width", "nested"): 15,
+        ("width", "leave_one_width_out"): 1,
+        ("initial", "leave_one_width_out"): 9,
+        ("weights", "leave_one_width_out"): 9,
         ("weights+width", "leave_one_width_out"): 10,
-    }  # fmt: skip
+    }
     assert (predicted.groupby([*CASE, "width", "seed"]).size() == 1).all()
     assert len(predicted) == 120 * len(table)
 

@@ -265,8 +265,9 @@ def shuffled(parameters, random):
     for layer, after in (("fc1", "fc2"), ("fc2", "fc3")):
         order = random.permutation(len(p[f"{layer}.weight"]))
         p[f"{layer}.weight"], p[f"{layer}.bias"] = (
-            p[f"{layer}.weight"][order], p[f"{layer}.bias"][order],
-        )  # fmt: skip
+            p[f"{layer}.weight"][order],
+            p[f"{layer}.bias"][order],
+        )
         p[f"{after}.weight"] = p[f"{after}.weight"][:, order]
     return p
 
@@ -615,9 +616,13 @@ def test_a_row_per_run_repeat_and_embedding(projected):
     assert tuple(purity.columns) == PURITY_COLUMNS
     final = purity[purity["weights"] == "final"]
     assert list(zip(final["embedding"], final["width"], final["n"], strict=True)) == [
-        ("width", "4", 12), ("matched", "4", 12), ("width", "5x3", 7), ("matched", "5x3", 7),
-        ("padded", "all", 21), ("quantiles", "all", 21),
-    ]  # fmt: skip
+        ("width", "4", 12),
+        ("matched", "4", 12),
+        ("width", "5x3", 7),
+        ("matched", "5x3", 7),
+        ("padded", "all", 21),
+        ("quantiles", "all", 21),
+    ]
 
 
 def test_groups_are_compared_by_null_models_where_places_count(projected):
@@ -625,8 +630,10 @@ def test_groups_are_compared_by_null_models_where_places_count(projected):
     for kind in ("initial", "shuffled", "gaussian"):
         null = purity[purity["weights"] == kind]
         assert list(zip(null["embedding"], null["width"], null["n"], strict=True)) == [
-            ("width", "4", 12), ("width", "5x3", 7), ("padded", "all", 21),
-        ]  # fmt: skip
+            ("width", "4", 12),
+            ("width", "5x3", 7),
+            ("padded", "all", 21),
+        ]
     assert len(purity) == 6 + 3 * 3
 
 
@@ -726,11 +733,23 @@ def test_a_layer_that_matching_does_not_reorder_has_no_matched_embedding(
     # a family that is not known here has no links
     records = synthesise(tmp_path / "s.h5", range(8), model="strange")
     runs = pd.DataFrame(
-        {"model": "strange", "dataset": "digits", "width": "2", "seed": [r.seed for r in records],
-         "group": "low"}
-    )  # fmt: skip
-    measure([str(tmp_path / "s.h5")], runs, tmp_path / "away.h5", "fc", SETTINGS,
-            tmp_path / "t.csv", tmp_path / "p.csv")  # fmt: skip
+        {
+            "model": "strange",
+            "dataset": "digits",
+            "width": "2",
+            "seed": [r.seed for r in records],
+            "group": "low",
+        }
+    )
+    measure(
+        [str(tmp_path / "s.h5")],
+        runs,
+        tmp_path / "away.h5",
+        "fc",
+        SETTINGS,
+        tmp_path / "t.csv",
+        tmp_path / "p.csv",
+    )
     assert set(read_table(tmp_path / "t.csv")["embedding"]) == {"width", "quantiles"}
 
 
@@ -767,8 +786,9 @@ def test_null_models_tell_a_distribution_from_its_places(population, tmp_path, p
             else random.normal(5 * number, 1, weight.shape).astype("f4")
             for name, weight in run.items()
         }
-        for number, run in enumerate((low, high)) for _ in range(9)
-    ]  # fmt: skip
+        for number, run in enumerate((low, high))
+        for _ in range(9)
+    ]
     paths, runs = population([("6", members)], ["low"] * 9 + ["high"] * 9)
     _, purity = project(paths, runs, tmp_path, layer="fc1")
     purity = purity[purity["embedding"] == "width"].set_index("weights")["purity"]

@@ -79,8 +79,10 @@ def test_the_share_of_dead_units_is_over_the_units_of_all_layers(
     synthesise, header, population, paths
 ):
     first, second = synthesise(paths[0], [0, 1])
-    runs = [of_units(first, {"fc1": 2 / 3, "fc2": 1.0, "mlp": 1 / 6}),
-            of_units(second, {"fc1": 0.0, "fc2": 0.0, "mlp": 0.5})]  # fmt: skip
+    runs = [
+        of_units(first, {"fc1": 2 / 3, "fc2": 1.0, "mlp": 1 / 6}),
+        of_units(second, {"fc1": 0.0, "fc2": 0.0, "mlp": 0.5}),
+    ]
     write_shard(paths[0], header._replace(layers=["fc1", "fc2", "mlp"]), 2, [], runs)
     # of 10 units, 2 + 1 + 1 are dead in the first run and 3 in the second
     np.testing.assert_allclose(collect(population, paths[:1])["dead_unit_share"], [0.4, 0.3], 1e-6)
@@ -89,8 +91,9 @@ def test_the_share_of_dead_units_is_over_the_units_of_all_layers(
 def test_a_model_without_relu_units_has_runs_too(synthesise, header, population, paths):
     (record,) = synthesise(paths[0], [0])
     telemetry = {"gradient_norm/fc": record.telemetry["gradient_norm/fc"]}
-    write_shard(paths[0], header, 1, ["position", "norm1.weight"],
-                [record._replace(telemetry=telemetry)])  # fmt: skip
+    write_shard(
+        paths[0], header, 1, ["position", "norm1.weight"], [record._replace(telemetry=telemetry)]
+    )
     share = collect(population, paths[:1])["dead_unit_share"].tolist()
     assert len(share) == 1
     assert math.isnan(share[0]) or share[0] == 0
@@ -167,8 +170,12 @@ def test_a_population_of_non_alone_is_grouped(final, prepared):
     runs, table = grouped(final.assign(test_loss=math.nan), prepared, GROUPS, None)
     assert set(runs["group"]) == {"non"}
     assert table.set_index("group")["n"].to_dict() == {
-        "non": 5, "low": 0, "mid": 0, "high": 0, "ungrouped": 0,
-    }  # fmt: skip
+        "non": 5,
+        "low": 0,
+        "mid": 0,
+        "high": 0,
+        "ungrouped": 0,
+    }
 
 
 def test_a_loss_that_an_import_does_not_know_makes_no_run_non(final):

@@ -228,16 +228,20 @@ def test_a_page_is_whole(config, groups):
 
 def test_of_an_import_table_1_has_the_runs_that_were_imported(zoo):
     rows = ["a,4,90,80", "b,4,90,80", "c,8x3,90,80", "bad,16,90,80"]
-    config = check(zoo(rows=rows) | {"populations": [
-        {"model": "dnn", "dataset": "digits", "widths": [4], "seeds": 3}]})  # fmt: skip
+    config = check(
+        zoo(rows=rows)
+        | {"populations": [{"model": "dnn", "dataset": "digits", "widths": [4], "seeds": 3}]}
+    )
     keys = [("4", 0), ("4", 1), ("8x3", 0)]
     statistics = pd.DataFrame(
-        [("mine", "pets", width, seed, layer, fan_in, fan_in * nodes)
-         for width, seed in keys
-         for layer, fan_in, nodes in (("one", 50, int(width[0])), ("two", int(width[0]), 3))]
+        [
+            ("mine", "pets", width, seed, layer, fan_in, fan_in * nodes)
+            for width, seed in keys
+            for layer, fan_in, nodes in (("one", 50, int(width[0])), ("two", int(width[0]), 3))
+        ]
         + [("mine", "cars", "99", 0, "one", 1, 1), ("dnn", "digits", "4", 0, "fc1", 64, 256)],
         columns=["model", "dataset", "width", "seed", "layer", "fan_in", "n_weights"],
-    )  # fmt: skip
+    )
     table = settings(config, statistics)
     assert table["layer"].tolist() == ["fc1", "fc2", "fc3", "one", "two"]
     one, two = table.iloc[3], table.iloc[4]

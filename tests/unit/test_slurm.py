@@ -71,9 +71,11 @@ def test_every_form_of_a_time_is_its_minutes(days, hours, minutes, seconds):
         f"{hours:02}:{minutes:02}:{seconds:02}": 3600 * hours + 60 * minutes + seconds,
         f"{days}-{hours:02}": 86400 * days + 3600 * hours,
         f"{days}-{hours:02}:{minutes:02}": 86400 * days + 3600 * hours + 60 * minutes,
-        f"{days}-{hours:02}:{minutes:02}:{seconds:02}":
-            86400 * days + 3600 * hours + 60 * minutes + seconds,
-    }  # fmt: skip
+        f"{days}-{hours:02}:{minutes:02}:{seconds:02}": 86400 * days
+        + 3600 * hours
+        + 60 * minutes
+        + seconds,
+    }
     for text, total in forms.items():
         assert slurm.parse_minutes(text) * 60 == pytest.approx(total)
 
@@ -91,8 +93,12 @@ def test_partitions_are_those_that_slurm_shows(plant, calls):
     found = slurm.partitions()
     assert {name: partition.minutes for name, partition in found.items()} == MINUTES
     assert [p.preemption for p in found.values()] == [
-        "OFF", "REQUEUE", "CANCEL", "GANG,CANCEL", "OFF",
-    ]  # fmt: skip
+        "OFF",
+        "REQUEUE",
+        "CANCEL",
+        "GANG,CANCEL",
+        "OFF",
+    ]
     assert [p.name for p in found.values() if p.is_default] == ["short"]
     assert slurm.partitions() == found
     assert calls("scontrol") == ["show partition --oneliner"]  # asked once

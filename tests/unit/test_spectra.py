@@ -56,12 +56,15 @@ def test_every_column_but_alpha_against_numpy_and_scipy(shape):
     found = describe(weight)
     assert tuple(found) == COLUMNS
     expected = {
-        "n_singular_values": n, "rank": np.linalg.matrix_rank(matrix),
-        "spectral_norm": np.linalg.norm(matrix, 2), "frobenius_norm": np.linalg.norm(matrix),
+        "n_singular_values": n,
+        "rank": np.linalg.matrix_rank(matrix),
+        "spectral_norm": np.linalg.norm(matrix, 2),
+        "frobenius_norm": np.linalg.norm(matrix),
         "stable_rank": (np.linalg.norm(matrix) / np.linalg.norm(matrix, 2)) ** 2,
-        "effective_rank": math.exp(stats.entropy(sigma)), "log_determinant": log_determinant,
+        "effective_rank": math.exp(stats.entropy(sigma)),
+        "log_determinant": log_determinant,
         "condition_number": np.linalg.cond(matrix),
-    }  # fmt: skip
+    }
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-8)
     assert all(math.isnan(found[name]) for name in ALPHA if name != "alpha_tail_n")
     assert found["alpha_tail_n"] == 0
@@ -90,9 +93,13 @@ def test_the_identity_has_full_rank_in_every_sense(n):
     found = describe(2 * np.eye(n, dtype=np.float32))
     assert found["n_singular_values"] == found["rank"] == n
     for name, value in {
-        "spectral_norm": 2, "frobenius_norm": 2 * math.sqrt(n), "stable_rank": n,
-        "effective_rank": n, "log_determinant": n * math.log(4), "condition_number": 1,
-    }.items():  # fmt: skip
+        "spectral_norm": 2,
+        "frobenius_norm": 2 * math.sqrt(n),
+        "stable_rank": n,
+        "effective_rank": n,
+        "log_determinant": n * math.log(4),
+        "condition_number": 1,
+    }.items():
         assert found[name] == pytest.approx(value, rel=1e-12)
 
 
@@ -270,24 +277,53 @@ def test_alpha_is_of_the_eigenvalues_above_rounding():
 # holds the matrix; its spectral_norm is the largest eigenvalue, its sigma alpha's standard error
 
 REFERENCES = {
-    "heavy": {"alpha": 3.886787856944956, "alpha_se": 0.5103168173731898,
-              "alpha_xmin": 2.7985607652355187, "alpha_tail_n": 32, "alpha_ks": 0.11705636566218647,
-              "stable_rank": 28.944331798984173, "lambda_max": 7.795317512854405,
-              "log_norm": 2.3533973372462524, "rank": 100},
-    "planted": {"alpha": 2.4234259049600593, "alpha_se": 0.11622223846038428,
-                "alpha_xmin": 1.004022935637678, "alpha_tail_n": 150,
-                "alpha_ks": 0.04228683524647492, "stable_rank": 11.466390377459488,
-                "lambda_max": 37.234110796889475, "log_norm": 2.63036771014316, "rank": 150},
-    "spiked": {"alpha": 3.135265375650346, "alpha_se": 0.27339271652701336,
-               "alpha_xmin": 1.422729981092107, "alpha_tail_n": 61,
-               "alpha_ks": 0.12976909332506092, "stable_rank": 2.177365971835034,
-               "lambda_max": 130.5211113846584, "log_norm": 2.4536121945657445, "rank": 80},
+    "heavy": {
+        "alpha": 3.886787856944956,
+        "alpha_se": 0.5103168173731898,
+        "alpha_xmin": 2.7985607652355187,
+        "alpha_tail_n": 32,
+        "alpha_ks": 0.11705636566218647,
+        "stable_rank": 28.944331798984173,
+        "lambda_max": 7.795317512854405,
+        "log_norm": 2.3533973372462524,
+        "rank": 100,
+    },
+    "planted": {
+        "alpha": 2.4234259049600593,
+        "alpha_se": 0.11622223846038428,
+        "alpha_xmin": 1.004022935637678,
+        "alpha_tail_n": 150,
+        "alpha_ks": 0.04228683524647492,
+        "stable_rank": 11.466390377459488,
+        "lambda_max": 37.234110796889475,
+        "log_norm": 2.63036771014316,
+        "rank": 150,
+    },
+    "spiked": {
+        "alpha": 3.135265375650346,
+        "alpha_se": 0.27339271652701336,
+        "alpha_xmin": 1.422729981092107,
+        "alpha_tail_n": 61,
+        "alpha_ks": 0.12976909332506092,
+        "stable_rank": 2.177365971835034,
+        "lambda_max": 130.5211113846584,
+        "log_norm": 2.4536121945657445,
+        "rank": 80,
+    },
     # of these weightwatcher takes tails of 10 and 9 eigenvalues: alpha 20.7 +- 6.2 and 9.6 +- 2.9
-    "gaussian": {"stable_rank": 89.56568855208542, "lambda_max": 4.375132482488911,
-                 "log_norm": 2.5931328773055338, "rank": 200},
-    "square": {"stable_rank": 31.580788241868206, "lambda_max": 1.1466154530473662,
-               "log_norm": 1.5588407561037974, "rank": 120},
-}  # fmt: skip
+    "gaussian": {
+        "stable_rank": 89.56568855208542,
+        "lambda_max": 4.375132482488911,
+        "log_norm": 2.5931328773055338,
+        "rank": 200,
+    },
+    "square": {
+        "stable_rank": 31.580788241868206,
+        "lambda_max": 1.1466154530473662,
+        "log_norm": 1.5588407561037974,
+        "rank": 120,
+    },
+}
 
 
 @pytest.fixture(scope="module")

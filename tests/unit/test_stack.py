@@ -61,15 +61,20 @@ def prepare(case, make, runs, n=50, **changes):
 
 def without_key_bias(arrays):
     """A key's bias adds the same to all of a query's scores: its gradient is rounding alone."""
-    return {name: array for name, array in arrays.items()
-            if not (name.startswith("key") and name.endswith("bias"))}  # fmt: skip
+    return {
+        name: array
+        for name, array in arrays.items()
+        if not (name.startswith("key") and name.endswith("bias"))
+    }
 
 
 def distances(found, expected):
     """How far each parameter is from the expected one, as a share of that one's length."""
     assert set(found) == set(expected)
-    return [np.linalg.norm(np.asarray(found[name]) - value) / np.linalg.norm(value)
-            for name, value in without_key_bias(expected).items()]  # fmt: skip
+    return [
+        np.linalg.norm(np.asarray(found[name]) - value) / np.linalg.norm(value)
+        for name, value in without_key_bias(expected).items()
+    ]
 
 
 def assert_same(found, expected):
@@ -157,11 +162,17 @@ def test_scores_of_training_are_means_over_all_images(case, make, runs):
 
 
 STEPS = [
-    (DNN, by_hand), (WIDE, by_hand), (CNN, by_hand), (DNN, by_autograd), (CNN, by_autograd),
-    (GAP, by_autograd), (TRANSFORMER, by_autograd), (Case("vit", "2", **VIT), by_autograd),
+    (DNN, by_hand),
+    (WIDE, by_hand),
+    (CNN, by_hand),
+    (DNN, by_autograd),
+    (CNN, by_autograd),
+    (GAP, by_autograd),
+    (TRANSFORMER, by_autograd),
+    (Case("vit", "2", **VIT), by_autograd),
     (Case("vit", "2", **VIT), by_blas),
     (Case("vit", "4", **(VIT | {"dropout": 0.5, "depth": 2})), by_autograd),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("runs", [2, 5])
@@ -169,8 +180,9 @@ STEPS = [
 def test_runs_side_by_side_are_those_of_single_stacks(case, alone, runs):
     starts, train, recipe = case.starts(runs), case.split(20), case.recipe()
     together = by_autograd(case.network, starts, train, recipe)
-    singles = [alone(case.network, [start], train, recipe, [run])
-               for run, start in enumerate(starts)]  # fmt: skip
+    singles = [
+        alone(case.network, [start], train, recipe, [run]) for run, start in enumerate(starts)
+    ]
     for epoch in range(2):
         orders = random_orders(runs, 20, seed=epoch)
         scores_together = together.train_epoch(orders)
@@ -279,8 +291,9 @@ def test_a_map_of_a_cnn_is_dead_where_no_place_of_any_image_fires(head, make):
 
 def layer_norms(case, module, split):
     found = gradients(module, split)
-    return {layer.name: np.linalg.norm(found[f"{layer.name}.weight"])
-            for layer in case.network.layers}  # fmt: skip
+    return {
+        layer.name: np.linalg.norm(found[f"{layer.name}.weight"]) for layer in case.network.layers
+    }
 
 
 @pytest.mark.parametrize("n", [1, 20, 1000, 1200])

@@ -37,10 +37,13 @@ def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
     accuracy = 50 + 3 * step + own
     runs = pd.DataFrame(
         {
-            "model": "dnn", "dataset": "mnist", "width": np.repeat(widths, seeds).astype(str),
-            "seed": np.tile(np.arange(seeds), len(widths)), "test_accuracy": accuracy,
+            "model": "dnn",
+            "dataset": "mnist",
+            "width": np.repeat(widths, seeds).astype(str),
+            "seed": np.tile(np.arange(seeds), len(widths)),
+            "test_accuracy": accuracy,
         }
-    )  # fmt: skip
+    )
     edges = np.quantile(accuracy, [0.25, 0.75])
     runs["group"] = np.select([accuracy < edges[0], accuracy > edges[1]], ["low", "high"], "mid")
     by_layer, strengths = [], []
@@ -51,19 +54,34 @@ def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
             columns["std"] = effect(own, step, random.normal(size=n))
         by_layer.append(keys.assign(**columns))
         strengths.append(
-            keys.assign(mean=random.normal(size=n), in_out_spearman=random.normal(size=n),
-                        target="next" if layer != layers[-1] else None)
-        )  # fmt: skip
+            keys.assign(
+                mean=random.normal(size=n),
+                in_out_spearman=random.normal(size=n),
+                target="next" if layer != layers[-1] else None,
+            )
+        )
     purity = pd.DataFrame(
         [
-            {"layer": layer, "embedding": embedding, "n": n, "purity": 0.5, "purity_low": 0.4,
-             "purity_high": 0.6, "shuffled": 0.5, "p": 0.5, "p_less": 0.6,
-             "shuffled_within_width": 0.5, "p_within_width": 0.5, "p_less_within_width": 0.6,
-             "weights": weights}
-            for layer in layers for embedding in ("quantiles", "padded", "width")
+            {
+                "layer": layer,
+                "embedding": embedding,
+                "n": n,
+                "purity": 0.5,
+                "purity_low": 0.4,
+                "purity_high": 0.6,
+                "shuffled": 0.5,
+                "p": 0.5,
+                "p_less": 0.6,
+                "shuffled_within_width": 0.5,
+                "p_within_width": 0.5,
+                "p_less_within_width": 0.6,
+                "weights": weights,
+            }
+            for layer in layers
+            for embedding in ("quantiles", "padded", "width")
             for weights in ("final", "shuffled")
         ]
-    )  # fmt: skip
+    )
     return Tables(runs, pd.concat(by_layer), pd.concat(strengths), purity)
 
 
@@ -141,9 +159,10 @@ def found(tables):
 def row(found, claim, statistic, layer):
     effects = found.effects.fillna({"layer": ""})
     (place,) = np.flatnonzero(
-        (effects["claim"] == claim) & (effects["statistic"] == statistic)
+        (effects["claim"] == claim)
+        & (effects["statistic"] == statistic)
         & (effects["layer"] == layer)
-    )  # fmt: skip
+    )
     return effects.iloc[place]
 
 
@@ -166,8 +185,10 @@ def test_a_correlation_is_scipy_s(tables, found, claim, statistic, table, column
         told = row(found, claim, statistic, layer)
         assert told["pooled"] == pytest.approx(stats.spearmanr(x, accuracy).statistic)
         widths = tables.runs["width"].to_numpy()
-        own = [stats.spearmanr(x[widths == w], accuracy[widths == w]).statistic
-               for w in dict.fromkeys(widths)]  # fmt: skip
+        own = [
+            stats.spearmanr(x[widths == w], accuracy[widths == w]).statistic
+            for w in dict.fromkeys(widths)
+        ]
         assert told["within"] == pytest.approx(np.mean(own))
         assert (told["n"], told["n_within"]) == (100, 100)
         assert told["n_per_width"] == "5:25 10:25 20:25 40:25"
@@ -184,8 +205,10 @@ def test_the_contrast_is_between_the_groups_high_and_low(tables, found):
 
 def test_the_final_layer_is_compared_with_each_earlier_one(tables, found):
     accuracy = tables.runs["test_accuracy"].to_numpy()
-    rho = {layer: stats.spearmanr(of_layer(tables.statistics, layer, "std"), accuracy).statistic
-           for layer in LAYERS}  # fmt: skip
+    rho = {
+        layer: stats.spearmanr(of_layer(tables.statistics, layer, "std"), accuracy).statistic
+        for layer in LAYERS
+    }
     for earlier in ("fc1", "fc2"):
         told = row(found, "C2", "std", f"fc3-{earlier}")
         assert told["pooled"] == pytest.approx(rho["fc3"] - rho[earlier])
@@ -210,8 +233,9 @@ def test_scatter_is_lower_where_runs_cluster(tables):
         upper = set(tables.runs.loc[accuracy.nlargest(8).index, "seed"])
         tight = (statistics["width"] == width) & statistics["seed"].isin(upper)
         statistics.loc[tight, ["mean", "std"]] *= 0.05
-    told = row(measure(tables._replace(statistics=statistics), "test", DRAWS),
-               "C1", "scatter", "fc1")  # fmt: skip
+    told = row(
+        measure(tables._replace(statistics=statistics), "test", DRAWS), "C1", "scatter", "fc1"
+    )
     assert told["within"] < -0.6
     assert told["within_p"] < 0.01
     loose = row(measure(tables, "test", DRAWS), "C1", "scatter", "fc1")
@@ -220,11 +244,17 @@ def test_scatter_is_lower_where_runs_cluster(tables):
 
 def test_purity_is_what_shuffles_leave(tables):
     purity = tables.purity.assign(
-        purity=0.7, purity_low=0.65, purity_high=0.75, shuffled=0.4, p=0.001, p_less=1.0,
-        shuffled_within_width=0.6, p_within_width=0.02, p_less_within_width=0.99,
-    )  # fmt: skip
-    told = row(measure(tables._replace(purity=purity), "test", DRAWS),
-               "C5", "purity_padded", "fc1")  # fmt: skip
+        purity=0.7,
+        purity_low=0.65,
+        purity_high=0.75,
+        shuffled=0.4,
+        p=0.001,
+        p_less=1.0,
+        shuffled_within_width=0.6,
+        p_within_width=0.02,
+        p_less_within_width=0.99,
+    )
+    told = row(measure(tables._replace(purity=purity), "test", DRAWS), "C5", "purity_padded", "fc1")
     assert [told[name] for name in ("pooled", "pooled_low", "pooled_high")] == pytest.approx(
         [0.3, 0.25, 0.35]
     )
@@ -235,8 +265,7 @@ def test_purity_is_what_shuffles_leave(tables):
 
 def test_purity_below_the_shuffled_groups_is_as_sure(tables):
     purity = tables.purity.assign(purity=0.3, p=1.0, p_less=0.001)
-    told = row(measure(tables._replace(purity=purity), "test", DRAWS),
-               "C5", "purity_padded", "fc1")  # fmt: skip
+    told = row(measure(tables._replace(purity=purity), "test", DRAWS), "C5", "purity_padded", "fc1")
     assert told["pooled"] < 0
     assert told["pooled_p"] == pytest.approx(0.002)
 
@@ -316,13 +345,27 @@ def test_c7_is_what_one_family_tells_of_another_on_the_same_images(found):
     pairs = [("dnn", "cnn"), ("dnn", "dnn"), ("cnn", "dnn")]
     transfer = pd.DataFrame(
         [
-            {"trained_model": one, "trained_dataset": of, "model": other, "dataset": "mnist",
-             "features": features, "learner": learner, "n": 100, "pooled": 0.5, "pooled_p": 0.001,
-             "n_within": 100, "within": 0.1, "within_p": 0.4, "sign_flip": False}
-            for one, other in pairs for of in ("mnist", "fmnist")
-            for features in ("width", "weights") for learner in ("linear", "boosting")
+            {
+                "trained_model": one,
+                "trained_dataset": of,
+                "model": other,
+                "dataset": "mnist",
+                "features": features,
+                "learner": learner,
+                "n": 100,
+                "pooled": 0.5,
+                "pooled_p": 0.001,
+                "n_within": 100,
+                "within": 0.1,
+                "within_p": 0.4,
+                "sign_flip": False,
+            }
+            for one, other in pairs
+            for of in ("mnist", "fmnist")
+            for features in ("width", "weights")
+            for learner in ("linear", "boosting")
         ]
-    )  # fmt: skip
+    )
     told = across_families(transfer)
     assert tuple(told.columns) == EFFECT_COLUMNS
     assert list(zip(told["model"], told["layer"], strict=True)) == [

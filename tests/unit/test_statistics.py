@@ -17,8 +17,18 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 SIZES = ("fan_in", "n_weights")
 PLACES = ("min", "q05", "q25", "q50", "q75", "q95", "max")
-LINEAR = ("mean", "std", "l2_norm", *PLACES, "initial_mean", "initial_std", "initial_l2_norm",
-          "distance", "bias_mean", "bias_std")  # fmt: skip
+LINEAR = (
+    "mean",
+    "std",
+    "l2_norm",
+    *PLACES,
+    "initial_mean",
+    "initial_std",
+    "initial_l2_norm",
+    "distance",
+    "bias_mean",
+    "bias_std",
+)
 ODD = ("mean", "skew", "initial_mean", "bias_mean")
 OF_INITIAL = ("initial_mean", "initial_std", "initial_l2_norm")
 OF_BIAS = ("bias_mean", "bias_std")
@@ -52,19 +62,33 @@ def expected(final, initial, bias):
     w, w0, b = (array.astype(np.float64).ravel() for array in (final, initial, bias))
     norm, norm0 = np.linalg.norm(w), np.linalg.norm(w0)
     return {
-        "fan_in": fan_in, "n_weights": len(w), "mean": np.mean(w), "std": np.std(w, ddof=0),
-        "skew": stats.skew(w), "excess_kurtosis": stats.kurtosis(w),
-        "near_zero_share": np.mean(np.abs(w) <= 0.1 * np.std(w)), "l2_norm": norm,
-        "min": np.min(w), "q05": np.quantile(w, 0.05), "q25": np.quantile(w, 0.25),
-        "q50": np.median(w), "q75": np.quantile(w, 0.75), "q95": np.quantile(w, 0.95),
-        "max": np.max(w), "initial_mean": np.mean(w0), "initial_std": np.std(w0),
-        "std_ratio": np.std(w) / np.std(w0), "initial_l2_norm": norm0,
+        "fan_in": fan_in,
+        "n_weights": len(w),
+        "mean": np.mean(w),
+        "std": np.std(w, ddof=0),
+        "skew": stats.skew(w),
+        "excess_kurtosis": stats.kurtosis(w),
+        "near_zero_share": np.mean(np.abs(w) <= 0.1 * np.std(w)),
+        "l2_norm": norm,
+        "min": np.min(w),
+        "q05": np.quantile(w, 0.05),
+        "q25": np.quantile(w, 0.25),
+        "q50": np.median(w),
+        "q75": np.quantile(w, 0.75),
+        "q95": np.quantile(w, 0.95),
+        "max": np.max(w),
+        "initial_mean": np.mean(w0),
+        "initial_std": np.std(w0),
+        "std_ratio": np.std(w) / np.std(w0),
+        "initial_l2_norm": norm0,
         "l2_norm_ratio": norm / norm0,
         "initial_near_zero_share": np.mean(np.abs(w) <= 0.1 * np.std(w0)),
         "distance": np.linalg.norm(w - w0),
         "relative_distance": np.linalg.norm(w - w0) / norm0,
-        "cosine": w @ w0 / (norm * norm0), "bias_mean": np.mean(b), "bias_std": np.std(b, ddof=0),
-    }  # fmt: skip
+        "cosine": w @ w0 / (norm * norm0),
+        "bias_mean": np.mean(b),
+        "bias_std": np.std(b, ddof=0),
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -213,8 +237,14 @@ def test_a_layer_of_equal_weights_has_no_shape(shape, value):
 
 def test_a_layer_of_zeros_has_no_direction_either():
     found = described(np.zeros((3, 4)))
-    undefined = {"skew", "excess_kurtosis", "std_ratio", "l2_norm_ratio", "relative_distance",
-                 "cosine"}  # fmt: skip
+    undefined = {
+        "skew",
+        "excess_kurtosis",
+        "std_ratio",
+        "l2_norm_ratio",
+        "relative_distance",
+        "cosine",
+    }
     assert {name for name in COLUMNS if math.isnan(found[name])} == undefined
     assert (found["near_zero_share"], found["initial_near_zero_share"]) == (1, 1)
 

@@ -56,8 +56,15 @@ def test_every_run_of_a_fresh_study_is_left(config):
     title, head, row = shown(config).splitlines()
     assert title == "Study small: 0 of 7 runs done, 0 running, 0 failed, 7 left; nothing runs"
     assert re.split("  +", head) == [
-        "model", "dataset", "done", "running", "failed", "left", "time left", "time left from"
-    ]  # fmt: skip
+        "model",
+        "dataset",
+        "done",
+        "running",
+        "failed",
+        "left",
+        "time left",
+        "time left from",
+    ]
     assert row.split() == ["dnn", "digits", "0", "0", "0", "7"]
 
 

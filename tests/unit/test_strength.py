@@ -118,17 +118,30 @@ def test_every_column_against_numpy(shape):
     assert tuple(found) == COLUMNS
     assert {name: found[name] for name in COLUMNS[:-3]} == pytest.approx(
         {
-            "n_nodes": shape[0], "fan_in": fan_in, "mean": node.mean(), "std": node.std(ddof=0),
-            "gini": double_sum(node), "min": node.min(), **quantiles, "max": node.max(),
+            "n_nodes": shape[0],
+            "fan_in": fan_in,
+            "mean": node.mean(),
+            "std": node.std(ddof=0),
+            "gini": double_sum(node),
+            "min": node.min(),
+            **quantiles,
+            "max": node.max(),
             "mean_per_input": np.abs(wide).mean(),
             "relative_mean": node.mean() / (fan_in * std * stats.halfnorm.mean()),
             "relative_std": node.std() / (std * math.sqrt(fan_in) * stats.halfnorm.std()),
-            "signed_mean": signed.mean(), "signed_std": signed.std(),
-            "signed_min": signed.min(), "signed_max": signed.max(),
-            "n_inputs": shape[1], "out_mean": out.mean(), "out_std": out.std(),
-            "out_gini": double_sum(out), "out_max": out.max(),
-        }, rel=1e-11, abs=1e-12,
-    )  # fmt: skip
+            "signed_mean": signed.mean(),
+            "signed_std": signed.std(),
+            "signed_min": signed.min(),
+            "signed_max": signed.max(),
+            "n_inputs": shape[1],
+            "out_mean": out.mean(),
+            "out_std": out.std(),
+            "out_gini": double_sum(out),
+            "out_max": out.max(),
+        },
+        rel=1e-11,
+        abs=1e-12,
+    )
 
 
 def double_sum(values):
@@ -301,9 +314,13 @@ def test_a_vit_links_values_and_mlp_units_row_by_row():
     found = in_population(layers, links_of("vit", "4", VIT))
     targets = {name: columns["target"] for name, columns in found.items()}
     assert targets == {
-        "query": None, "key": None, "value": "attention_out", "attention_out": None,
-        "mlp1": "mlp2", "mlp2": None,
-    }  # fmt: skip
+        "query": None,
+        "key": None,
+        "value": "attention_out",
+        "attention_out": None,
+        "mlp1": "mlp2",
+        "mlp2": None,
+    }
     for source, target in (("value", "attention_out"), ("mlp1", "mlp2")):
         into = np.abs(layers[source].astype(np.float64)).sum(1)
         out = np.abs(layers[target].astype(np.float64)).sum(0)

@@ -150,8 +150,14 @@ def test_overlapping_shards_do_not_give_a_seed_twice():
 
 
 def test_existing_shards_are_those_with_a_shard_s_name(tmp_path):
-    for name in ("seeds-0007.h5", "seeds-0010-0019.h5", ".seeds-0001.h5.host-12.part",
-                 "seeds-0002.h5.bak", "seeds-3.h5", "seeds-0004.txt"):  # fmt: skip
+    for name in (
+        "seeds-0007.h5",
+        "seeds-0010-0019.h5",
+        ".seeds-0001.h5.host-12.part",
+        "seeds-0002.h5.bak",
+        "seeds-3.h5",
+        "seeds-0004.txt",
+    ):
         (tmp_path / name).touch()
     assert sorted(existing_shards(tmp_path), key=min) == [range(7, 8), range(10, 20)]
     assert existing_shards(tmp_path / "away") == []
@@ -179,8 +185,11 @@ def test_shards_that_are_there_are_asked_for_again(small, tmp_path, monkeypatch)
     config = check(small)
     (population,) = populations(config)
     assert shard_ranges(config, population, "4") == [
-        range(0, 1), range(1, 3), range(3, 4), range(4, 5),
-    ]  # fmt: skip
+        range(0, 1),
+        range(1, 3),
+        range(3, 4),
+        range(4, 5),
+    ]
     assert shard_ranges(config, population, "3x5") == [range(n, n + 1) for n in range(5)]
     made = [Path(path) for path in shards(config, population)]
     for path in made:

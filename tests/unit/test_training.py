@@ -61,10 +61,16 @@ def make(dataset, tmp_path):
     def train(seeds, model="dnn", width="6x5", snapshots=(0,), threads=1, **changes):
         target = tmp_path / f"{next(numbers)}.h5"
         train_shard(
-            dataset=dataset, target=target, model=model, width=width, seeds=seeds,
+            dataset=dataset,
+            target=target,
+            model=model,
+            width=width,
+            seeds=seeds,
             recipe=make_recipe(**({"options": OPTIONS[model]} | changes)),
-            snapshots=list(snapshots), device="cpu", threads=threads,
-        )  # fmt: skip
+            snapshots=list(snapshots),
+            device="cpu",
+            threads=threads,
+        )
         return target
 
     return train
@@ -273,8 +279,9 @@ def batches_of(spy, seed, epochs=3, batch_size=7, n=30, rate=0.5, std=0.3, width
     """The batches of each epoch."""
     options = {"dropout": rate}
     train, spy = numbered_split(n), spy(width, (1, 4, 4), 3, options)
-    recipe = make_recipe(epochs=epochs, batch_size=batch_size, options=options,
-                         initialisation=NORMAL | {"std": std})  # fmt: skip
+    recipe = make_recipe(
+        epochs=epochs, batch_size=batch_size, options=options, initialisation=NORMAL | {"std": std}
+    )
     train_run(spy, RunKey("dnn", "own", "6x5", seed), train, train, recipe, set())
     per_epoch = math.ceil(n / batch_size)
     return [spy.batches[e * per_epoch : (e + 1) * per_epoch] for e in range(epochs)]
@@ -289,8 +296,9 @@ def test_an_epoch_is_every_image_once_in_batches_of_the_recipe(spy):
 
 
 def test_shuffles_differ_between_epochs_and_seeds():
-    orders = [tuple(itertools.chain(*epoch))
-              for seed in range(4) for epoch in batches_of(Spy, seed)]  # fmt: skip
+    orders = [
+        tuple(itertools.chain(*epoch)) for seed in range(4) for epoch in batches_of(Spy, seed)
+    ]
     assert len(set(orders)) == 12
     assert tuple(range(30)) not in orders
 
@@ -312,8 +320,10 @@ def test_orders_drawn_ahead_are_those_of_the_runs_own_streams(ahead):
 
 
 def test_each_image_is_first_as_often_as_another():
-    firsts = [torch.randperm(5, generator=KEY._replace(seed=s).stream("shuffle"))[0].item()
-              for s in range(500)]  # fmt: skip
+    firsts = [
+        torch.randperm(5, generator=KEY._replace(seed=s).stream("shuffle"))[0].item()
+        for s in range(500)
+    ]
     assert stats.chisquare(np.bincount(firsts, minlength=5)).pvalue > 0.001
 
 
@@ -341,8 +351,10 @@ def test_a_plain_run_s_streams_are_of_its_seed(seed, purpose):
     number = int(hashlib.sha256(text.encode()).hexdigest()[:16], 16) // 2
     stream = RunKey("dnn", "mnist", "20x50", seed).stream(purpose)
     assert stream.initial_seed() == number
-    assert torch.equal(torch.rand(9, generator=stream),
-                       torch.rand(9, generator=torch.Generator().manual_seed(number)))  # fmt: skip
+    assert torch.equal(
+        torch.rand(9, generator=stream),
+        torch.rand(9, generator=torch.Generator().manual_seed(number)),
+    )
 
 
 def test_crossed_runs_share_an_initialisation_or_an_order():
@@ -355,9 +367,16 @@ def test_crossed_runs_share_an_initialisation_or_an_order():
 
 def train_crossed(dataset, target, seeds, **changes):
     train_shard(
-        dataset=dataset, target=target, model="dnn", width="6x5", seeds=seeds,
-        recipe=make_recipe(**changes), snapshots=[0], device="cpu", threads=1,
-    )  # fmt: skip
+        dataset=dataset,
+        target=target,
+        model="dnn",
+        width="6x5",
+        seeds=seeds,
+        recipe=make_recipe(**changes),
+        snapshots=[0],
+        device="cpu",
+        threads=1,
+    )
     with open_shard(target) as shard:
         return [shard.run(row) for row in range(len(seeds))], shard.stream_seeds
 
@@ -493,9 +512,16 @@ def trained(dataset, tmp_path_factory):
     """Three runs of a DNN with every epoch's weights."""
     path = tmp_path_factory.mktemp("trained") / "s.h5"
     train_shard(
-        dataset=dataset, target=path, model="dnn", width="6x5", seeds=[4, 5, 6],
-        recipe=make_recipe(epochs=5), snapshots=list(range(6)), device="cpu", threads=1,
-    )  # fmt: skip
+        dataset=dataset,
+        target=path,
+        model="dnn",
+        width="6x5",
+        seeds=[4, 5, 6],
+        recipe=make_recipe(epochs=5),
+        snapshots=list(range(6)),
+        device="cpu",
+        threads=1,
+    )
     return path
 
 
@@ -572,8 +598,10 @@ def test_dead_units_by_brute_force(trained, dataset):
         for row, epoch in itertools.product(range(3), range(6)):
             hidden = numpy_units(shard, row, test, epoch)
             for layer, outputs in zip(("fc1", "fc2"), hidden[:2], strict=True):
-                dead = sum(not any(image[unit] > 0 for image in outputs)
-                           for unit in range(outputs.shape[1]))  # fmt: skip
+                dead = sum(
+                    not any(image[unit] > 0 for image in outputs)
+                    for unit in range(outputs.shape[1])
+                )
                 found = shard[f"telemetry/dead_units/{layer}"][row, epoch]
                 assert found == pytest.approx(dead / outputs.shape[1], abs=1e-6)
 
@@ -591,9 +619,14 @@ def test_gradient_norms_are_recorded_after_each_epoch(trained, dataset):
     with h5py.File(trained) as shard:
         for row, epoch in itertools.product(range(3), (0, 3, 5)):
             module = dnn_modules(
-                {f"{layer}.{kind}": torch.from_numpy(shard[f"epochs/{epoch}/{layer}/{kind}"][row])
-                 for layer in ("fc1", "fc2", "fc3") for kind in ("weight", "bias")}
-            )  # fmt: skip
+                {
+                    f"{layer}.{kind}": torch.from_numpy(
+                        shard[f"epochs/{epoch}/{layer}/{kind}"][row]
+                    )
+                    for layer in ("fc1", "fc2", "fc3")
+                    for kind in ("weight", "bias")
+                }
+            )
             expected = gradients(module, split)
             for layer in ("fc1", "fc2", "fc3"):
                 found = shard[f"telemetry/gradient_norm/{layer}"][row, epoch]
@@ -703,11 +736,15 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("case", "runs", "expected"),
     [
-        (SMALL_DNN, 1, HandStack), (CNN, 1, HandStack), (SMALL_DNN, 2, AutogradStack),
-        (CNN, 2, AutogradStack), (GAP, 1, AutogradStack), (TRANSFORMER, 1, AutogradStack),
+        (SMALL_DNN, 1, HandStack),
+        (CNN, 1, HandStack),
+        (SMALL_DNN, 2, AutogradStack),
+        (CNN, 2, AutogradStack),
+        (GAP, 1, AutogradStack),
+        (TRANSFORMER, 1, AutogradStack),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_single_runs_go_by_hand_where_their_family_can(case, runs, expected):
     keys = [KEY._replace(seed=seed) for seed in range(runs)]
     stack = training.make_stack(case.network, keys, case.split(9), case.recipe())
@@ -864,9 +901,12 @@ def test_accuracy_on_mnist_is_that_of_the_literature(originals, model, width, op
     images = originals("mnist")
     network = models.build(model, width, images.shape, images.classes, options)
     recipe = make_recipe(
-        options=options, epochs=epochs, batch_size=100, learning_rate=0.001,
+        options=options,
+        epochs=epochs,
+        batch_size=100,
+        learning_rate=0.001,
         initialisation=NORMAL | {"std": 0.05},
-    )  # fmt: skip
+    )
     train, test = (Split(*map(torch.from_numpy, split)) for split in (images.train, images.test))
     run = train_run(network, KEY, train, test, recipe, set())
     assert 95 <= run.final["test_accuracy"] <= 98.5

@@ -112,8 +112,10 @@ def test_noise_does_not_transfer(monkeypatch):
     monkeypatch.setattr(transfer, "CASES", (("weights", "linear"),))
     found = []
     for seed in range(5):
-        pair = [populate(name, seed=10 * seed + number, of_weights=0.0, widths=("5", "10"))
-                for number, name in enumerate(("dnn", "cnn"))]  # fmt: skip
+        pair = [
+            populate(name, seed=10 * seed + number, of_weights=0.0, widths=("5", "10"))
+            for number, name in enumerate(("dnn", "cnn"))
+        ]
         table = measure(pair, Draws(100, 0))
         crossed = table["trained_model"] != table["model"]
         found += table.loc[crossed, "within"].tolist()
@@ -138,9 +140,10 @@ def test_accuracies_are_in_standard_scores_and_units_do_not_matter():
     )
     scaled = final.assign(std=1000 * final["std"] + 3)
     np.testing.assert_allclose(
-        make_population(runs, scaled, "test").features["weights"], whole.features["weights"],
+        make_population(runs, scaled, "test").features["weights"],
+        whole.features["weights"],
         atol=1e-9,
-    )  # fmt: skip
+    )
 
 
 def test_one_population_is_a_table_of_its_own():

@@ -40,10 +40,17 @@ def a_job(folder, dataset, seeds=SEEDS, model="dnn", snapshots=(0, 1), threads=1
     width, options = CASES[model]
     recipe = make_recipe(**({"options": options, "epochs": EPOCHS} | changes))
     return {
-        "dataset": dataset, "target": folder / "weights" / "s.h5", "model": model, "width": width,
-        "seeds": seeds, "recipe": recipe, "snapshots": list(snapshots), "device": "cpu",
-        "threads": threads, "unfinished": folder / unfinished_folder("s", model, "own", width),
-    }  # fmt: skip
+        "dataset": dataset,
+        "target": folder / "weights" / "s.h5",
+        "model": model,
+        "width": width,
+        "seeds": seeds,
+        "recipe": recipe,
+        "snapshots": list(snapshots),
+        "device": "cpu",
+        "threads": threads,
+        "unfinished": folder / unfinished_folder("s", model, "own", width),
+    }
 
 
 CHILD = """
@@ -272,10 +279,14 @@ def flip(path):
 
 @pytest.mark.parametrize(
     "damage",
-    [flip, lambda path: os.truncate(path, 2000), lambda path: os.truncate(path, 0),
-     lambda path: path.write_text("text")],
+    [
+        flip,
+        lambda path: os.truncate(path, 2000),
+        lambda path: os.truncate(path, 0),
+        lambda path: path.write_text("text"),
+    ],
     ids=["flip", "half", "empty", "text"],
-)  # fmt: skip
+)
 def test_a_damaged_run_is_trained_anew(train, finished, whole, tmp_path, caplog, damage):
     caplog.set_level("INFO", "weightscape")
     finished()
@@ -297,10 +308,17 @@ def test_a_run_under_the_name_of_another_is_trained_anew(train, finished, whole,
 
 @pytest.mark.parametrize(
     "changes",
-    [{"learning_rate": 0.02}, {"epochs": 2}, {"options": {"dropout": 0.1}}, {"snapshots": (0,)},
-     {"snapshots": (0, 1, 2)}, {"snapshots": (2,)}, {"threads": 2}],
+    [
+        {"learning_rate": 0.02},
+        {"epochs": 2},
+        {"options": {"dropout": 0.1}},
+        {"snapshots": (0,)},
+        {"snapshots": (0, 1, 2)},
+        {"snapshots": (2,)},
+        {"threads": 2},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_runs_of_another_recipe_are_trained_anew(train, finished, whole, tmp_path, changes, caplog):
     caplog.set_level("INFO", "weightscape")
     finished()
@@ -327,8 +345,9 @@ def test_runs_on_other_images_are_trained_anew(train, finished, whole, tmp_path,
     arrays["images"][0] ^= 1
     np.savez(tmp_path / "own.npz", **arrays)
     own = {"file": str(tmp_path / "own.npz"), "split": "split", "channels": "first"}
-    prepare("own", tmp_path / "own.h5", own | {key: key for key in ("images", "labels")}, None,
-            tmp_path)  # fmt: skip
+    prepare(
+        "own", tmp_path / "own.h5", own | {key: key for key in ("images", "labels")}, None, tmp_path
+    )
     other = {"dataset": tmp_path / "own.h5"}
     assert train(**other) == (whole(**other), [[seed] for seed in SEEDS])
 
@@ -489,8 +508,11 @@ def test_a_disk_that_fills_up_keeps_the_finished_runs(whole, dataset, tmp_path, 
     """
     ended = subprocess.run(
         ["unshare", "-rm", "sh", "-c", steps, "sh", *command],
-        capture_output=True, text=True, check=True, env=ENVIRONMENT,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ENVIRONMENT,
+    )
     code, *names = ended.stdout.splitlines()
     (error,) = (line for line in ended.stderr.splitlines() if line.strip())
     assert code == "ended 1"

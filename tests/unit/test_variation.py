@@ -176,11 +176,13 @@ def test_no_unit_order_or_name_of_a_level_matters(population, scale, shift):
     assume(np.abs(variances).max() > 1e-3)
     moved = [shift + scale * grid[::-1, ::-1] for grid in reversed(population)]
     again = pool(np.stack([components(grid) for grid in moved], axis=1))
-    np.testing.assert_allclose(again, scale**2 * variances, rtol=1e-5,
-                               atol=1e-7 * scale**2 * np.abs(variances).max())  # fmt: skip
+    np.testing.assert_allclose(
+        again, scale**2 * variances, rtol=1e-5, atol=1e-7 * scale**2 * np.abs(variances).max()
+    )
     turned = pool(np.stack([components(grid.T) for grid in population], axis=1))
-    np.testing.assert_allclose(turned, variances[[0, 2, 1, 3]], rtol=1e-6,
-                               atol=1e-9 * np.abs(variances).max())  # fmt: skip
+    np.testing.assert_allclose(
+        turned, variances[[0, 2, 1, 3]], rtol=1e-6, atol=1e-9 * np.abs(variances).max()
+    )
 
 
 def test_intervals_are_those_of_leaving_out_a_level_at_a_time():
@@ -194,8 +196,11 @@ def test_intervals_are_those_of_leaving_out_a_level_at_a_time():
         for grid in grids:
             a, b = grid.shape
             rows, columns = grid.mean(1), grid.mean(0)
-            left = sum((grid[i, j] - rows[i] - columns[j] + grid.mean()) ** 2
-                       for i in range(a) for j in range(b)) / ((a - 1) * (b - 1))  # fmt: skip
+            left = sum(
+                (grid[i, j] - rows[i] - columns[j] + grid.mean()) ** 2
+                for i in range(a)
+                for j in range(b)
+            ) / ((a - 1) * (b - 1))
             init, shuffle = b * np.var(rows, ddof=1), a * np.var(columns, ddof=1)
             sums += [0, (init - left) / b, (shuffle - left) / a, left]
             means.append(grid.mean())
@@ -208,10 +213,11 @@ def test_intervals_are_those_of_leaving_out_a_level_at_a_time():
     for number, grid in enumerate(population):
         for axis, n in enumerate(grid.shape):
             left_out = [
-                share_of_init([*population[:number], np.delete(grid, level, axis),
-                               *population[number + 1 :]])
+                share_of_init(
+                    [*population[:number], np.delete(grid, level, axis), *population[number + 1 :]]
+                )
                 for level in range(n)
-            ]  # fmt: skip
+            ]
             variance += (n - 1) / n * sum((s - np.mean(left_out)) ** 2 for s in left_out)
     middle = describe(population)["share_init"]
     reach = stats.t.ppf(0.975, 3) * math.sqrt(variance)
@@ -266,8 +272,10 @@ def test_p_is_combined_as_scipy_s():
 
 def test_p_of_width_is_welch_s():
     random = np.random.default_rng(6)
-    plain = [random.normal(mean, scale, (n, 1)) for mean, scale, n in
-             ((0, 1, 9), (0.5, 3, 14), (1, 0.3, 5))]  # fmt: skip
+    plain = [
+        random.normal(mean, scale, (n, 1))
+        for mean, scale, n in ((0, 1, 9), (0.5, 3, 14), (1, 0.3, 5))
+    ]
     expected = stats.f_oneway(*(grid[:, 0] for grid in plain), equal_var=False).pvalue
     assert welch(plain) == pytest.approx(expected)
 
@@ -294,11 +302,18 @@ def test_planted_effects_are_found():
 def table_of(widths, a, b, shuffle_seeds=None):
     """A table of runs; the accuracies are planted per row by the caller."""
     rows = [
-        {"model": "dnn", "dataset": "mnist", "width": width, "seed": seed, "group": "high",
-         "init_seed": seed // b if shuffle_seeds else seed,
-         "shuffle_seed": seed % b if shuffle_seeds else seed}
-        for width in widths for seed in range(a * b)
-    ]  # fmt: skip
+        {
+            "model": "dnn",
+            "dataset": "mnist",
+            "width": width,
+            "seed": seed,
+            "group": "high",
+            "init_seed": seed // b if shuffle_seeds else seed,
+            "shuffle_seed": seed % b if shuffle_seeds else seed,
+        }
+        for width in widths
+        for seed in range(a * b)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -321,8 +336,11 @@ def test_a_row_per_quantity_and_layer_with_all_columns():
     runs, tables = measured(table_of(["4", "3x5"], 3, 4, shuffle_seeds=4))
     pooled, by_width = measure(runs, tables)
     assert (list(pooled.columns), list(by_width.columns)) == (list(COLUMNS), list(WIDTH_COLUMNS))
-    names = [name if table == "statistics" else f"strength_{name}"
-             for table, columns in CHOSEN.items() for name in columns]  # fmt: skip
+    names = [
+        name if table == "statistics" else f"strength_{name}"
+        for table, columns in CHOSEN.items()
+        for name in columns
+    ]
     expected = [
         ("", "test_accuracy"),
         ("", "train_accuracy"),
@@ -339,10 +357,12 @@ def test_a_row_per_quantity_and_layer_with_all_columns():
 def test_numbers_are_joined_by_run_whatever_the_order_of_rows():
     runs, tables = measured(table_of(["4", "3x5"], 3, 4, shuffle_seeds=4))
     std = tables["statistics"].query("layer == 'fc2'").set_index(["width", "seed"])["std"]
-    expected = describe([
-        np.array([[std[width, 4 * i + j] for j in range(4)] for i in range(3)])
-        for width in ("4", "3x5")
-    ])  # fmt: skip
+    expected = describe(
+        [
+            np.array([[std[width, 4 * i + j] for j in range(4)] for i in range(3)])
+            for width in ("4", "3x5")
+        ]
+    )
     for rows in (runs, runs.sample(frac=1, random_state=3)):
         pooled, _ = measure(rows, tables)
         found = pooled.query("layer == 'fc2' and statistic == 'std'").iloc[0]
@@ -388,8 +408,9 @@ def test_what_is_complete_is_every_row_that_is_finite(grid, data):
     holes = data.draw(arrays(bool, grid.shape))
     bad = data.draw(st.sampled_from([np.nan, np.inf, -np.inf]))
     found = complete(np.where(holes, bad, grid))
-    expected = [row for row, lost in zip(grid.tolist(), holes.tolist(), strict=True)
-                if not any(lost)]  # fmt: skip
+    expected = [
+        row for row, lost in zip(grid.tolist(), holes.tolist(), strict=True) if not any(lost)
+    ]
     assert found.tolist() == expected
 
 

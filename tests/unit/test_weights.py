@@ -173,8 +173,9 @@ def test_densities_have_every_wanted_run_and_count_it_for_its_group(population):
             groups = set(file[layer]) - {"runs"}
             assert groups == {"low", "high"}
             assert {group: file[layer][group].attrs["n"] for group in groups} == {
-                "low": 2, "high": 1
-            }  # fmt: skip
+                "low": 2,
+                "high": 1,
+            }
             assert file[layer]["low/counts"][()].sum() == 2 * size
 
 

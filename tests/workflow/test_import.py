@@ -64,8 +64,9 @@ def table(zoo, name):
 def test_the_good_networks_are_measured_as_all_others(zoo):
     runs = table(zoo, "runs")
     assert sorted(zip(runs["width"], runs["seed"], strict=True)) == [
-        *((4, seed) for seed in range(5)), *((16, seed) for seed in range(4)),
-    ]  # fmt: skip
+        *((4, seed) for seed in range(5)),
+        *((16, seed) for seed in range(4)),
+    ]
     given = pd.read_csv(zoo.folder / "checkpoints" / "runs.csv").merge(runs, on=["width", "seed"])
     assert len(given) == 9
     for name in ("train_loss", "train_accuracy", "test_loss", "test_accuracy"):

@@ -20,8 +20,12 @@ def clone(tmp_path):
 def make_setup(folder, python):
     return subprocess.run(
         ["make", "setup", f"PYTHON={python}"],
-        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_missing_python_is_one_clear_line(clone):

@@ -12,9 +12,14 @@ PROFILES = {
     for path in sorted(ROOT.glob("profiles/*/profile.yaml"))
 }
 SHARED = [
-    "scheduler", "rerun-triggers", "rerun-incomplete", "nolock", "keep-going", "show-failed-logs",
+    "scheduler",
+    "rerun-triggers",
+    "rerun-incomplete",
+    "nolock",
+    "keep-going",
+    "show-failed-logs",
     "benchmark-extended",
-]  # fmt: skip
+]
 # an array or a group of jobs fails as one, and a shard more or less would be another array
 REFUSED = {"slurm-array-jobs", "slurm-array-limit", "groups", "group-components"}
 

@@ -16,25 +16,66 @@ from project import ROOT
 
 KEYS = ["model", "dataset", "width", "seed"]
 FIGURES = [
-    "convergence", "telemetry", "statistics", "density", "strength", "spectra", "projection",
-    "projection_widths", "variation", "nulls", "function", "failures", "prediction",
-]  # fmt: skip
+    "convergence",
+    "telemetry",
+    "statistics",
+    "density",
+    "strength",
+    "spectra",
+    "projection",
+    "projection_widths",
+    "variation",
+    "nulls",
+    "function",
+    "failures",
+    "prediction",
+]
 CLAIMS = [f"claim_C{number}" for number in range(1, 7)]
 TABLES = [
-    "runs", "groups", "statistics", "strength", "spectra", "nulls", "projection", "purity",
-    "matching", "claim_widths", "variation", "variation_widths", "null_effects",
-    "predictions", "disagreement", "weight_function", "failures", "causes", "prediction",
-]  # fmt: skip
+    "runs",
+    "groups",
+    "statistics",
+    "strength",
+    "spectra",
+    "nulls",
+    "projection",
+    "purity",
+    "matching",
+    "claim_widths",
+    "variation",
+    "variation_widths",
+    "null_effects",
+    "predictions",
+    "disagreement",
+    "weight_function",
+    "failures",
+    "causes",
+    "prediction",
+]
 JOBS = {
-    "prepare_dataset": 1, "train_runs": 4, "collect_runs": 1, "measure_weights": 1,
-    "measure_nulls": 1, "match_nodes": 1, "measure_projection": 3, "join_layers": 2,
-    "join_tables": len(TABLES), "join_densities": 1, "render_tables": 1,
+    "prepare_dataset": 1,
+    "train_runs": 4,
+    "collect_runs": 1,
+    "measure_weights": 1,
+    "measure_nulls": 1,
+    "match_nodes": 1,
+    "measure_projection": 3,
+    "join_layers": 2,
+    "join_tables": len(TABLES),
+    "join_densities": 1,
+    "render_tables": 1,
     **{f"plot_{figure}": 1 for figure in FIGURES if figure != "projection_widths"},
-    "measure_claims": 1, "judge_claims": 1,
-    "measure_function": 1, "explain_failures": 1, "measure_variation": 1,
-    "measure_null_effects": 1, "plot_claims": 1, "predict_accuracy": 1,
-    "transfer_accuracy": 1, "all": 1,
-}  # fmt: skip
+    "measure_claims": 1,
+    "judge_claims": 1,
+    "measure_function": 1,
+    "explain_failures": 1,
+    "measure_variation": 1,
+    "measure_null_effects": 1,
+    "plot_claims": 1,
+    "predict_accuracy": 1,
+    "transfer_accuracy": 1,
+    "all": 1,
+}
 
 
 def test_dry_run_tells_jobs_and_cost_and_trains_nothing(fresh):
@@ -60,8 +101,12 @@ def test_status_tells_of_runs_done_running_failed_and_left(fresh, finished):
     assert "0 of 4 runs done, 0 running, 0 failed, 4 left; nothing runs" in fresh.succeed("status")
     assert "4 of 4 runs done, 0 running, 0 failed, 0 left\n" in finished.succeed("status")
     shards = sorted(finished.results.glob("weights/dnn/digits/width-*/*.h5"))
-    logs = [finished.results / "logs/train_runs" / path.relative_to(finished.results / "weights")
-            .with_suffix(".log") for path in shards]  # fmt: skip
+    logs = [
+        finished.results
+        / "logs/train_runs"
+        / path.relative_to(finished.results / "weights").with_suffix(".log")
+        for path in shards
+    ]
     for shard in shards[:3]:
         shard.unlink()
     logs[0].unlink()
@@ -252,9 +297,12 @@ def test_the_model_in_the_readme_is_one_file_and_no_change_elsewhere(fresh):
 def test_a_killed_study_is_finished_by_the_same_command(fresh):
     fresh.study["populations"][0] |= {"widths": [2], "seeds": 3}
     process = subprocess.Popen(
-        fresh.command("--cores", "1"), cwd=fresh.folder, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+        fresh.command("--cores", "1"),
+        cwd=fresh.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 120
     while not fresh.shards() and time.monotonic() < deadline:  # whichever comes first
         time.sleep(0.1)

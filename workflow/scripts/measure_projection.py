@@ -9,8 +9,12 @@ from weightscape.tables import read_table
 with job_log(snakemake.log[0]) as log:
     runs = read_table(snakemake.input.runs)
     measure(
-        list(snakemake.input.shards), runs, Path(snakemake.input.orders), snakemake.wildcards.layer,
-        Settings(**snakemake.params.settings), Path(snakemake.output.projection),
+        list(snakemake.input.shards),
+        runs,
+        Path(snakemake.input.orders),
+        snakemake.wildcards.layer,
+        Settings(**snakemake.params.settings),
+        Path(snakemake.output.projection),
         Path(snakemake.output.purity),
-    )  # fmt: skip
+    )
     log.info("embedded the layer %s of n = %d runs", snakemake.wildcards.layer, len(runs))

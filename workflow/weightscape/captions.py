@@ -17,7 +17,7 @@ def describe(config: Config) -> list[dict[str, Any]]:
     return [
         {"model": p.model, "dataset": p.dataset, **_describe(config, p)}
         for p in populations(config)
-    ]  # fmt: skip
+    ]
 
 
 def _describe(config: Config, population: Population) -> dict[str, Any]:

@@ -15,8 +15,12 @@ class Dataset(NamedTuple):
 
 
 def _idx_files(folder: str) -> tuple[str, ...]:
-    splits = [("train", "images-idx3"), ("train", "labels-idx1"),
-              ("t10k", "images-idx3"), ("t10k", "labels-idx1")]  # fmt: skip
+    splits = [
+        ("train", "images-idx3"),
+        ("train", "labels-idx1"),
+        ("t10k", "images-idx3"),
+        ("t10k", "labels-idx1"),
+    ]
     return tuple(f"{folder}/raw/{split}-{kind}-ubyte.gz" for split, kind in splits)
 
 
@@ -33,7 +37,12 @@ BUILTIN = {
 }
 
 TITLES = {
-    "dnn": "DNN", "cnn": "CNN", "vit": "ViT", "digits": "digits", "mnist": "MNIST",
-    "fmnist": "Fashion-MNIST", "cifar10": "CIFAR-10",
-}  # fmt: skip
+    "dnn": "DNN",
+    "cnn": "CNN",
+    "vit": "ViT",
+    "digits": "digits",
+    "mnist": "MNIST",
+    "fmnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+}
 """Models and datasets as the paper writes them."""

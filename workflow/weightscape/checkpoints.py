@@ -24,8 +24,23 @@ from weightscape.errors import WeightscapeError
 
 FLOATS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8"}
 """safetensors' names of the numbers that weights can be, and how they are read"""
-BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U16": 2, "I16": 2, "F16": 2,
-         "BF16": 2, "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8}  # fmt: skip
+BYTES = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "U16": 2,
+    "I16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "U32": 4,
+    "I32": 4,
+    "F32": 4,
+    "U64": 8,
+    "I64": 8,
+    "F64": 8,
+}
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors' own reader has it
 MOST_COMPRESSED = 1032  # deflate makes a byte of no more
 
@@ -67,9 +82,10 @@ def _missing(path: Path, name: str, known: Iterable[str]) -> WeightscapeError:
     listing = sorted(known)
     shown = ", ".join(listing[:10]) + (", ..." if len(listing) > 10 else "")
     return _refuse(
-        path, f"it has no tensor '{name}', but {shown or 'none'}",
+        path,
+        f"it has no tensor '{name}', but {shown or 'none'}",
         "name the right one under layers in the config",
-    )  # fmt: skip
+    )
 
 
 def _no_floats(path: Path, name: str, kind: object) -> WeightscapeError:
@@ -168,9 +184,10 @@ def _read_torch(path: Path, names: list[str]) -> Tensors:
         if not alien:
             raise _refuse(path, "it is damaged, or no torch file", "write it anew") from error
         raise _refuse(
-            path, f"it holds {alien[1]}, which is no tensor, and was not run",
+            path,
+            f"it holds {alien[1]}, which is no tensor, and was not run",
             "save the state_dict alone: torch.save(model.state_dict(), file)",
-        ) from error  # fmt: skip
+        ) from error
     found = {}
     for name in names:
         tensor = _find(loaded, name)

@@ -173,8 +173,9 @@ def _pair_faults(config: Config) -> Iterator[str]:
     """What holds for populations to train and to import alike."""
     listed = [
         (f"{key}[{number}]", population)
-        for key in ("populations", "import") for number, population in enumerate(config[key])
-    ]  # fmt: skip
+        for key in ("populations", "import")
+        for number, population in enumerate(config[key])
+    ]
     if not listed:
         yield "'populations' and 'import' list nothing; name networks to train, or to import"
     seen: set[tuple[str, str]] = set()

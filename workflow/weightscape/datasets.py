@@ -106,8 +106,11 @@ def _read_digits() -> tuple[Splits, dict[str, Any]]:
     train_x, test_x, train_y, test_y = train_test_split(
         images, digits.target, test_size=DIGITS_TEST, stratify=digits.target, random_state=0
     )
-    provenance = {"source": "sklearn.datasets.load_digits (UCI optdigits, test part)",
-                  "split": "stratified, random_state 0", "scaling": "255/16"}  # fmt: skip
+    provenance = {
+        "source": "sklearn.datasets.load_digits (UCI optdigits, test part)",
+        "split": "stratified, random_state 0",
+        "scaling": "255/16",
+    }
     return {"train": (train_x, train_y), "test": (test_x, test_y)}, provenance
 
 

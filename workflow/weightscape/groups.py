@@ -72,9 +72,12 @@ def is_non(loss: np.ndarray, accuracy: np.ndarray, baseline: Baseline) -> np.nda
 
 
 def choose_edges(
-    model: str, dataset: str, config: dict[str, Any], own: dict[str, Any] | None,
+    model: str,
+    dataset: str,
+    config: dict[str, Any],
+    own: dict[str, Any] | None,
     converged: np.ndarray,
-) -> tuple[Edges, str]:  # fmt: skip
+) -> tuple[Edges, str]:
     """The edges of a population and where they come from: config, paper or quantiles.
 
     `converged` holds the accuracies (%) of the runs that are not non; quantiles are taken of them.
@@ -116,9 +119,16 @@ def summarise(
         accuracy = runs.loc[runs["group"] == name, f"{split}_accuracy"]
         low, high = bounds.get(name, (math.nan, math.nan))
         rows.append(
-            {"group": name, "n": len(accuracy), "min": accuracy.min(), "median": accuracy.median(),
-             "max": accuracy.max(), "edge_low": low, "edge_high": high}
-        )  # fmt: skip
+            {
+                "group": name,
+                "n": len(accuracy),
+                "min": accuracy.min(),
+                "median": accuracy.median(),
+                "max": accuracy.max(),
+                "edge_low": low,
+                "edge_high": high,
+            }
+        )
     table = pd.DataFrame(rows)
     model, dataset = runs["model"].iloc[0], runs["dataset"].iloc[0]
     table.insert(0, "model", model)

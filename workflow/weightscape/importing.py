@@ -30,8 +30,16 @@ from weightscape.tables import write_table
 log = logging.getLogger(__name__)
 
 COLUMNS = (
-    "model", "dataset", "width", "seed", "file", "initial_file", "status", "reason", "sha256",
-)  # fmt: skip
+    "model",
+    "dataset",
+    "width",
+    "seed",
+    "file",
+    "initial_file",
+    "status",
+    "reason",
+    "sha256",
+)
 
 Shapes = dict[str, tuple[int, ...]]
 """Parameter name (`fc1.weight`) -> shape"""
@@ -84,9 +92,13 @@ def import_runs(source: Source, rows: list[Row], target: Path, table: Path) -> N
     write_table(_table(source, seen), table)
     shapes = common or {f"{name}.{kind}": (0,) * n for name in source.layers for kind, n in KINDS}
     write_shard(
-        target, _header(source, good), len(good), [], _records(source, good),
+        target,
+        _header(source, good),
+        len(good),
+        [],
+        _records(source, good),
         blank=_blank(source, shapes),
-    )  # fmt: skip
+    )
 
 
 KINDS = (("weight", 2), ("bias", 1))
@@ -111,8 +123,10 @@ def _read(source: Source, file: str) -> Tensors:
     """A checkpoint's parameters by our names; a layer without bias has none."""
     wanted = {
         f"{layer}.{kind}": entry[kind]
-        for layer, entry in source.layers.items() for kind, _ in KINDS if entry[kind] is not None
-    }  # fmt: skip
+        for layer, entry in source.layers.items()
+        for kind, _ in KINDS
+        if entry[kind] is not None
+    }
     found = read_tensors(source.folder / file, dict.fromkeys(wanted.values()))
     return {name: found[tensor] for name, tensor in wanted.items()}
 
@@ -188,24 +202,38 @@ def _compare(folder: Path, run: _Seen, common: Shapes | None) -> _Seen:
 
 def _table(source: Source, seen: list[_Seen]) -> pd.DataFrame:
     rows = [
-        (source.model, source.dataset, source.width, run.row.seed, run.row.file,
-         run.row.initial_file, "bad" if run.reason else "good", run.reason, run.sha256)
+        (
+            source.model,
+            source.dataset,
+            source.width,
+            run.row.seed,
+            run.row.file,
+            run.row.initial_file,
+            "bad" if run.reason else "good",
+            run.reason,
+            run.sha256,
+        )
         for run in seen
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _header(source: Source, good: list[_Seen]) -> Header:
     return Header(
-        model=source.model, dataset=source.dataset, width=source.width, recipe=source.recipe,
+        model=source.model,
+        dataset=source.dataset,
+        width=source.width,
+        recipe=source.recipe,
         dataset_digest="imported",
         software={
             "weightscape": weightscape.__version__,
             "h5py": h5py.__version__,
             "imported": [[run.row.file, run.sha256] for run in good],
         },
-        device="imported", final_epoch=source.recipe["epochs"], layers=list(source.layers),
-    )  # fmt: skip
+        device="imported",
+        final_epoch=source.recipe["epochs"],
+        layers=list(source.layers),
+    )
 
 
 def _blank(source: Source, shapes: Shapes) -> Shapes:
@@ -213,11 +241,14 @@ def _blank(source: Source, shapes: Shapes) -> Shapes:
     epochs = source.recipe["epochs"]
     biases = {f"{layer}.bias": shapes[f"{layer}.weight"][:1] for layer in source.layers}
     return {
-        **{f"epochs/{epoch}/{name.replace('.', '/')}": shape
-           for epoch in (0, epochs) for name, shape in (biases | shapes).items()},
+        **{
+            f"epochs/{epoch}/{name.replace('.', '/')}": shape
+            for epoch in (0, epochs)
+            for name, shape in (biases | shapes).items()
+        },
         **{f"curves/{name}": (epochs + 1,) for name in CURVES},
         **{f"final/{name}": () for name in CURVES},
-    }  # fmt: skip
+    }
 
 
 def _records(source: Source, good: list[_Seen]) -> Iterator[RunRecord]:

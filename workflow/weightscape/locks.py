@@ -26,9 +26,11 @@ class Lock:
         self._file = file
         self._others = [line for line in earlier if line.get("queue_name")]
         self._own = {
-            "host": socket.gethostname(), "process": os.getpid(),
-            "since": time.strftime("%Y-%m-%d %H:%M:%S"), "queue_name": "",
-        }  # fmt: skip
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "queue_name": "",
+        }
         self._write(self._own)
 
     @property

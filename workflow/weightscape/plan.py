@@ -83,20 +83,45 @@ def make_plan(config: Config) -> list[Row]:
 
 def render(config: Config, rows: list[Row]) -> str:
     """The plan as a table for a terminal."""
-    head = ["model", "dataset", "widths", "runs", "done", "jobs", "parameters", "disk",
-            "CPU hours", "CPU hours from"]  # fmt: skip
+    head = [
+        "model",
+        "dataset",
+        "widths",
+        "runs",
+        "done",
+        "jobs",
+        "parameters",
+        "disk",
+        "CPU hours",
+        "CPU hours from",
+    ]
     body = [
-        [row.model, row.dataset, str(row.widths), f"{row.runs:,}", f"{row.runs_done:,}",
-         f"{row.jobs:,}", "" if row.parameters is None else f"{row.parameters:,}",
-         format_bytes(row.bytes),
-         f"{row.cpu_hours:,.2f}", row.source]
+        [
+            row.model,
+            row.dataset,
+            str(row.widths),
+            f"{row.runs:,}",
+            f"{row.runs_done:,}",
+            f"{row.jobs:,}",
+            "" if row.parameters is None else f"{row.parameters:,}",
+            format_bytes(row.bytes),
+            f"{row.cpu_hours:,.2f}",
+            row.source,
+        ]
         for row in rows
-    ]  # fmt: skip
-    total = ["all", "", "", f"{sum(row.runs for row in rows):,}",
-             f"{sum(row.runs_done for row in rows):,}", f"{sum(row.jobs for row in rows):,}",
-             f"{sum(row.parameters or 0 for row in rows):,}",
-             format_bytes(sum(row.bytes for row in rows)),
-             f"{sum(row.cpu_hours for row in rows):,.2f}", ""]  # fmt: skip
+    ]
+    total = [
+        "all",
+        "",
+        "",
+        f"{sum(row.runs for row in rows):,}",
+        f"{sum(row.runs_done for row in rows):,}",
+        f"{sum(row.jobs for row in rows):,}",
+        f"{sum(row.parameters or 0 for row in rows):,}",
+        format_bytes(sum(row.bytes for row in rows)),
+        f"{sum(row.cpu_hours for row in rows):,.2f}",
+        "",
+    ]
     epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
     title = f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run"
     return "\n".join([title, *align([head, *body, total], left={0, 1, len(head) - 1})])
@@ -181,10 +206,17 @@ def _plan_import(config: Config, population: Population) -> Row:
     done = [width for width in seeds if is_imported(config, population, width)]
     seconds = len(seeds) * cost.job + population.n_runs * SECONDS_PER_IMPORT
     return Row(
-        population.model, population.dataset, len(seeds), population.n_runs,
-        sum(len(seeds[width]) for width in done), len(seeds), None,
-        sum(_file_sizes(config, population).values()), seconds / 3600, cost.source,
-    )  # fmt: skip
+        population.model,
+        population.dataset,
+        len(seeds),
+        population.n_runs,
+        sum(len(seeds[width]) for width in done),
+        len(seeds),
+        None,
+        sum(_file_sizes(config, population).values()),
+        seconds / 3600,
+        cost.source,
+    )
 
 
 def _plan_population(config: Config, population: Population) -> Row:
@@ -203,9 +235,17 @@ def _plan_population(config: Config, population: Population) -> Row:
             n_bytes += count * _shard_bytes(config, population, built, length)
         seconds += len(ranges) * cost.job + population.seeds * cost.run[width]
     return Row(
-        population.model, population.dataset, len(population.widths), population.n_runs,
-        n_done, n_jobs, parameters, n_bytes, seconds / 3600, cost.source,
-    )  # fmt: skip
+        population.model,
+        population.dataset,
+        len(population.widths),
+        population.n_runs,
+        n_done,
+        n_jobs,
+        parameters,
+        n_bytes,
+        seconds / 3600,
+        cost.source,
+    )
 
 
 def _shard_bytes(config: Config, population: Population, built: models.Model, n_runs: int) -> int:

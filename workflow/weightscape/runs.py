@@ -60,9 +60,11 @@ def _dead_unit_share(shard: Shard) -> np.ndarray:
 
 
 def group(
-    runs: pd.DataFrame, baseline: Baseline, config: dict[str, Any],
+    runs: pd.DataFrame,
+    baseline: Baseline,
+    config: dict[str, Any],
     own_edges: dict[str, Any] | None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs with their group, and Table 2 of them.
 
     `config` is the section `groups`; `baseline` is of the split that it names.

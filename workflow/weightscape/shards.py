@@ -61,9 +61,13 @@ class RunRecord(NamedTuple):
 
 
 def write_shard(
-    path: Path, header: Header, n_runs: int, auxiliary: Iterable[str], runs: Iterable[RunRecord],
+    path: Path,
+    header: Header,
+    n_runs: int,
+    auxiliary: Iterable[str],
+    runs: Iterable[RunRecord],
     blank: dict[str, tuple[int, ...]] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Write `n_runs` runs as they come, one in memory at a time; `path` appears when all are in.
 
     `auxiliary` names the parameters that are no layer's weight or bias. `blank` has the arrays that
@@ -89,9 +93,11 @@ def write_shard(
 
 def _attributes(header: Header) -> dict[str, Any]:
     texts = {key: canonical_json(getattr(header, key)) for key in ("recipe", "software", "layers")}
-    return header._asdict() | texts | {
-        "format_version": FORMAT_VERSION, "recipe_digest": header.recipe_digest
-    }  # fmt: skip
+    return (
+        header._asdict()
+        | texts
+        | {"format_version": FORMAT_VERSION, "recipe_digest": header.recipe_digest}
+    )
 
 
 def _arrays(run: RunRecord, auxiliary: set[str]) -> Iterator[tuple[str, Any]]:

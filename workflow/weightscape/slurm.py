@@ -67,9 +67,11 @@ def partitions() -> dict[str, Partition]:
         if not (name := values.get("PartitionName")):
             continue  # "No partitions in the system"
         found[name] = Partition(
-            name, parse_minutes(values["MaxTime"]), values.get("PreemptMode", "OFF"),
+            name,
+            parse_minutes(values["MaxTime"]),
+            values.get("PreemptMode", "OFF"),
             values.get("Default") == "YES",
-        )  # fmt: skip
+        )
     return found
 
 

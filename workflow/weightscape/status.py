@@ -175,11 +175,13 @@ def _count(config: Config, population: Population, jobs: list[Job]) -> Row:
     runs["done"] = population.n_runs - remaining
     cost = estimate_cost(config, population) if remaining else Cost(0.0, {}, "")
     return Row(
-        population.model, population.dataset, runs,
+        population.model,
+        population.dataset,
+        runs,
         jobs_running=sum(job.state == "running" for job in jobs),
         cpu_seconds=sum(cost.job + job.runs * cost.run[job.width] for job in jobs if job.runs),
         source=cost.source,
-    )  # fmt: skip
+    )
 
 
 def _explain(job: Job) -> Failure:

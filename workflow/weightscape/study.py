@@ -74,9 +74,14 @@ def _population(item: dict[str, Any]) -> Population:
     if isinstance(seeds, dict):
         seeds, shuffle_seeds = seeds["init"] * seeds["shuffle"], seeds["shuffle"]
     return Population(
-        item["model"], item["dataset"], tuple(map(str, item["widths"])), seeds,
-        item.get("edges"), item["options"], shuffle_seeds,
-    )  # fmt: skip
+        item["model"],
+        item["dataset"],
+        tuple(map(str, item["widths"])),
+        seeds,
+        item.get("edges"),
+        item["options"],
+        shuffle_seeds,
+    )
 
 
 def stream_seeds(seed: int, shuffle_seeds: int | None) -> tuple[int, int]:
@@ -90,9 +95,14 @@ def _imported(item: dict[str, Any]) -> Population:
         seeds.setdefault(row.width, []).append(row.seed)
     by_width = {width: sorted(seeds[width]) for width in sorted(seeds, key=width_order)}
     return Population(
-        item["model"], item["dataset"], tuple(by_width), 1 + max(map(max, by_width.values())),
-        item.get("edges"), item["options"], imported=by_width,
-    )  # fmt: skip
+        item["model"],
+        item["dataset"],
+        tuple(by_width),
+        1 + max(map(max, by_width.values())),
+        item.get("edges"),
+        item["options"],
+        imported=by_width,
+    )
 
 
 def layer_map(item: dict[str, Any], width: str) -> dict[str, dict[str, Any]]:

@@ -69,10 +69,19 @@ class RunKey(NamedTuple):
 
 
 def train_shard(
-    *, dataset: Path, target: Path, model: str, width: str, seeds: list[int],
-    recipe: dict[str, Any], snapshots: list[int], device: str, threads: int,
-    memory_mb: int | None = None, unfinished: Path | None = None,
-) -> None:  # fmt: skip
+    *,
+    dataset: Path,
+    target: Path,
+    model: str,
+    width: str,
+    seeds: list[int],
+    recipe: dict[str, Any],
+    snapshots: list[int],
+    device: str,
+    threads: int,
+    memory_mb: int | None = None,
+    unfinished: Path | None = None,
+) -> None:
     """Train the runs `seeds` of one width and write them to `target`.
 
     On a GPU as many train side by side as fit its memory, and `memory_mb` of the host's. The folder
@@ -84,10 +93,16 @@ def train_shard(
     where = choose_device(device)
     make_deterministic(where, threads)
     header = Header(
-        model=model, dataset=images.name, width=width, recipe=recipe,
-        dataset_digest=images.digest, software=software(threads), device=describe(where),
-        final_epoch=recipe["epochs"], layers=[layer.name for layer in network.layers],
-    )  # fmt: skip
+        model=model,
+        dataset=images.name,
+        width=width,
+        recipe=recipe,
+        dataset_digest=images.digest,
+        software=software(threads),
+        device=describe(where),
+        final_epoch=recipe["epochs"],
+        layers=[layer.name for layer in network.layers],
+    )
     epochs = {0, *snapshots, header.final_epoch}
     kept = Unfinished(unfinished, header, epochs, network.auxiliary) if unfinished else None
     runs = _train_runs(network, images, seeds, header, epochs, where, memory_mb, kept)
@@ -144,9 +159,15 @@ def software(threads: int) -> dict[str, Any]:
 
 
 def _train_runs(
-    network: Model, images: Images, seeds: list[int], header: Header, snapshots: set[int],
-    device: torch.device, memory_mb: int | None, kept: Unfinished | None,
-) -> Iterator[RunRecord]:  # fmt: skip
+    network: Model,
+    images: Images,
+    seeds: list[int],
+    header: Header,
+    snapshots: set[int],
+    device: torch.device,
+    memory_mb: int | None,
+    kept: Unfinished | None,
+) -> Iterator[RunRecord]:
     """Each run in the order of `seeds`, trained or as an earlier attempt kept it."""
     train, test = _to_device(images.train, device), _to_device(images.test, device)
     name = header.model, header.dataset, header.width
@@ -177,8 +198,10 @@ def _train_runs(
                 (run,) = train_some([key], None)
             log.info(
                 "seed %d: train %.2f %%, test %.2f %%",
-                run.seed, run.final["train_accuracy"], run.final["test_accuracy"],
-            )  # fmt: skip
+                run.seed,
+                run.final["train_accuracy"],
+                run.final["test_accuracy"],
+            )
             yield run
 
 
@@ -223,9 +246,14 @@ def bytes_per_run(network: Model, recipe: dict[str, Any], train: Split) -> Bytes
 
 
 def train_stack(
-    network: Model, keys: Sequence[RunKey], train: Split, test: Split, recipe: dict[str, Any],
-    snapshots: set[int], progress: Progress | None = None,
-) -> list[RunRecord]:  # fmt: skip
+    network: Model,
+    keys: Sequence[RunKey],
+    train: Split,
+    test: Split,
+    recipe: dict[str, Any],
+    snapshots: set[int],
+    progress: Progress | None = None,
+) -> list[RunRecord]:
     """Train runs of one width side by side from their initialisation to the last epoch.
 
     Loss and accuracy in training are means over the images of an epoch, as they were trained on.

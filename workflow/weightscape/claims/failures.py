@@ -33,9 +33,15 @@ FAILED = ("non", "low")
 OTHERS = "others"
 ALL_WIDTHS = "all"
 CAUSES = (
-    "diverged", "dead layer", "vanishing gradient", "constant output", "nearly dead layer", "slow",
-    "plateau", "unknown",
-)  # fmt: skip
+    "diverged",
+    "dead layer",
+    "vanishing gradient",
+    "constant output",
+    "nearly dead layer",
+    "slow",
+    "plateau",
+    "unknown",
+)
 
 VANISHING = 1e-3  # runs that learn lie within a factor of ten of each other
 NEARLY_DEAD = 0.75  # of a layer's units: all classes go through the quarter that is left
@@ -44,19 +50,38 @@ LAST_PART = 0.2  # of the epochs, over which the fall is measured; fewer are noi
 FEWEST_SUCCESSFUL = 3  # runs whose median stands for those that succeed
 
 FAILURE_COLUMNS = (
-    *KEYS, "group", "cause", "diverged_epoch", "dead_layer", "dead_epoch", "deadest_layer",
-    "dead_at_start", "dead_at_end", "n_classes_predicted", "constant_output", "loss_fall",
-    "gradient_start", "gradient_before_death", "gradient_end", "relative_gradient_start",
-    "relative_gradient_before_death", "relative_gradient_end", "relative_gradient_median",
-    "reference", "n_reference",
-)  # fmt: skip
+    *KEYS,
+    "group",
+    "cause",
+    "diverged_epoch",
+    "dead_layer",
+    "dead_epoch",
+    "deadest_layer",
+    "dead_at_start",
+    "dead_at_end",
+    "n_classes_predicted",
+    "constant_output",
+    "loss_fall",
+    "gradient_start",
+    "gradient_before_death",
+    "gradient_end",
+    "relative_gradient_start",
+    "relative_gradient_before_death",
+    "relative_gradient_end",
+    "relative_gradient_median",
+    "reference",
+    "n_reference",
+)
 CAUSE_COLUMNS = ("model", "dataset", "group", "width", "cause", "count", "n")
 
 
 def explain(
-    runs: pd.DataFrame, curves: pd.DataFrame, telemetry: pd.DataFrame, predictions: pd.DataFrame,
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    telemetry: pd.DataFrame,
+    predictions: pd.DataFrame,
     split: str,
-) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """FAILURE_COLUMNS of the runs of FAILED, and CAUSE_COLUMNS of all; tables of one population.
 
     Success is measured by the accuracy on `split`. In the counts, OTHERS are all runs that did not
@@ -68,9 +93,12 @@ def explain(
 
 
 def explain_all(
-    runs: pd.DataFrame, curves: pd.DataFrame, telemetry: pd.DataFrame, predictions: pd.DataFrame,
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    telemetry: pd.DataFrame,
+    predictions: pd.DataFrame,
     split: str,
-) -> pd.DataFrame:  # fmt: skip
+) -> pd.DataFrame:
     """The evidence and the cause that fits first, for every run."""
     keys = pd.MultiIndex.from_frame(runs[KEYS])
     evidence: dict[str, Any] = _losses(curves, keys)
@@ -84,10 +112,14 @@ def explain_all(
     evidence |= {"n_classes_predicted": classes, "constant_output": constant.astype(bool)}
     found = runs[[*KEYS, "group"]].assign(**evidence)
     conditions = [
-        ~is_finite, found["dead_layer"] != "", found["relative_gradient_median"] < VANISHING,
-        found["constant_output"], found["dead_at_end"] >= NEARLY_DEAD, found["loss_fall"] > SLOW,
+        ~is_finite,
+        found["dead_layer"] != "",
+        found["relative_gradient_median"] < VANISHING,
+        found["constant_output"],
+        found["dead_at_end"] >= NEARLY_DEAD,
+        found["loss_fall"] > SLOW,
         found["loss_fall"] <= SLOW,
-    ]  # fmt: skip
+    ]
     return found.assign(cause=np.select(conditions, CAUSES[:-1], CAUSES[-1]))
 
 
@@ -131,8 +163,13 @@ def _dead_units(
     n = len(keys)
     if not shares:  # a model without ReLU layers
         names, nothing = np.full(n, "", object), np.full(n, np.nan)
-        return {"dead_layer": names, "deadest_layer": names, "dead_epoch": nothing,
-                "dead_at_start": nothing, "dead_at_end": nothing}  # fmt: skip
+        return {
+            "dead_layer": names,
+            "deadest_layer": names,
+            "dead_epoch": nothing,
+            "dead_at_start": nothing,
+            "dead_at_end": nothing,
+        }
     stacked = np.where(is_finite[:, None], np.stack(list(shares.values())), np.nan)
     deadest = np.nan_to_num(stacked[:, :, -1], nan=-1).argmax(0)
     own = stacked[deadest, np.arange(n)]
@@ -141,10 +178,12 @@ def _dead_units(
     # the epoch after the last one with a unit alive
     since = np.where(is_alive.any(1), own.shape[1] - is_alive[:, ::-1].argmax(1), 0)
     return {
-        "dead_layer": np.where(is_dead, names, ""), "deadest_layer": names,
+        "dead_layer": np.where(is_dead, names, ""),
+        "deadest_layer": names,
         "dead_epoch": np.where(is_dead, since, np.nan),
-        "dead_at_start": own[:, 0], "dead_at_end": own[:, -1],
-    }  # fmt: skip
+        "dead_at_start": own[:, 0],
+        "dead_at_end": own[:, -1],
+    }
 
 
 class Reference(NamedTuple):
@@ -186,9 +225,11 @@ def relative_gradients(
 
 
 def _gradients(
-    telemetry: pd.DataFrame, keys: pd.MultiIndex, references: dict[str, Reference],
+    telemetry: pd.DataFrame,
+    keys: pd.MultiIndex,
+    references: dict[str, Reference],
     dead_epoch: np.ndarray,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Norms at the start, at the last epoch before a layer died, and at the end."""
     norms, relative = relative_gradients(telemetry, keys, references)
     found: dict[str, Any] = {}

@@ -21,9 +21,15 @@ from weightscape.study import width_parts
 from weightscape.tables import read_table
 
 SIZES = {
-    "fan_in", "n_weights", "strength_n_nodes", "strength_fan_in", "strength_n_inputs",
-    "n_singular_values", "rank", "alpha_tail_n",
-}  # fmt: skip
+    "fan_in",
+    "n_weights",
+    "strength_n_nodes",
+    "strength_fan_in",
+    "strength_n_inputs",
+    "n_singular_values",
+    "rank",
+    "alpha_tail_n",
+}
 NUMBERS = [name for name in nulls.COLUMNS if name not in {*LAYER_KEYS, "weights"} | SIZES]
 
 

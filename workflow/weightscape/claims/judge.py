@@ -14,8 +14,12 @@ from weightscape.claims.statements import EFFECT_COLUMNS
 FEWEST = 20  # runs that a verdict rests on
 FEWEST_OF_SIDE = 3  # runs of the smaller of two sets that are compared
 VERDICTS = (
-    "supported", "reversed within width", "width only", "not supported", "too few runs",
-)  # fmt: skip
+    "supported",
+    "reversed within width",
+    "width only",
+    "not supported",
+    "too few runs",
+)
 
 _AFTER = {"pooled_p": "pooled_p_adjusted", "within_p": "within_p_adjusted"}
 COLUMNS = (

@@ -47,9 +47,14 @@ def boosting(training: Numbers, accuracy: Numbers, others: Numbers) -> Numbers:
     """
     unknown = np.isnan(training).all(0)  # of a column without any number there is no histogram
     model = HistGradientBoostingRegressor(
-        max_iter=ROUNDS[-1], learning_rate=0.2, max_leaf_nodes=4, min_samples_leaf=5, max_bins=32,
-        early_stopping=False, random_state=0,
-    )  # fmt: skip
+        max_iter=ROUNDS[-1],
+        learning_rate=0.2,
+        max_leaf_nodes=4,
+        min_samples_leaf=5,
+        max_bins=32,
+        early_stopping=False,
+        random_state=0,
+    )
     model.fit(np.where(unknown, 0, training), accuracy)
     stages = model.staged_predict(np.where(unknown, 0, others))
     return np.stack([found for number, found in enumerate(stages, 1) if number in ROUNDS])

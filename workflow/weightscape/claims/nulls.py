@@ -43,11 +43,30 @@ FEATURES = STATISTICS | {"8-10": STRENGTH, "spectra": SPECTRA}
 """Figures of the paper, or of ours, and the columns of a layer that they show."""
 
 COLUMNS = (
-    "model", "dataset", "figure", "layer", "feature", "weights",
-    "n", "pooled", "pooled_low", "pooled_high", "pooled_p", "pooled_p_adjusted",
-    "n_within", "within", "within_low", "within_high", "within_p", "within_p_adjusted",
-    "n_pairs", "median_difference", "share_larger", "survives", "survives_within",
-)  # fmt: skip
+    "model",
+    "dataset",
+    "figure",
+    "layer",
+    "feature",
+    "weights",
+    "n",
+    "pooled",
+    "pooled_low",
+    "pooled_high",
+    "pooled_p",
+    "pooled_p_adjusted",
+    "n_within",
+    "within",
+    "within_low",
+    "within_high",
+    "within_p",
+    "within_p_adjusted",
+    "n_pairs",
+    "median_difference",
+    "share_larger",
+    "survives",
+    "survives_within",
+)
 
 _RUN = ["width", "seed"]
 
@@ -135,12 +154,21 @@ def _of_purity(purity: pd.DataFrame, runs: pd.DataFrame) -> Iterator[dict[str, A
 def _row(figure: str, layer: str, feature: str, kind: str, effect: Pair) -> dict[str, Any]:
     pooled, within = effect
     return {
-        "figure": figure, "layer": layer, "feature": feature, "weights": kind,
-        "n": pooled.n, "pooled": pooled.value, "pooled_low": pooled.low,
-        "pooled_high": pooled.high, "pooled_p": pooled.p,
-        "n_within": within.n, "within": within.value, "within_low": within.low,
-        "within_high": within.high, "within_p": within.p,
-    }  # fmt: skip
+        "figure": figure,
+        "layer": layer,
+        "feature": feature,
+        "weights": kind,
+        "n": pooled.n,
+        "pooled": pooled.value,
+        "pooled_low": pooled.low,
+        "pooled_high": pooled.high,
+        "pooled_p": pooled.p,
+        "n_within": within.n,
+        "within": within.value,
+        "within_low": within.low,
+        "within_high": within.high,
+        "within_p": within.p,
+    }
 
 
 def _differences(final: Numbers, null: Numbers) -> dict[str, float]:
@@ -150,9 +178,10 @@ def _differences(final: Numbers, null: Numbers) -> dict[str, float]:
         return {"n_pairs": 0}
     less = final[both] - null[both]
     return {
-        "n_pairs": int(both.sum()), "median_difference": float(np.median(less)),
+        "n_pairs": int(both.sum()),
+        "median_difference": float(np.median(less)),
         "share_larger": float((less > 0).mean()),
-    }  # fmt: skip
+    }
 
 
 def _survives(found: pd.DataFrame, kind: str, alpha: float) -> list[bool | None]:

@@ -34,10 +34,20 @@ CASE = ("features", "learner", "validation")
 PREDICTED = (*KEYS, "group", *CASE, "accuracy", "predicted", "beyond")
 COUNTS = ("n", "n_features", "n_folds", "n_ranked_within_width")
 COLUMNS = (
-    *KEYS[:2], *CASE, *COUNTS[:3], "r2", "r2_low", "r2_high", "mean_absolute_error", "spearman",
-    "r2_within_width", "r2_within_width_low", "r2_within_width_high",
-    "n_ranked_within_width", "spearman_within_width",
-)  # fmt: skip
+    *KEYS[:2],
+    *CASE,
+    *COUNTS[:3],
+    "r2",
+    "r2_low",
+    "r2_high",
+    "mean_absolute_error",
+    "spearman",
+    "r2_within_width",
+    "r2_within_width_low",
+    "r2_within_width_high",
+    "n_ranked_within_width",
+    "spearman_within_width",
+)
 
 
 class Validation(NamedTuple):
@@ -178,8 +188,9 @@ def score(found: list[pd.DataFrame], resamples: int) -> pd.DataFrame:
     widths is as in `effects`, between accuracy and `beyond`.
     """
     accuracy, widths = found[0]["accuracy"].to_numpy(), found[0]["width"].to_numpy(str)
-    predicted, beyond = (np.stack([part[name] for part in found], axis=1)
-                         for name in ("predicted", "beyond"))  # fmt: skip
+    predicted, beyond = (
+        np.stack([part[name] for part in found], axis=1) for name in ("predicted", "beyond")
+    )
     of_width = off_width_mean(accuracy, found[0]["width"])
     r2 = r_squared(predicted, accuracy, widths, resamples)
     r2_within = r_squared(beyond, of_width, widths, resamples)
@@ -187,17 +198,29 @@ def score(found: list[pd.DataFrame], resamples: int) -> pd.DataFrame:
     for number, part in enumerate(found):
         pooled = spearman(accuracy, predicted[:, number], widths, Draws(1, 1)).pooled
         within = spearman(accuracy, beyond[:, number], widths, Draws(1, 1)).within
-        rows.append({
-            **part[[*CASE, "n_features", "n_folds"]].iloc[0], "n": len(part),
-            **dict(zip(("r2", "r2_low", "r2_high"), r2[:, number], strict=True)),
-            "mean_absolute_error": np.abs(accuracy - predicted[:, number]).mean(),
-            "spearman": pooled.value,
-            **dict(zip(("r2_within_width", "r2_within_width_low", "r2_within_width_high"),
-                       r2_within[:, number], strict=True)),
-            "n_ranked_within_width": within.n, "spearman_within_width": within.value,
-        })  # fmt: skip
-        log.info("%(validation)s, %(learner)s on %(features)s: n = %(n)d, R2 %(r2).3f, "
-                 "within width %(r2_within_width).3f", rows[-1])  # fmt: skip
+        rows.append(
+            {
+                **part[[*CASE, "n_features", "n_folds"]].iloc[0],
+                "n": len(part),
+                **dict(zip(("r2", "r2_low", "r2_high"), r2[:, number], strict=True)),
+                "mean_absolute_error": np.abs(accuracy - predicted[:, number]).mean(),
+                "spearman": pooled.value,
+                **dict(
+                    zip(
+                        ("r2_within_width", "r2_within_width_low", "r2_within_width_high"),
+                        r2_within[:, number],
+                        strict=True,
+                    )
+                ),
+                "n_ranked_within_width": within.n,
+                "spearman_within_width": within.value,
+            }
+        )
+        log.info(
+            "%(validation)s, %(learner)s on %(features)s: n = %(n)d, R2 %(r2).3f, "
+            "within width %(r2_within_width).3f",
+            rows[-1],
+        )
     return pd.DataFrame(rows)
 
 

@@ -36,14 +36,20 @@ STATISTICS = {
     "transfer": "accuracy predicted from the other's weights",
 }
 SIGNS = {
-    "supported": "✓", "reversed within width": "⇄", "width only": "W", "not supported": "✗",
+    "supported": "✓",
+    "reversed within width": "⇄",
+    "width only": "W",
+    "not supported": "✗",
     "too few runs": "·",
-}  # fmt: skip
+}
 # Okabe and Ito's, told apart in every form of colour-blindness; the sign tells them in grey
 COLOURS = {
-    "supported": "#0072B2", "reversed within width": "#D55E00", "width only": "#E69F00",
-    "not supported": "#8C8C8C", "too few runs": "#E6E6E6",
-}  # fmt: skip
+    "supported": "#0072B2",
+    "reversed within width": "#D55E00",
+    "width only": "#E69F00",
+    "not supported": "#8C8C8C",
+    "too few runs": "#E6E6E6",
+}
 
 _STYLE = (
     PAGE_STYLE

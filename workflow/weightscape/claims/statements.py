@@ -36,12 +36,31 @@ FALLING_STRENGTH = ("vit",)  # families whose node strength falls with accuracy,
 
 KEY_COLUMNS = ("claim", "model", "dataset", "layer", "statistic")
 EFFECT_COLUMNS = (
-    *KEY_COLUMNS, "measure", "predicted", "n", "n_per_width",
-    "n_smaller", "pooled", "pooled_low", "pooled_high", "pooled_p",
-    "n_within", "within", "within_low", "within_high", "within_p", "sign_flip",
-    "n_contrast", "delta", "delta_low", "delta_high",
-    "n_thirds", "delta_within", "delta_within_low", "delta_within_high",
-)  # fmt: skip
+    *KEY_COLUMNS,
+    "measure",
+    "predicted",
+    "n",
+    "n_per_width",
+    "n_smaller",
+    "pooled",
+    "pooled_low",
+    "pooled_high",
+    "pooled_p",
+    "n_within",
+    "within",
+    "within_low",
+    "within_high",
+    "within_p",
+    "sign_flip",
+    "n_contrast",
+    "delta",
+    "delta_low",
+    "delta_high",
+    "n_thirds",
+    "delta_within",
+    "delta_within_low",
+    "delta_within_high",
+)
 WIDTH_COLUMNS = (*KEY_COLUMNS, "width", "n", "effect")
 VALUE_COLUMNS = ("claim", *KEYS, "group", "layer", "statistic", "x", "y")
 
@@ -90,8 +109,12 @@ def measure(tables: Tables, split: str, draws: Draws) -> Sums:
     key = dict(zip(KEYS[:2], runs[KEYS[:2]].iloc[0], strict=True))
     effects, widths, values = [], [], []
     for statement in _Population(tables, split, draws).statements():
-        of = {"claim": statement.claim, **key, "layer": statement.layer,
-              "statistic": statement.statistic}  # fmt: skip
+        of = {
+            "claim": statement.claim,
+            **key,
+            "layer": statement.layer,
+            "statistic": statement.statistic,
+        }
         effects.append(of | _row(statement))
         n_of_width = statement.effect.within.n_of_width
         widths += [
@@ -112,23 +135,37 @@ def _row(statement: Statement) -> dict[str, Any]:
     pooled, within = statement.effect
     counts = " ".join(f"{width}:{n}" for width, n in pooled.n_of_width.items())
     row = {
-        "measure": statement.measure, "predicted": statement.predicted, "n": pooled.n,
-        "n_per_width": counts, "n_smaller": statement.n_smaller, "pooled": pooled.value,
-        "pooled_low": pooled.low, "pooled_high": pooled.high, "pooled_p": pooled.p,
-        "n_within": within.n, "within": within.value, "within_low": within.low,
-        "within_high": within.high, "within_p": within.p,
+        "measure": statement.measure,
+        "predicted": statement.predicted,
+        "n": pooled.n,
+        "n_per_width": counts,
+        "n_smaller": statement.n_smaller,
+        "pooled": pooled.value,
+        "pooled_low": pooled.low,
+        "pooled_high": pooled.high,
+        "pooled_p": pooled.p,
+        "n_within": within.n,
+        "within": within.value,
+        "within_low": within.low,
+        "within_high": within.high,
+        "within_p": within.p,
         "sign_flip": statement.effect.sign_flip,
-    }  # fmt: skip
+    }
     return row | (_contrast_row(statement.contrast) if statement.contrast else {})
 
 
 def _contrast_row(contrast: Pair) -> dict[str, Any]:
     pooled, within = contrast
     return {
-        "n_contrast": pooled.n, "delta": pooled.value, "delta_low": pooled.low,
-        "delta_high": pooled.high, "n_thirds": within.n, "delta_within": within.value,
-        "delta_within_low": within.low, "delta_within_high": within.high,
-    }  # fmt: skip
+        "n_contrast": pooled.n,
+        "delta": pooled.value,
+        "delta_low": pooled.low,
+        "delta_high": pooled.high,
+        "n_thirds": within.n,
+        "delta_within": within.value,
+        "delta_within_low": within.low,
+        "delta_within_high": within.high,
+    }
 
 
 def across_families(transfer: pd.DataFrame) -> pd.DataFrame:
@@ -143,9 +180,12 @@ def across_families(transfer: pd.DataFrame) -> pd.DataFrame:
         & (transfer["learner"] == "linear")
     ]
     told = rows.assign(
-        claim="C7", layer="from " + rows["trained_model"], statistic="transfer",
-        measure="spearman", predicted=1,
-    )  # fmt: skip
+        claim="C7",
+        layer="from " + rows["trained_model"],
+        statistic="transfer",
+        measure="spearman",
+        predicted=1,
+    )
     return told.reindex(columns=list(EFFECT_COLUMNS))
 
 
@@ -262,9 +302,14 @@ class _Population:
         for embedding in EMBEDDINGS:
             for _, row in purity[purity["embedding"] == embedding].iterrows():
                 yield Statement(
-                    "C5", row["layer"], f"purity_{embedding}", "purity", 1, self._purity(row),
+                    "C5",
+                    row["layer"],
+                    f"purity_{embedding}",
+                    "purity",
+                    1,
+                    self._purity(row),
                     n_smaller=second,
-                )  # fmt: skip
+                )
 
     def _purity(self, row: pd.Series) -> Pair:
         """With one width, within it is what is over all."""
@@ -288,9 +333,17 @@ class _Population:
             x = self.column(self.tables.statistics, layer, "initial_std")
             effect = cliffs_delta(x, non, ~non, self.widths, self.draws)
             yield Statement(
-                "C6", layer, "initial_std", "cliffs_delta", -1, effect, None, x, self.accuracy,
+                "C6",
+                layer,
+                "initial_std",
+                "cliffs_delta",
+                -1,
+                effect,
+                None,
+                x,
+                self.accuracy,
                 n_smaller,
-            )  # fmt: skip
+            )
 
 
 def excess(row: pd.Series, where: str = "") -> Effect:

@@ -32,11 +32,28 @@ log = logging.getLogger(__name__)
 CASES = (("width", "linear"), ("weights", "linear"), ("weights", "boosting"))
 MOST = Draws(500, 999)  # of each pair: a study of nine populations has 81
 COLUMNS = (
-    "trained_model", "trained_dataset", "model", "dataset", "features", "learner", "n_trained", "n",
-    "pooled", "pooled_low", "pooled_high", "pooled_p",
-    "n_within", "within", "within_low", "within_high", "within_p", "sign_flip",
-    "r2", "r2_low", "r2_high",
-)  # fmt: skip
+    "trained_model",
+    "trained_dataset",
+    "model",
+    "dataset",
+    "features",
+    "learner",
+    "n_trained",
+    "n",
+    "pooled",
+    "pooled_low",
+    "pooled_high",
+    "pooled_p",
+    "n_within",
+    "within",
+    "within_low",
+    "within_high",
+    "within_p",
+    "sign_flip",
+    "r2",
+    "r2_low",
+    "r2_high",
+)
 
 
 class Population(NamedTuple):
@@ -117,7 +134,11 @@ def _score(found: pd.DataFrame, draws: Draws) -> dict[str, Any]:
         pair = Pair(pair.pooled, spearman(beyond, accuracy, widths, draws).within)
     row: dict[str, Any] = {"n": len(found), "n_within": pair.within.n, "sign_flip": pair.sign_flip}
     for name, effect in zip(("pooled", "within"), pair, strict=True):
-        row |= {name: effect.value, f"{name}_low": effect.low, f"{name}_high": effect.high,
-                f"{name}_p": effect.p}  # fmt: skip
+        row |= {
+            name: effect.value,
+            f"{name}_low": effect.low,
+            f"{name}_high": effect.high,
+            f"{name}_p": effect.p,
+        }
     r2 = r_squared(predicted[:, None], accuracy, widths, draws.resamples)
     return row | dict(zip(("r2", "r2_low", "r2_high"), r2[:, 0].tolist(), strict=True))

@@ -31,25 +31,51 @@ SEEDS = ["init_seed", "shuffle_seed"]
 ACCURACIES = ("test_accuracy", "train_accuracy")
 CHOSEN = {
     "statistics": (
-        "mean", "std", "skew", "excess_kurtosis", "near_zero_share", "l2_norm",
-        "relative_distance", "cosine",
+        "mean",
+        "std",
+        "skew",
+        "excess_kurtosis",
+        "near_zero_share",
+        "l2_norm",
+        "relative_distance",
+        "cosine",
     ),
     "strength": ("mean", "gini", "relative_std"),
-}  # fmt: skip
+}
 """table -> its columns whose variation is told, beside the accuracies"""
 PREFIXES = {"strength": "strength_"}
 
 TESTS = ("p_width", "p_init", "p_shuffle")
 COLUMNS = (
-    *KEYS[:2], "layer", "statistic", "n", "n_left_out", "n_widths", "n_init", "n_shuffle",
-    "variance", *(f"variance_{part}" for part in PARTS),
-    *(f"share_{part}{end}" for part in PARTS for end in ("", "_low", "_high")), *TESTS,
-)  # fmt: skip
+    *KEYS[:2],
+    "layer",
+    "statistic",
+    "n",
+    "n_left_out",
+    "n_widths",
+    "n_init",
+    "n_shuffle",
+    "variance",
+    *(f"variance_{part}" for part in PARTS),
+    *(f"share_{part}{end}" for part in PARTS for end in ("", "_low", "_high")),
+    *TESTS,
+)
 WIDTH_COLUMNS = (
-    *KEYS[:3], "layer", "statistic", "n", "n_init", "n_shuffle", "mean", "variance",
-    *(f"variance_{part}" for part in PARTS[1:]), *(f"share_{part}" for part in PARTS[1:]),
-    "f_init", "p_init", "f_shuffle", "p_shuffle",
-)  # fmt: skip
+    *KEYS[:3],
+    "layer",
+    "statistic",
+    "n",
+    "n_init",
+    "n_shuffle",
+    "mean",
+    "variance",
+    *(f"variance_{part}" for part in PARTS[1:]),
+    *(f"share_{part}" for part in PARTS[1:]),
+    "f_init",
+    "p_init",
+    "f_shuffle",
+    "p_shuffle",
+)
 
 
 def measure(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, ...]:
@@ -214,10 +240,13 @@ def describe(grids: list[Numbers]) -> dict[str, float]:
     variances = pool(np.stack([components(grid) for grid in grids], axis=1))
     tests = [f_tests(grid) for grid in grids]
     return {
-        **counts, **_parts(variances), **_named("share", low, "_low"),
-        **_named("share", high, "_high"), "p_width": welch(grids),
+        **counts,
+        **_parts(variances),
+        **_named("share", low, "_low"),
+        **_named("share", high, "_high"),
+        "p_width": welch(grids),
         **{p: combine([test[p] for test in tests]) for p in ("p_init", "p_shuffle")},
-    }  # fmt: skip
+    }
 
 
 @np.errstate(all="ignore")
@@ -225,9 +254,13 @@ def describe_width(grid: Numbers) -> dict[str, float]:
     """WIDTH_COLUMNS of one quantity in one width."""
     found = components(grid)
     return {
-        "n": grid.size, "n_init": len(grid), "n_shuffle": _n_shuffle(grid), "mean": found[0],
-        **_parts(pool(found[:, np.newaxis])), **f_tests(grid),
-    }  # fmt: skip
+        "n": grid.size,
+        "n_init": len(grid),
+        "n_shuffle": _n_shuffle(grid),
+        "mean": found[0],
+        **_parts(pool(found[:, np.newaxis])),
+        **f_tests(grid),
+    }
 
 
 def _n_shuffle(grid: Numbers) -> int:
@@ -284,8 +317,9 @@ def welch(grids: list[Numbers]) -> float:
     if len(grids) < 2:
         return math.nan
     found = [mean_squares(grid) for grid in grids]
-    sides = np.array([(s.init, s.shuffle if g.shape[1] > 1 else 0.0)
-                      for s, g in zip(found, grids, strict=True)])  # fmt: skip
+    sides = np.array(
+        [(s.init, s.shuffle if g.shape[1] > 1 else 0.0) for s, g in zip(found, grids, strict=True)]
+    )
     shapes = np.array([grid.shape for grid in grids])
     means, total, k = np.array([s.mean for s in found]), sides.sum(1), len(grids)
     degrees = total**2 / (sides**2 / np.maximum(shapes - 1, 1)).sum(1)

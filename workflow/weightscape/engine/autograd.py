@@ -42,9 +42,13 @@ class AutogradStack(Stack):
     """
 
     def __init__(
-        self, network: Model, starts: Sequence[Values], dropouts: Sequence[torch.Generator],
-        train: Split, recipe: dict[str, Any],
-    ):  # fmt: skip
+        self,
+        network: Model,
+        starts: Sequence[Values],
+        dropouts: Sequence[torch.Generator],
+        train: Split,
+        recipe: dict[str, Any],
+    ):
         self.network, self.train, self.recipe = network, train, recipe
         self.runs, self.device, self.dropouts = len(starts), train.images.device, dropouts
         self.values: Values = {
@@ -86,8 +90,10 @@ class AutogradStack(Stack):
         found = {name: fired.cpu().numpy() for name, fired in active.items()}
         predicted = torch.cat(answers, 1).cpu().numpy().astype(f"u{self.network.class_bytes}")
         scores = self._scores(loss, right, len(split.labels))
-        return [Evaluation(s, {name: fired[run] for name, fired in found.items()}, predicted[run])
-                for run, s in enumerate(scores)]  # fmt: skip
+        return [
+            Evaluation(s, {name: fired[run] for name, fired in found.items()}, predicted[run])
+            for run, s in enumerate(scores)
+        ]
 
     def gradient_norms(self) -> list[dict[str, float]]:
         probe = Split(self.train.images[:PROBE], self.train.labels[:PROBE])
@@ -104,8 +110,9 @@ class AutogradStack(Stack):
 
     def parameters(self) -> list[dict[str, np.ndarray]]:
         arrays = {name: value.detach().cpu().numpy() for name, value in self.values.items()}
-        return [{name: array[run].copy() for name, array in arrays.items()}
-                for run in range(self.runs)]  # fmt: skip
+        return [
+            {name: array[run].copy() for name, array in arrays.items()} for run in range(self.runs)
+        ]
 
     def _blocks(self, split: Split):
         size = EVALUATED if self.runs == 1 else self.recipe["batch_size"]
@@ -224,10 +231,20 @@ class Adam:
         self.count += 1
         with torch.no_grad():
             torch._fused_adam_(
-                self.values, gradients, self.means, self.squares, [],
-                [self.count] * len(self.values), lr=self.learning_rate, beta1=0.9, beta2=0.999,
-                weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
-            )  # fmt: skip
+                self.values,
+                gradients,
+                self.means,
+                self.squares,
+                [],
+                [self.count] * len(self.values),
+                lr=self.learning_rate,
+                beta1=0.9,
+                beta2=0.999,
+                weight_decay=0.0,
+                eps=1e-8,
+                amsgrad=False,
+                maximize=False,
+            )
 
 
 class _Masks:

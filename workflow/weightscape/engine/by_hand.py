@@ -40,9 +40,14 @@ class ByHand(ABC):
 
     @abstractmethod
     def train(
-        self, images: NDArray, labels: NDArray, batches: NDArray, first_step: int,
-        learning_rate: float, parameters: tuple[Parameter, ...],
-    ) -> tuple[float, int]:  # fmt: skip
+        self,
+        images: NDArray,
+        labels: NDArray,
+        batches: NDArray,
+        first_step: int,
+        learning_rate: float,
+        parameters: tuple[Parameter, ...],
+    ) -> tuple[float, int]:
         """A step of Adam for each row of `batches` (steps, batch), numbered from `first_step`, in
         place; sums of loss and of right answers. images (N, pixels) uint8, labels (N,)."""
 
@@ -60,9 +65,13 @@ class HandStack(Stack):
     runs = 1
 
     def __init__(
-        self, network: Model, method: ByHand, start: dict[str, Tensor], train: Split,
+        self,
+        network: Model,
+        method: ByHand,
+        start: dict[str, Tensor],
+        train: Split,
         recipe: dict[str, Any],
-    ):  # fmt: skip
+    ):
         self.network, self.method, self.recipe = network, method, recipe
         self.names = list(start)
         values = (method.pack(name, value.numpy()) for name, value in start.items())
@@ -100,8 +109,10 @@ class HandStack(Stack):
         images, labels = (array[:PROBE] for array in self.train)
         self.method.train(images, labels, np.arange(len(labels))[None], 1, 0.0, probe)
         # numpy's norm would go through its own BLAS, whose sums differ from machine to machine
-        norms = {name: math.sqrt(np.square(parameter.mean, dtype=np.float64).sum()) / 0.1
-                 for name, parameter in zip(self.names, probe, strict=True)}  # fmt: skip
+        norms = {
+            name: math.sqrt(np.square(parameter.mean, dtype=np.float64).sum()) / 0.1
+            for name, parameter in zip(self.names, probe, strict=True)
+        }
         return [{layer.name: norms[f"{layer.name}.weight"] for layer in self.network.layers}]
 
     def parameters(self) -> list[dict[str, np.ndarray]]:

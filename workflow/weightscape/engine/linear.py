@@ -24,10 +24,14 @@ class FastLinear(TorchFunctionMode):
 
 
 def _fits(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    return bias is not None and weight.dim() == 2 and all(
-        tensor.dtype == torch.float32 and tensor.device.type == "cpu"
-        for tensor in (x, weight, bias)
-    )  # fmt: skip
+    return (
+        bias is not None
+        and weight.dim() == 2
+        and all(
+            tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+            for tensor in (x, weight, bias)
+        )
+    )
 
 
 class _Linear(torch.autograd.Function):

@@ -65,26 +65,46 @@ def _draw_effects(
     for place, (_, row) in enumerate(judged.iterrows()):
         # the half that the claim predicts
         axes.barh(place, row["predicted"] * 2, height=1, color="#F2F2F2", zorder=0)
-        own = widths[(widths["layer"].fillna("") == _layer(row))
-                     & (widths["statistic"] == row["statistic"])]  # fmt: skip
+        own = widths[
+            (widths["layer"].fillna("") == _layer(row)) & (widths["statistic"] == row["statistic"])
+        ]
         colours = scale.to_rgba(own["width"].map(numbers).to_numpy(float))
-        axes.scatter(own["effect"], np.full(len(own), place + APART), marker="|", s=22, c=colours,
-                     linewidths=0.9, zorder=2)  # fmt: skip
+        axes.scatter(
+            own["effect"],
+            np.full(len(own), place + APART),
+            marker="|",
+            s=22,
+            c=colours,
+            linewidths=0.9,
+            zorder=2,
+        )
         for name, colour, marker, shift in (
-            ("pooled", POOLED, "o", -APART), ("within", WITHIN, "D", APART),
-        ):  # fmt: skip
+            ("pooled", POOLED, "o", -APART),
+            ("within", WITHIN, "D", APART),
+        ):
             if np.isfinite(row[name]):
                 low, high = row[f"{name}_low"], row[f"{name}_high"]
                 axes.hlines(place + shift, low, high, color=colour, linewidth=1.1, zorder=3)
-                axes.plot(row[name], place + shift, marker, color=colour, markersize=3.4, zorder=4,
-                          markerfacecolor=colour if name == "pooled" else "white")  # fmt: skip
+                axes.plot(
+                    row[name],
+                    place + shift,
+                    marker,
+                    color=colour,
+                    markersize=3.4,
+                    zorder=4,
+                    markerfacecolor=colour if name == "pooled" else "white",
+                )
         labels.append(
             f"{statistic_name(row['claim'], row['statistic'])}, {_layer(row)}".rstrip(", ")
         )
         axes.annotate(
-            f"{SIGNS[row['verdict']]} {row['verdict']}", (1.01, place), fontsize=6, va="center",
-            xycoords=("axes fraction", "data"), color=_ink(row["verdict"]),
-        )  # fmt: skip
+            f"{SIGNS[row['verdict']]} {row['verdict']}",
+            (1.01, place),
+            fontsize=6,
+            va="center",
+            xycoords=("axes fraction", "data"),
+            color=_ink(row["verdict"]),
+        )
     ends = judged[["pooled_low", "pooled_high", "within_low", "within_high"]].to_numpy(float)
     reach = np.abs(np.nan_to_num(ends)).max(initial=1.0)
     axes.set_xlim(-1.05 * reach, 1.05 * reach)
@@ -107,11 +127,18 @@ def _ink(verdict: str) -> str:
 def _add_legend(figure: FigureBase) -> None:
     marks = [
         Line2D([], [], color=POOLED, marker="o", markersize=3.4, label="pooled, 95 % interval"),
-        Line2D([], [], color=WITHIN, marker="D", markersize=3.4, markerfacecolor="white",
-               label="within width, 95 % interval"),
+        Line2D(
+            [],
+            [],
+            color=WITHIN,
+            marker="D",
+            markersize=3.4,
+            markerfacecolor="white",
+            label="within width, 95 % interval",
+        ),
         Line2D([], [], color="#666666", marker="|", linestyle="", label="one width"),
         Line2D([], [], color="#E2E2E2", linewidth=6, label="as the claim predicts"),
-    ]  # fmt: skip
+    ]
     figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=6.5)
 
 
@@ -135,14 +162,23 @@ def _draw_runs(panels: np.ndarray, values: pd.DataFrame, scale, numbers: dict[st
         many = len(points) > style.MANY
         is_non = there["group"] == "non"
         axes.scatter(
-            points.loc[~is_non, "x"], points.loc[~is_non, "y"], s=4 if many else 9, linewidths=0.2,
-            edgecolors="#444444", rasterized=many,
+            points.loc[~is_non, "x"],
+            points.loc[~is_non, "y"],
+            s=4 if many else 9,
+            linewidths=0.2,
+            edgecolors="#444444",
+            rasterized=many,
             c=scale.to_rgba(there.loc[~is_non, "width"].map(numbers).to_numpy(float)),
-        )  # fmt: skip
+        )
         axes.scatter(
-            points.loc[is_non, "x"], points.loc[is_non, "y"], marker="x", s=12, linewidths=0.8,
-            color=style.GROUP_COLOURS["non"], rasterized=many,
-        )  # fmt: skip
+            points.loc[is_non, "x"],
+            points.loc[is_non, "y"],
+            marker="x",
+            s=12,
+            linewidths=0.8,
+            color=style.GROUP_COLOURS["non"],
+            rasterized=many,
+        )
         axes.set_title(f"{layers[0]}, {what} (n = {len(points)})", fontsize=6.5)
         axes.set_xlabel(x_label, fontsize=6.5)
         axes.set_ylabel(y_label, fontsize=6.5)

@@ -53,10 +53,12 @@ def _draw_population(axes: Axes, population: style.Population, scale, split: str
     for group in GROUPS:
         if group in medians.index:
             axes.plot(
-                medians[group], color=style.GROUP_COLOURS[group], linewidth=1.4,
+                medians[group],
+                color=style.GROUP_COLOURS[group],
+                linewidth=1.4,
                 linestyle=style.GROUP_LINES[group],
                 path_effects=[Stroke(linewidth=3, foreground="white"), Normal()],
-            )  # fmt: skip
+            )
     # of networks that are imported the final loss is known at most
     if curves.loc[curves["epoch"] == 0, "train_loss"].isna().all():
         text = {"ha": "center", "va": "center", "transform": axes.transAxes}

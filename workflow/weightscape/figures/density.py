@@ -28,8 +28,9 @@ def draw(populations: Sequence[style.Population]) -> Figure:
     if one:
         rows = [
             [(0, layer, form) for layer in row]
-            for row in style.wrap(layers) for form in ("weights", "standard")
-        ]  # fmt: skip
+            for row in style.wrap(layers)
+            for form in ("weights", "standard")
+        ]
     else:
         rows = [[(number, layer, "weights") for number in numbers] for layer in layers]
     figure, panels = style.panels(rows, 1.9)

@@ -23,13 +23,20 @@ from weightscape.tables import read_table
 
 # Okabe and Ito's, black for what has no number
 COLOURS = {
-    "diverged": "black", "dead layer": "#D55E00", "vanishing gradient": "#CC79A7",
-    "constant output": "#56B4E9", "nearly dead layer": "#E69F00", "slow": "#009E73",
-    "plateau": "#8C8C8C", "unknown": "#F0E442",
-}  # fmt: skip
+    "diverged": "black",
+    "dead layer": "#D55E00",
+    "vanishing gradient": "#CC79A7",
+    "constant output": "#56B4E9",
+    "nearly dead layer": "#E69F00",
+    "slow": "#009E73",
+    "plateau": "#8C8C8C",
+    "unknown": "#F0E442",
+}
 SUCCESSFUL = style.GROUP_COLOURS["high"]
-BY_EPOCH = {"gradient": "gradient norm of the first layer\n/ median of successful runs",
-            "dead": "dead units (share), of the\nlayer with most at the end"}  # fmt: skip
+BY_EPOCH = {
+    "gradient": "gradient norm of the first layer\n/ median of successful runs",
+    "dead": "dead units (share), of the\nlayer with most at the end",
+}
 
 
 def draw(runs: pd.DataFrame, files: list[str], split: str) -> Figure:
@@ -49,8 +56,9 @@ def draw(runs: pd.DataFrame, files: list[str], split: str) -> Figure:
     good = np.concatenate([[], *(one.rows for one in successful(runs, split).values())]).astype(int)
     members = {
         cause: np.flatnonzero(_causes_of(runs, failures) == cause)
-        for cause in CAUSES if (failures["cause"] == cause).any()
-    }  # fmt: skip
+        for cause in CAUSES
+        if (failures["cause"] == cause).any()
+    }
     for kind, values in _values(runs, telemetry, split).items():
         axes = panels[kind]
         _draw_band(axes, values[good], SUCCESSFUL, "-")
@@ -129,7 +137,13 @@ def _scale(panels: dict) -> None:
 def _handles(members: dict[str, np.ndarray], good: int) -> list[Line2D]:
     lines = [Line2D([], [], color=SUCCESSFUL, label=f"successful (n = {good})")]
     return lines + [
-        Line2D([], [], color=COLOURS[cause], linestyle="--", linewidth=2,
-               label=f"{cause} (n = {len(rows)})")
+        Line2D(
+            [],
+            [],
+            color=COLOURS[cause],
+            linestyle="--",
+            linewidth=2,
+            label=f"{cause} (n = {len(rows)})",
+        )
         for cause, rows in members.items()
-    ]  # fmt: skip
+    ]

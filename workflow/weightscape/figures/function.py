@@ -10,8 +10,10 @@ from weightscape.measures.function import ALL_WIDTHS
 from weightscape.tables import read_table
 
 # pairs of one width and of different ones, by place below the middle of a row
-RELATIONS = {"same": ("#0072B2", -0.16, "runs of one width"),
-             "other": ("#D55E00", 0.16, "runs of different widths")}  # fmt: skip
+RELATIONS = {
+    "same": ("#0072B2", -0.16, "runs of one width"),
+    "other": ("#D55E00", 0.16, "runs of different widths"),
+}
 ROW = 0.24  # inches of two groups
 SHOWN_WIDTHS = 4
 NAMES = {"matched": "nodes matched", "width": "nodes as they are"}
@@ -50,8 +52,9 @@ def draw(runs: pd.DataFrame, files: list[str]) -> Figure:
         whole = own[ALL_WIDTHS]
         parts[1].suptitle(
             f"within widths (n = {whole['n']:.0f}): {_r_and_p(whole)}; with the difference of "
-            f"accuracy held fixed: {_r_and_p(whole, partial=True)}", fontsize=7.5,
-        )  # fmt: skip
+            f"accuracy held fixed: {_r_and_p(whole, partial=True)}",
+            fontsize=7.5,
+        )
     figure.suptitle(style.title(population))
     return figure
 
@@ -82,28 +85,50 @@ def _draw_groups(axes: Axes, table: pd.DataFrame, n: int) -> None:
 def _draw_mean(axes: Axes, place: float, found: pd.Series, colour: str) -> None:
     axes.hlines(place, found["low"], found["high"], color=colour, linewidth=1.1)
     axes.plot(found["disagreement"], place, "o", color=colour, markersize=3.6)
-    axes.plot(found["expected"], place, "D", color=colour, markersize=3.6, markerfacecolor="none",
-              markeredgewidth=0.7)  # fmt: skip
+    axes.plot(
+        found["expected"],
+        place,
+        "D",
+        color=colour,
+        markersize=3.6,
+        markerfacecolor="none",
+        markeredgewidth=0.7,
+    )
 
 
 def _marks(relations: set[str]) -> list[Line2D]:
     marks = [
         Line2D([], [], color=colour, linewidth=2, label=label)
-        for name, (colour, _, label) in RELATIONS.items() if name in relations
-    ]  # fmt: skip
+        for name, (colour, _, label) in RELATIONS.items()
+        if name in relations
+    ]
     return [
         *marks,
         Line2D([], [], color="#444444", marker="o", markersize=3.6, label="mean, 95 % interval"),
-        Line2D([], [], color="#444444", marker="D", markersize=3.6, linestyle="",
-               markerfacecolor="none", label="if errors were\nindependent"),
-    ]  # fmt: skip
+        Line2D(
+            [],
+            [],
+            color="#444444",
+            marker="D",
+            markersize=3.6,
+            linestyle="",
+            markerfacecolor="none",
+            label="if errors were\nindependent",
+        ),
+    ]
 
 
 def _draw_pairs(axes: Axes, pairs: pd.DataFrame, correlation: pd.Series, embedding: str) -> None:
     """A point per pair of runs."""
     distance = pairs["matched_distance" if embedding == "matched" else "distance"]
-    axes.scatter(distance, 100 * pairs["disagreement"], s=3, color="#222222", linewidths=0,
-                 alpha=0.25 if len(pairs) > style.MANY else 0.6,
-                 rasterized=len(pairs) > style.MANY)  # fmt: skip
+    axes.scatter(
+        distance,
+        100 * pairs["disagreement"],
+        s=3,
+        color="#222222",
+        linewidths=0,
+        alpha=0.25 if len(pairs) > style.MANY else 0.6,
+        rasterized=len(pairs) > style.MANY,
+    )
     named = f"width {correlation['width']} (n = {correlation['n']:.0f})"
     axes.set_title(f"{named}\n{_r_and_p(correlation)}")

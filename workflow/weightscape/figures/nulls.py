@@ -61,9 +61,15 @@ def _draw_effects(axes: Axes, table: pd.DataFrame, kind: str, features: list[str
         is_sure = (rows[f"{kind}_p_adjusted"] < 0.05).to_numpy()
         axes.hlines(places, rows[f"{kind}_low"], rows[f"{kind}_high"], color=colour, lw=0.6)
         axes.scatter(
-            rows[kind], places, s=7, marker=marker, linewidths=0.6, edgecolors=colour,
-            facecolors=np.where(is_sure, colour, "white"), zorder=3,
-        )  # fmt: skip
+            rows[kind],
+            places,
+            s=7,
+            marker=marker,
+            linewidths=0.6,
+            edgecolors=colour,
+            facecolors=np.where(is_sure, colour, "white"),
+            zorder=3,
+        )
     for place in range(0, len(features), 2):
         axes.axhspan(place - 0.5, place + 0.5, color="#F2F2F2", linewidth=0, zorder=0)
     axes.axvline(0, color="black", linewidth=0.5)

@@ -84,14 +84,23 @@ def _draw_runs(
     many = len(points) > style.MANY
     converged, failed = points[~is_non], points[is_non]
     axes.scatter(
-        converged["accuracy"], converged["predicted"], s=5 if many else 11, linewidths=0.25,
-        c=scale.to_rgba(converged["width"].map(numbers).to_numpy(float)), edgecolors="#444444",
+        converged["accuracy"],
+        converged["predicted"],
+        s=5 if many else 11,
+        linewidths=0.25,
+        c=scale.to_rgba(converged["width"].map(numbers).to_numpy(float)),
+        edgecolors="#444444",
         rasterized=many,
-    )  # fmt: skip
+    )
     axes.scatter(
-        failed["accuracy"], failed["predicted"], marker="x", s=12, linewidths=0.8,
-        color=style.GROUP_COLOURS["non"], rasterized=many,
-    )  # fmt: skip
+        failed["accuracy"],
+        failed["predicted"],
+        marker="x",
+        s=12,
+        linewidths=0.8,
+        color=style.GROUP_COLOURS["non"],
+        rasterized=many,
+    )
     if len(points):
         both = points[["accuracy", "predicted"]]
         ends = (both.min().min(), both.max().max())
@@ -103,9 +112,16 @@ def _draw_runs(
 
 def _handles() -> list[Line2D]:
     return [
-        Line2D([], [], color=colour, marker=marker, linestyle="", markersize=4,
-               markerfacecolor=colour if validation == "nested" else "white",
-               label=f"{learner}, {what}")
+        Line2D(
+            [],
+            [],
+            color=colour,
+            marker=marker,
+            linestyle="",
+            markersize=4,
+            markerfacecolor=colour if validation == "nested" else "white",
+            label=f"{learner}, {what}",
+        )
         for learner, (marker, colour) in LEARNERS.items()
         for validation, what in VALIDATIONS.items()
-    ]  # fmt: skip
+    ]

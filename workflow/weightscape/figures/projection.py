@@ -33,12 +33,14 @@ def draw(populations: Sequence[style.Population], split: str) -> Figure:
     layers = list(dict.fromkeys(layer for table in tables for layer in table["layer"]))
     shown = [_of_all_widths(table) for table in tables]
     rows = [
-        [(number, layer, embedding, colour)
-         for number in range(len(populations))
-         for embedding in (shown[number] if one else shown[number][:1])
-         for colour in ("accuracy", "width")]
+        [
+            (number, layer, embedding, colour)
+            for number in range(len(populations))
+            for embedding in (shown[number] if one else shown[number][:1])
+            for colour in ("accuracy", "width")
+        ]
         for layer in layers
-    ]  # fmt: skip
+    ]
     if not any(rows):
         return style.empty(populations, NOTHING)
     figure, panels = style.panels(rows, 1.75, 1.8)
@@ -116,9 +118,14 @@ def _scatter(axes: Axes, points: pd.DataFrame, runs: pd.DataFrame, colour: str, 
         scale, numbers = style.width_scale(runs)
         many = len(drawn) > style.MANY
         axes.scatter(
-            drawn["x"], drawn["y"], c=scale.to_rgba(drawn["width"].map(numbers).to_numpy(float)),
-            s=5 if many else 11, linewidths=0.25, edgecolors="#444444", rasterized=many,
-        )  # fmt: skip
+            drawn["x"],
+            drawn["y"],
+            c=scale.to_rgba(drawn["width"].map(numbers).to_numpy(float)),
+            s=5 if many else 11,
+            linewidths=0.25,
+            edgecolors="#444444",
+            rasterized=many,
+        )
     else:
         style.scatter(axes, drawn, "x", "y", style.accuracy_scale(runs, split), split)
     axes.margins(0.1)  # points are large in small panels

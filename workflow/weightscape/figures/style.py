@@ -30,8 +30,12 @@ PAGE = (7.1, 9.4)  # inches: two columns of a journal, and the height of its pag
 COLUMNS = 4
 
 GROUP_COLOURS = {
-    "non": "#0072B2", "low": "#E8A33D", "mid": "#D3501E", "high": "#6E0019", "ungrouped": "#8C8C8C",
-}  # fmt: skip
+    "non": "#0072B2",
+    "low": "#E8A33D",
+    "mid": "#D3501E",
+    "high": "#6E0019",
+    "ungrouped": "#8C8C8C",
+}
 GROUP_LINES: dict[str, Any] = {
     "non": "-.",
     "low": ":",
@@ -207,9 +211,12 @@ def add_colour_bar(
 
 
 def add_width_bar(
-    figure: FigureBase, axes: list[Axes], scale: ScalarMappable, numbers: dict[str, float],
+    figure: FigureBase,
+    axes: list[Axes],
+    scale: ScalarMappable,
+    numbers: dict[str, float],
     below: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """A bar of widths with at most seven of them named."""
     bar = _add_bar(figure, axes, scale, "width", below)
     chosen = list(numbers)[:: -(-len(numbers) // 7)]
@@ -229,9 +236,14 @@ def _add_bar(
 
 
 def scatter(
-    axes: Axes, table: pd.DataFrame, x: str, y: str, scale: ScalarMappable, split: str,
+    axes: Axes,
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    scale: ScalarMappable,
+    split: str,
     colour: str | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """A point per run, the best on top; crosses are `non`.
 
     Colours are of the accuracy, or of the column `colour`, on its scale. Returns the number of runs
@@ -241,15 +253,24 @@ def scatter(
     converged = table[~is_non].sort_values(f"{split}_accuracy", kind="stable")
     many = len(table) > MANY
     axes.scatter(
-        converged[x], converged[y],
+        converged[x],
+        converged[y],
         c=scale.to_rgba(converged[colour or f"{split}_accuracy"].to_numpy()),
-        s=5 if many else 11, linewidths=0.25, edgecolors="#444444", rasterized=many,
-    )  # fmt: skip
+        s=5 if many else 11,
+        linewidths=0.25,
+        edgecolors="#444444",
+        rasterized=many,
+    )
     if is_non.any():
         axes.scatter(
-            table.loc[is_non, x], table.loc[is_non, y], marker="x", s=12, linewidths=0.8,
-            color=GROUP_COLOURS["non"], rasterized=many,
-        )  # fmt: skip
+            table.loc[is_non, x],
+            table.loc[is_non, y],
+            marker="x",
+            s=12,
+            linewidths=0.8,
+            color=GROUP_COLOURS["non"],
+            rasterized=many,
+        )
     return int(np.isfinite(table[[x, y]].to_numpy(float)).all(axis=1).sum())
 
 
@@ -257,10 +278,17 @@ def group_handles(runs: pd.DataFrame, what: str = "", **line: Any) -> list[Line2
     """Legend of the groups that have runs, each with its n."""
     counts = runs["group"].value_counts()
     return [
-        Line2D([], [], color=GROUP_COLOURS[group], linestyle=GROUP_LINES[group],
-               label=f"{what}{group} (n = {counts[group]})", **line)
-        for group in GROUPS if counts.get(group, 0)
-    ]  # fmt: skip
+        Line2D(
+            [],
+            [],
+            color=GROUP_COLOURS[group],
+            linestyle=GROUP_LINES[group],
+            label=f"{what}{group} (n = {counts[group]})",
+            **line,
+        )
+        for group in GROUPS
+        if counts.get(group, 0)
+    ]
 
 
 def add_legend(figure: Figure, handles: list[Line2D], width: float = 1.4) -> None:

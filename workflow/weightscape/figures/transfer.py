@@ -21,8 +21,10 @@ def draw(table: pd.DataFrame) -> Figure:
     """
     cases = table[["features", "learner"]].drop_duplicates().itertuples(index=False, name=None)
     # within a width it has nothing to say
-    rows = [[(*case, effect) for effect in EFFECTS if (case[0], effect) != ("width", "within")]
-            for case in cases]  # fmt: skip
+    rows = [
+        [(*case, effect) for effect in EFFECTS if (case[0], effect) != ("width", "within")]
+        for case in cases
+    ]
     n_populations = len(table.drop_duplicates(["model", "dataset"]))
     height = min(2.9, 1.1 + 0.25 * n_populations)
     figure, panels = style.panels(rows, height=height, width=3.4)
@@ -37,9 +39,13 @@ def draw(table: pd.DataFrame) -> Figure:
         else:
             axes.tick_params(labelleft=False)
     figure.colorbar(
-        SCALE, ax=list(panels.values()), location="bottom", fraction=0.02, pad=0.02,
+        SCALE,
+        ax=list(panels.values()),
+        location="bottom",
+        fraction=0.02,
+        pad=0.02,
         label="Spearman's correlation of predicted and true accuracy",
-    )  # fmt: skip
+    )
     figure.suptitle("Accuracy predicted from the weights of another population")
     return figure
 

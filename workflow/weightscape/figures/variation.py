@@ -17,9 +17,11 @@ COLOURS = {"width": "#DDDDDD", "init": "#0072B2", "shuffle": "#E8A33D", "residua
 INKS = {"width": "black", "init": "white", "shuffle": "black", "residual": "white"}
 NAMED = 0.1  # smallest share that is written into its bar
 CROSSED = {
-    "width": "width", "init": "initialisation", "shuffle": "order of the images",
+    "width": "width",
+    "init": "initialisation",
+    "shuffle": "order of the images",
     "residual": "initialisation x order",
-}  # fmt: skip
+}
 PLAIN = CROSSED | {"residual": "initialisation and order (plain seeds)"}
 
 
@@ -42,8 +44,9 @@ def draw(population: style.Population) -> Figure:
     names = PLAIN if table["share_init"].isna().all() else CROSSED
     handles = [
         Patch(facecolor=COLOURS[part], edgecolor="#444444", linewidth=0.4, label=names[part])
-        for part in PARTS if table[f"share_{part}"].notna().any()
-    ]  # fmt: skip
+        for part in PARTS
+        if table[f"share_{part}"].notna().any()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(PARTS))
     return figure
 
@@ -53,11 +56,25 @@ def _draw_bars(axes: Axes, table: pd.DataFrame, what: str) -> None:
     left = np.zeros(len(table))
     for part in PARTS:
         shares = 100 * table[f"share_{part}"].fillna(0).to_numpy()
-        axes.barh(places, shares, left=left, height=0.8, color=COLOURS[part],
-                  edgecolor="#444444", linewidth=0.3)  # fmt: skip
+        axes.barh(
+            places,
+            shares,
+            left=left,
+            height=0.8,
+            color=COLOURS[part],
+            edgecolor="#444444",
+            linewidth=0.3,
+        )
         for place in np.flatnonzero(shares >= 100 * NAMED).tolist():
-            axes.text(left[place] + shares[place] / 2, place, f"{shares[place]:.0f}", ha="center",
-                      va="center_baseline", fontsize=5.5, color=INKS[part])  # fmt: skip
+            axes.text(
+                left[place] + shares[place] / 2,
+                place,
+                f"{shares[place]:.0f}",
+                ha="center",
+                va="center_baseline",
+                fontsize=5.5,
+                color=INKS[part],
+            )
         left += shares
     axes.set_xlim(0, 100)
     axes.set_ylim(len(table) - 0.5, -0.5)

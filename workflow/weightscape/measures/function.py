@@ -48,18 +48,48 @@ PAIRS_OF_WIDTH = 2000  # that are kept for the figure
 
 PREDICTION_COLUMNS = (*KEYS, "group", "n_classes_predicted", "largest_class_share")
 DISAGREEMENT_COLUMNS = (
-    "model", "dataset", "group_a", "group_b", "widths", "n_runs", "n_pairs", "disagreement", "low",
-    "high", "expected", "ratio", "ratio_low", "ratio_high", "same_wrong", "same_wrong_low",
-    "same_wrong_high", "same_wrong_expected",
-)  # fmt: skip
+    "model",
+    "dataset",
+    "group_a",
+    "group_b",
+    "widths",
+    "n_runs",
+    "n_pairs",
+    "disagreement",
+    "low",
+    "high",
+    "expected",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "same_wrong",
+    "same_wrong_low",
+    "same_wrong_high",
+    "same_wrong_expected",
+)
 WEIGHT_COLUMNS = (
-    "model", "dataset", "width", "embedding", "n", "n_pairs", "spearman", "p", "partial",
+    "model",
+    "dataset",
+    "width",
+    "embedding",
+    "n",
+    "n_pairs",
+    "spearman",
+    "p",
+    "partial",
     "p_partial",
-)  # fmt: skip
+)
 PAIR_COLUMNS = (
-    "model", "dataset", "width", "seed_a", "seed_b", "disagreement", "accuracy_difference",
-    "distance", "matched_distance",
-)  # fmt: skip
+    "model",
+    "dataset",
+    "width",
+    "seed_a",
+    "seed_b",
+    "disagreement",
+    "accuracy_difference",
+    "distance",
+    "matched_distance",
+)
 
 
 class Outputs(NamedTuple):
@@ -305,8 +335,12 @@ def compare_weights(
     for width, rows in _rows_of_widths(answers.runs).items():
         other = between.disagreement[np.ix_(rows, rows)]
         apart = np.abs(np.subtract.outer(between.accuracy[rows], between.accuracy[rows]))
-        members = [Run(*run) for run in answers.runs.iloc[rows][
-            ["shard", "row", "width", "seed"]].itertuples(index=False, name=None)]  # fmt: skip
+        members = [
+            Run(*run)
+            for run in answers.runs.iloc[rows][["shard", "row", "width", "seed"]].itertuples(
+                index=False, name=None
+            )
+        ]
         away = {}
         for embedding, by_width in found.items():
             order = Matched(matching, width) if embedding == "matched" else None
@@ -315,8 +349,9 @@ def compare_weights(
         kept.append(_pairs(members, other, apart, away))
     rows_found = [
         {"width": width, "embedding": embedding, **row}
-        for embedding, by_width in found.items() for width, row in _correlations(by_width)
-    ]  # fmt: skip
+        for embedding, by_width in found.items()
+        for width, row in _correlations(by_width)
+    ]
     return rows_found, pd.concat(kept[1:] or kept, ignore_index=True)
 
 
@@ -335,10 +370,12 @@ def weight_distances(members: list[Run], order: Matched | None) -> np.ndarray:
 
     def vector(shard: Shard, row: int) -> np.ndarray:
         weights = _final_weights(shard, row).items()
-        return np.concatenate([
-            (order(shard, row, layer, weight) if order else weight).ravel()
-            for layer, weight in weights
-        ])  # fmt: skip
+        return np.concatenate(
+            [
+                (order(shard, row, layer, weight) if order else weight).ravel()
+                for layer, weight in weights
+            ]
+        )
 
     with open_shard(members[0].shard) as shard:
         length = len(vector(shard, members[0].row))
@@ -354,12 +391,17 @@ def _pairs(
         first, second = first[np.sort(drawn)], second[np.sort(drawn)]
     seeds = np.array([run.seed for run in members])
     nothing = np.full_like(other, np.nan)
-    return pd.DataFrame({
-        "width": members[0].width, "seed_a": seeds[first], "seed_b": seeds[second],
-        "disagreement": other[first, second], "accuracy_difference": 100 * apart[first, second],
-        "distance": away["width"][first, second],
-        "matched_distance": away.get("matched", nothing)[first, second],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "width": members[0].width,
+            "seed_a": seeds[first],
+            "seed_b": seeds[second],
+            "disagreement": other[first, second],
+            "accuracy_difference": 100 * apart[first, second],
+            "distance": away["width"][first, second],
+            "matched_distance": away.get("matched", nothing)[first, second],
+        }
+    )
 
 
 class Mantel(NamedTuple):
@@ -413,16 +455,23 @@ def _correlations(by_width: dict[str, Mantel]) -> Iterator[tuple[str, dict[str, 
 def _correlation(parts: list[Mantel]) -> dict[str, Any]:
     """The mean correlations of some widths, weighted by their runs, each with its one-sided p."""
     used = [part for part in parts if math.isfinite(part.simple)]
-    value, p = _weighted([part.n for part in used], [part.simple for part in used],
-                         [part.null for part in used])  # fmt: skip
+    value, p = _weighted(
+        [part.n for part in used], [part.simple for part in used], [part.null for part in used]
+    )
     both = [part for part in parts if math.isfinite(part.partial)]
-    partial, p_partial = _weighted([part.n for part in both], [part.partial for part in both],
-                                   [part.partial_null for part in both])  # fmt: skip
+    partial, p_partial = _weighted(
+        [part.n for part in both],
+        [part.partial for part in both],
+        [part.partial_null for part in both],
+    )
     return {
         "n": sum(part.n for part in parts),
         "n_pairs": sum(part.n * (part.n - 1) // 2 for part in parts),
-        "spearman": value, "p": p, "partial": partial, "p_partial": p_partial,
-    }  # fmt: skip
+        "spearman": value,
+        "p": p,
+        "partial": partial,
+        "p_partial": p_partial,
+    }
 
 
 def _weighted(

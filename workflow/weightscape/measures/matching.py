@@ -158,12 +158,18 @@ def measure(
                 _store(file.require_group(width), done[width], n_runs[width], seed, orders)
                 done[width] += 1
                 run = {**dict(zip(KEYS, key, strict=True)), "group": groups[key]}
-                add([
-                    {**run, "layer": name, "reference_seed": best.seed,
-                     "cosine": _cosine(ours[name], theirs[name]),
-                     "matched_cosine": _cosine(reorder(name, ours, orders), theirs[name])}
-                    for name in shard.header.layers
-                ])  # fmt: skip
+                add(
+                    [
+                        {
+                            **run,
+                            "layer": name,
+                            "reference_seed": best.seed,
+                            "cosine": _cosine(ours[name], theirs[name]),
+                            "matched_cosine": _cosine(reorder(name, ours, orders), theirs[name]),
+                        }
+                        for name in shard.header.layers
+                    ]
+                )
                 progress.add()
         check_found(progress.done, runs)
 

@@ -30,9 +30,12 @@ KINDS = ("initial", "shuffled", "gaussian")
 
 STRENGTH = tuple(name for name in strength.COLUMNS if name != "target")
 COLUMNS = (
-    *LAYER_KEYS, "weights", *statistics.OF_WEIGHTS, *(f"strength_{name}" for name in STRENGTH),
+    *LAYER_KEYS,
+    "weights",
+    *statistics.OF_WEIGHTS,
+    *(f"strength_{name}" for name in STRENGTH),
     *spectra.COLUMNS,
-)  # fmt: skip
+)
 
 
 def weights_of(kind: str, shard: Shard, layer: str, row: int) -> np.ndarray:

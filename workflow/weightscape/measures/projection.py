@@ -44,14 +44,30 @@ BLOCK_ROWS = 500
 RESAMPLES = 1000  # of the runs, for the interval of the purity
 
 COLUMNS = (
-    *KEYS, "group", "layer", "embedding", "perplexity", "repeat", "x", "y", "trustworthiness",
+    *KEYS,
+    "group",
+    "layer",
+    "embedding",
+    "perplexity",
+    "repeat",
+    "x",
+    "y",
+    "trustworthiness",
     "kl_divergence",
-)  # fmt: skip
+)
 OBSERVED = ("purity", "purity_low", "purity_high")
 PURITY_COLUMNS = (
-    "model", "dataset", "layer", "embedding", "width", "weights", "n", "neighbours", *OBSERVED,
+    "model",
+    "dataset",
+    "layer",
+    "embedding",
+    "width",
+    "weights",
+    "n",
+    "neighbours",
+    *OBSERVED,
     *(f"{name}{where}" for where in ("", "_within_width") for name in ("shuffled", "p", "p_less")),
-)  # fmt: skip
+)
 ALL_WIDTHS = "all"
 
 
@@ -69,9 +85,14 @@ class Settings(NamedTuple):
 
 
 def measure(
-    shards: list[str], runs: pd.DataFrame, matching: Path, layer: str, settings: Settings,
-    table: Path, purity: Path,
-) -> None:  # fmt: skip
+    shards: list[str],
+    runs: pd.DataFrame,
+    matching: Path,
+    layer: str,
+    settings: Settings,
+    table: Path,
+    purity: Path,
+) -> None:
     """Embed a layer of the runs of the table `runs`, and write `table` and `purity`.
 
     Runs whose weights are not finite or huge, and embeddings of fewer than FEWEST runs, are left
@@ -153,9 +174,12 @@ def _keys(runs: pd.DataFrame, members: list[Run]) -> pd.DataFrame:
 
 
 def _form(
-    embedding: str, members: list[Run], layer: str, shapes: dict[str, tuple[int, ...]],
+    embedding: str,
+    members: list[Run],
+    layer: str,
+    shapes: dict[str, tuple[int, ...]],
     matching: Path,
-) -> tuple[Form, int]:  # fmt: skip
+) -> tuple[Form, int]:
     """How to make a run's vector that an embedding starts from of its weights, and its length."""
     if embedding == "matched":
         matched = Matched(matching, members[0].width)
@@ -193,14 +217,19 @@ def _project(between: np.ndarray, settings: Settings) -> Iterator[dict[str, Any]
     chosen = choose_perplexities(settings.perplexities, len(between))
     found = [
         (perplexity, repeat, *embed(between, perplexity, repeat))
-        for perplexity in chosen for repeat in range(settings.repeats)
-    ]  # fmt: skip
+        for perplexity in chosen
+        for repeat in range(settings.repeats)
+    ]
     trusted = trustworthiness(between, [points for _, _, points, _ in found], settings.neighbours)
     for (perplexity, repeat, points, divergence), trust in zip(found, trusted, strict=True):
         yield {
-            "perplexity": perplexity, "repeat": repeat, "x": points[:, 0], "y": points[:, 1],
-            "trustworthiness": trust, "kl_divergence": divergence,
-        }  # fmt: skip
+            "perplexity": perplexity,
+            "repeat": repeat,
+            "x": points[:, 0],
+            "y": points[:, 1],
+            "trustworthiness": trust,
+            "kl_divergence": divergence,
+        }
 
 
 def choose_perplexities(wanted: list[int], n: int) -> list[int]:

@@ -18,10 +18,20 @@ WELL_CONDITIONED = (
 )
 
 COLUMNS = (
-    "n_singular_values", "rank", "spectral_norm", "frobenius_norm", "stable_rank",
-    "effective_rank", "log_determinant", "condition_number",
-    "alpha", "alpha_se", "alpha_xmin", "alpha_tail_n", "alpha_ks",
-)  # fmt: skip
+    "n_singular_values",
+    "rank",
+    "spectral_norm",
+    "frobenius_norm",
+    "stable_rank",
+    "effective_rank",
+    "log_determinant",
+    "condition_number",
+    "alpha",
+    "alpha_se",
+    "alpha_xmin",
+    "alpha_tail_n",
+    "alpha_ks",
+)
 
 
 class PowerLaw(NamedTuple):

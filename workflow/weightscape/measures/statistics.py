@@ -10,14 +10,32 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NEAR_ZERO = 0.1  # of a standard deviation; a Gaussian layer has 7.97 % of its weights there
 
 OF_WEIGHTS = (
-    "fan_in", "n_weights", "mean", "std", "skew", "excess_kurtosis", "near_zero_share", "l2_norm",
-    "min", *(f"q{round(100 * share):02d}" for share in QUANTILES), "max",
-)  # fmt: skip
+    "fan_in",
+    "n_weights",
+    "mean",
+    "std",
+    "skew",
+    "excess_kurtosis",
+    "near_zero_share",
+    "l2_norm",
+    "min",
+    *(f"q{round(100 * share):02d}" for share in QUANTILES),
+    "max",
+)
 COLUMNS = (
     *OF_WEIGHTS,
-    "initial_mean", "initial_std", "std_ratio", "initial_l2_norm", "l2_norm_ratio",
-    "initial_near_zero_share", "distance", "relative_distance", "cosine", "bias_mean", "bias_std",
-)  # fmt: skip
+    "initial_mean",
+    "initial_std",
+    "std_ratio",
+    "initial_l2_norm",
+    "l2_norm_ratio",
+    "initial_near_zero_share",
+    "distance",
+    "relative_distance",
+    "cosine",
+    "bias_mean",
+    "bias_std",
+)
 
 
 def describe(layer: LayerWeights, initial: np.ndarray, bias: np.ndarray) -> dict[str, float]:
@@ -35,12 +53,18 @@ def describe(layer: LayerWeights, initial: np.ndarray, bias: np.ndarray) -> dict
         biases = bias.astype(np.float64)
         found = (
             *alone.values(),
-            start.mean, start.std, _ratio(layer.std, start.std), initial_norm,
-            _ratio(norm, initial_norm), layer.share_within(NEAR_ZERO * start.std), distance,
+            start.mean,
+            start.std,
+            _ratio(layer.std, start.std),
+            initial_norm,
+            _ratio(norm, initial_norm),
+            layer.share_within(NEAR_ZERO * start.std),
+            distance,
             _ratio(distance, initial_norm),
             float(np.clip(_ratio(float(layer.values @ start.values), norm * initial_norm), -1, 1)),
-            biases.mean(), biases.std(),
-        )  # fmt: skip
+            biases.mean(),
+            biases.std(),
+        )
     return dict(zip(COLUMNS, found, strict=True))
 
 
@@ -55,11 +79,18 @@ def describe_weights(layer: LayerWeights) -> dict[str, float]:
         third, fourth = squares @ layer.deviations / layer.size, squares @ squares / layer.size
         spread = layer.variance if layer.variance > 0 else math.nan
         found = (
-            layer.fan_in, layer.size, layer.mean, layer.std,
-            third / spread**1.5, fourth / spread**2 - 3,
-            layer.share_within(NEAR_ZERO * layer.std), _norm(layer.values),
-            layer.weight.min(), *layer.quantiles(np.array(QUANTILES)), layer.weight.max(),
-        )  # fmt: skip
+            layer.fan_in,
+            layer.size,
+            layer.mean,
+            layer.std,
+            third / spread**1.5,
+            fourth / spread**2 - 3,
+            layer.share_within(NEAR_ZERO * layer.std),
+            _norm(layer.values),
+            layer.weight.min(),
+            *layer.quantiles(np.array(QUANTILES)),
+            layer.weight.max(),
+        )
     return dict(zip(OF_WEIGHTS, found, strict=True))
 
 

@@ -18,13 +18,30 @@ FOLDED_MEAN = math.sqrt(2 / math.pi)
 """E|w| / sigma for Gaussian weights of mean 0"""
 
 COLUMNS = (
-    "n_nodes", "fan_in", "mean", "std", "gini", "min",
-    *(f"q{round(100 * share):02d}" for share in QUANTILES), "max",
-    "mean_per_input", "relative_mean", "relative_std",
-    "signed_mean", "signed_std", "signed_min", "signed_max",
-    "n_inputs", "out_mean", "out_std", "out_gini", "out_max",
-    "target", "in_out_pearson", "in_out_spearman",
-)  # fmt: skip
+    "n_nodes",
+    "fan_in",
+    "mean",
+    "std",
+    "gini",
+    "min",
+    *(f"q{round(100 * share):02d}" for share in QUANTILES),
+    "max",
+    "mean_per_input",
+    "relative_mean",
+    "relative_std",
+    "signed_mean",
+    "signed_std",
+    "signed_min",
+    "signed_max",
+    "n_inputs",
+    "out_mean",
+    "out_std",
+    "out_gini",
+    "out_max",
+    "target",
+    "in_out_pearson",
+    "in_out_spearman",
+)
 
 
 class Strengths(NamedTuple):
@@ -47,9 +64,11 @@ def strengths(weight: np.ndarray) -> Strengths:
     absolute = np.abs(flat)
     inputs = absolute.sum(0, dtype=np.float64).reshape(weight.shape[1], -1)
     return Strengths(
-        absolute.sum(1, dtype=np.float64), flat.sum(1, dtype=np.float64), inputs.sum(1),
+        absolute.sum(1, dtype=np.float64),
+        flat.sum(1, dtype=np.float64),
+        inputs.sum(1),
         flat.shape[1],
-    )  # fmt: skip
+    )
 
 
 def describe_layers(
@@ -95,14 +114,27 @@ def _describe(found: Strengths, std: float) -> dict[str, float]:
     sigma = std if std > 0 else math.nan
     with np.errstate(all="ignore"):
         values = (
-            len(node), fan_in, node.mean(), node.std(), gini(node), node.min(),
-            *np.quantile(node, QUANTILES), node.max(),
+            len(node),
+            fan_in,
+            node.mean(),
+            node.std(),
+            gini(node),
+            node.min(),
+            *np.quantile(node, QUANTILES),
+            node.max(),
             node.mean() / fan_in,
             node.mean() / (fan_in * sigma * FOLDED_MEAN),
             node.std() / (sigma * math.sqrt(fan_in * (1 - FOLDED_MEAN**2))),
-            signed.mean(), signed.std(), signed.min(), signed.max(),
-            len(out), out.mean(), out.std(), gini(out), out.max(),
-        )  # fmt: skip
+            signed.mean(),
+            signed.std(),
+            signed.min(),
+            signed.max(),
+            len(out),
+            out.mean(),
+            out.std(),
+            gini(out),
+            out.max(),
+        )
     return dict(zip(COLUMNS, values, strict=False))
 
 

@@ -14,9 +14,16 @@ from weightscape.errors import WeightscapeError
 from weightscape.models.base import Layer, Link, Model
 
 __all__ = [
-    "Layer", "Link", "Model", "build", "families", "fixed_shapes", "layer_names", "links_in",
+    "Layer",
+    "Link",
+    "Model",
+    "build",
+    "families",
+    "fixed_shapes",
+    "layer_names",
+    "links_in",
     "links_of",
-]  # fmt: skip
+]
 
 
 @functools.cache

@@ -118,10 +118,16 @@ def convolve(x, kernel, bias, line, maps):
             row1, row2, row3 = x[i, plane], x[i, plane, line:], x[i, plane, 2 * line :]
             for p in range(places - 2):
                 out[p] += (
-                    w[0] * row1[p] + w[1] * row1[p + 1] + w[2] * row1[p + 2]
-                    + w[3] * row2[p] + w[4] * row2[p + 1] + w[5] * row2[p + 2]
-                    + w[6] * row3[p] + w[7] * row3[p + 1] + w[8] * row3[p + 2]
-                )  # fmt: skip
+                    w[0] * row1[p]
+                    + w[1] * row1[p + 1]
+                    + w[2] * row1[p + 2]
+                    + w[3] * row2[p]
+                    + w[4] * row2[p + 1]
+                    + w[5] * row2[p + 2]
+                    + w[6] * row3[p]
+                    + w[7] * row3[p + 1]
+                    + w[8] * row3[p + 2]
+                )
         for p in range(places):
             out[p] = zero if out[p] <= zero else out[p]
         for end in range(line, places + 1, line):

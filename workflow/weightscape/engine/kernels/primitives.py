@@ -156,11 +156,20 @@ def _product(a, b, out, start):
         sizes[5] = max(out.strides[0] // out.itemsize, out.shape[1])
         factors[0], factors[1] = number(1), number(start)
         gemm(
-            forms[0:].ctypes, forms[1:].ctypes,
-            sizes[0:].ctypes, sizes[1:].ctypes, sizes[2:].ctypes, factors[0:].ctypes,
-            b.ctypes, sizes[3:].ctypes, a.ctypes, sizes[4:].ctypes, factors[1:].ctypes,
-            out.ctypes, sizes[5:].ctypes,
-        )  # fmt: skip
+            forms[0:].ctypes,
+            forms[1:].ctypes,
+            sizes[0:].ctypes,
+            sizes[1:].ctypes,
+            sizes[2:].ctypes,
+            factors[0:].ctypes,
+            b.ctypes,
+            sizes[3:].ctypes,
+            a.ctypes,
+            sizes[4:].ctypes,
+            factors[1:].ctypes,
+            out.ctypes,
+            sizes[5:].ctypes,
+        )
 
     return call
 
@@ -206,9 +215,11 @@ def multiply(a, b, out):
     for k in range(0, inner, deep):
         for row in range(0, rows, high):
             product(
-                a[row : row + high, k : k + deep], b[k : k + deep], out[row : row + high],
+                a[row : row + high, k : k + deep],
+                b[k : k + deep],
+                out[row : row + high],
                 0 if k == 0 else 1,
-            )  # fmt: skip
+            )
 
 
 @compiled

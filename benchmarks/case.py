@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from weightscape import models, study, training
-from weightscape.config import check
-from weightscape.datasets import load
+from weightscape import models, study
+from weightscape.engine import training
 from weightscape.engine.stack import Split, Stack
 from weightscape.models import Model
+from weightscape.storage.images import load
+from weightscape.study.config import check
 
 BATCH, LEARNING_RATE = 100, 0.001  # Table 1, as in the recipe below, for the peers
 STACKED = 8  # networks side by side, under the peers' vmap

@@ -18,16 +18,19 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.scale import STUDIES, Copy
-from weightscape.config import check
-from weightscape.groups import PAPER_EDGES, assign
-from weightscape.measures import convergence, nulls, spectra, statistics, strength
-from weightscape.measures.function import PREDICTION_COLUMNS
-from weightscape.measures.projection import PURITY_COLUMNS
-from weightscape.measures.weights import LAYER_KEYS
+from weightscape.measures import convergence
+from weightscape.measures.layers import spectra, statistics, strength
+from weightscape.measures.one_pass import LAYER_KEYS
+from weightscape.measures.runs import nulls
+from weightscape.measures.runs.function import PREDICTION_COLUMNS
+from weightscape.measures.runs.projection import PURITY_COLUMNS
 from weightscape.models import layer_names
-from weightscape.runs import KEYS
-from weightscape.study import CURVES, Population, populations
-from weightscape.tables import write_table
+from weightscape.runs.collecting import KEYS
+from weightscape.runs.groups import PAPER_EDGES, assign
+from weightscape.storage.shards import CURVES
+from weightscape.storage.tables import write_table
+from weightscape.study.config import check
+from weightscape.study.population import Population, populations
 
 CORES = 2
 RULES = (

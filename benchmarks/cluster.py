@@ -21,7 +21,7 @@ from typing import Any
 
 import pandas as pd
 
-from weightscape.tables import write_table
+from weightscape.storage.tables import write_table
 
 ROOT = Path(__file__).parents[1]
 sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "cluster")]

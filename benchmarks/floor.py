@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.case import BATCH, Case
-from weightscape.engine.kernels.primitives import matrix_product
+from weightscape.kernels.primitives import matrix_product
 
 MEMORY = 2**28  # bytes, beyond any cache
 

@@ -18,8 +18,8 @@ import torch
 
 from benchmarks import torch_peers
 from benchmarks.case import BATCH, Case, Contender, make_case, make_recipe, make_stack, parse
-from weightscape import training
-from weightscape.tables import write_table
+from weightscape.engine import training
+from weightscape.storage.tables import write_table
 
 CASES = [
     ("dnn", "mnist", "5", 1000),

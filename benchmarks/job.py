@@ -14,7 +14,7 @@ def job(arguments: dict[str, object], started: float) -> None:
     import torch  # noqa: F401  the time of its import is what a job can't save
 
     seconds = {"torch": time.time() - started}
-    from weightscape import training
+    from weightscape.engine import training
     from weightscape.engine.by_hand import HandStack
 
     gc.freeze()  # as the workflow's script does

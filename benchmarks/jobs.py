@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.case import make_recipe, parse
-from weightscape.tables import write_table
+from weightscape.storage.tables import write_table
 
 MODEL, DATASET, WIDTHS, RUNS = "dnn", "mnist", ("5", "100"), (1, 50)
 CHILD = "from benchmarks.job import job; job({arguments!r}, {started!r})"

@@ -23,9 +23,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.population import make_population
-from weightscape.measures import density, matching, nulls, projection, weights
-from weightscape.shards import read_population
-from weightscape.tables import write_table
+from weightscape.measures import density
+from weightscape.measures import one_pass as weights
+from weightscape.measures.runs import matching, nulls, projection
+from weightscape.storage.shards import read_population
+from weightscape.storage.tables import write_table
 
 LAYERS = ("fc1", "fc2", "fc3")
 SETTINGS = projection.Settings([10, 30], 2, 10, 1000)  # the config's defaults

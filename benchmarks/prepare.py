@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from weightscape.datasets import prepare
+from weightscape.storage.images import prepare
 
 NAMES = ("mnist", "cifar10")
 

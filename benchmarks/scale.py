@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from weightscape.config import check
-from weightscape.study import populations, shards
-from weightscape.tables import write_table
+from weightscape.storage.tables import write_table
+from weightscape.study.config import check
+from weightscape.study.paths import shards
+from weightscape.study.population import populations
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "config", "envs", "profiles")

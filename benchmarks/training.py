@@ -18,8 +18,8 @@ import torch
 from benchmarks import torch_peers
 from benchmarks.case import BATCH, Case, Contender, make_case, make_stack, parse
 from benchmarks.floor import floor_us
-from weightscape import training
-from weightscape.tables import write_table
+from weightscape.engine import training
+from weightscape.storage.tables import write_table
 
 COLUMNS = ("model", "dataset", "width", "runs_per_job", "contender", "cpu_us_per_step")
 CASES = [

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from weightscape.shards import Header, RunRecord, write_shard
-from weightscape.study import CURVES
+from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
 
 # read when torch is first imported, which is later: two threads on tiny arrays only cost time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -104,7 +103,7 @@ def own(arrays, tmp_path_factory):
 @pytest.fixture(scope="session")
 def dataset(own, tmp_path_factory):
     """The small dataset as prepared: 30 images to train on, 10 to test."""
-    from weightscape.datasets import prepare
+    from weightscape.storage.images import prepare
 
     path = tmp_path_factory.mktemp("prepared") / "own.h5"
     prepare("own", path, own, None, Path("unused"))
@@ -116,7 +115,7 @@ def originals(tmp_path_factory):
     """Name -> the dataset made from the original files; each is made once."""
     from originals import ORIGINALS
 
-    from weightscape.datasets import load, prepare
+    from weightscape.storage.images import load, prepare
 
     folder = tmp_path_factory.mktemp("originals")
 

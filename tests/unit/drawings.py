@@ -16,9 +16,9 @@ from matplotlib.text import Text
 from weightscape.figures import FIGURES, style
 from weightscape.measures.density import Densities
 from weightscape.measures.layer import LayerWeights
-from weightscape.measures.weights import DENSITIES_VERSION
-from weightscape.runs import KEYS
-from weightscape.tables import write_table
+from weightscape.measures.one_pass import DENSITIES_VERSION
+from weightscape.runs.collecting import KEYS
+from weightscape.storage.tables import write_table
 
 LAYERS = {
     "dnn": ["fc1", "fc2", "fc3"],

@@ -7,11 +7,10 @@ import hashlib
 import sys
 from pathlib import Path
 
-from weightscape.checkpoints import read_tensors
-from weightscape.datasets import load
 from weightscape.errors import WeightscapeError
-from weightscape.shards import open_shard
-from weightscape.study import CURVES
+from weightscape.foreign.checkpoints import read_tensors
+from weightscape.storage.images import load
+from weightscape.storage.shards import CURVES, open_shard
 
 
 def texts_of(attributes):

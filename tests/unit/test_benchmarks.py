@@ -16,11 +16,11 @@ from weightscape import models
 from weightscape.claims import statements
 from weightscape.claims.effects import Draws
 from weightscape.claims.statements import Tables
-from weightscape.datasets import prepare
-from weightscape.measures import matching
-from weightscape.shards import read_population
-from weightscape.study import Population
-from weightscape.tables import read_table
+from weightscape.measures.runs import matching
+from weightscape.storage.images import prepare
+from weightscape.storage.shards import read_population
+from weightscape.storage.tables import read_table
+from weightscape.study.population import Population
 
 SMALL_VIT = {"tokens": "patches", "d_model": 8, "feedforward": 12, "dropout": 0.0, "depth": 1}
 CASES = [

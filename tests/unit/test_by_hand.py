@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy
 
 from weightscape import models
 from weightscape.engine.kernels import primitives
-from weightscape.engine.kernels.cnn import KEPT_BYTES, CNNByHand
-from weightscape.engine.kernels.dnn import DNNByHand
-from weightscape.engine.kernels.primitives import Parameter
-from weightscape.training import initialise
+from weightscape.engine.training import initialise
+from weightscape.kernels.cnn import KEPT_BYTES, CNNByHand
+from weightscape.kernels.dnn import DNNByHand
+from weightscape.kernels.primitives import Parameter
 
 TYPES = [np.float32, np.float64]
 NAN, INF = math.nan, math.inf

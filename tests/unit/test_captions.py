@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from weightscape.captions import describe
-from weightscape.config import check
-from weightscape.study import import_tables, populations
+from weightscape.study.captions import describe
+from weightscape.study.config import check
+from weightscape.study.paths import import_tables
+from weightscape.study.population import populations
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from checkpoint_files import WRITERS, entry, write_raw, write_safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weightscape.checkpoints import read_tensors
 from weightscape.errors import WeightscapeError
+from weightscape.foreign.checkpoints import read_tensors
 
 SUFFIXES = list(WRITERS)
 ONE = entry("F32", (2,), 0, 8)  # of a safetensors header, whose data have eight bytes

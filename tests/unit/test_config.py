@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from weightscape.catalogue import BUILTIN
-from weightscape.config import check, load_schema
 from weightscape.errors import WeightscapeError
+from weightscape.study.catalogue import BUILTIN
+from weightscape.study.config import check, load_schema
 
 CONFIGS = Path(__file__).parents[2] / "config"
 
@@ -441,7 +441,8 @@ def test_wrong_options_of_a_population_are_named(options, message):
 
 
 def test_options_of_a_population_are_in_its_recipe_and_plan():
-    from weightscape import plan, study
+    from weightscape import study
+    from weightscape.monitor import plan
 
     config = check(vit_on_digits(d_model=32))
     (population,) = study.populations(config)

@@ -9,8 +9,7 @@ from weightscape.measures.convergence import (
     curves,
     telemetry,
 )
-from weightscape.shards import open_shard
-from weightscape.study import CURVES
+from weightscape.storage.shards import CURVES, open_shard
 
 SEEDS, GROUPS = [4, 9, 2], ["low", "high", "non"]
 

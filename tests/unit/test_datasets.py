@@ -15,9 +15,9 @@ from originals import ORIGINALS, needs_originals
 from read_damaged import texts_of
 from sklearn.datasets import load_digits
 
-from weightscape.catalogue import BUILTIN, Dataset
-from weightscape.datasets import describe, load, prepare
 from weightscape.errors import WeightscapeError
+from weightscape.storage.images import describe, load, prepare
+from weightscape.study.catalogue import BUILTIN, Dataset
 
 ROLES = {"images": "images", "labels": "labels", "split": "split", "channels": "first"}
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from jinja2 import Template
 
-from weightscape import config
-from weightscape.captions import describe
+from weightscape.study import config
+from weightscape.study.captions import describe
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from weightscape.claims.failures import (
+from weightscape.claims.analyses.causes import (
     ALL_WIDTHS,
     CAUSE_COLUMNS,
     CAUSES,
@@ -15,7 +15,7 @@ from weightscape.claims.failures import (
     OTHERS,
     explain,
 )
-from weightscape.runs import KEYS
+from weightscape.runs.collecting import KEYS
 
 EPOCHS = 10
 LAYERS = ("fc1", "fc2", "fc3")

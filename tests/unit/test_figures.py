@@ -52,7 +52,7 @@ from weightscape.figures import (
     telemetry,
 )
 from weightscape.figures.style import Population
-from weightscape.groups import GROUPS
+from weightscape.runs.groups import GROUPS
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -21,7 +21,7 @@ from matplotlib.patches import StepPatch
 
 from weightscape.figures import density, style
 from weightscape.figures.style import Population
-from weightscape.measures.weights import Outputs, measure
+from weightscape.measures.one_pass import Outputs, measure
 
 pytestmark = pytest.mark.filterwarnings("error")
 

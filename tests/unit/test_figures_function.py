@@ -9,12 +9,12 @@ import pytest
 from drawings import collisions_in, legend_of, make_runs, panels_of, saved
 from matplotlib.colors import to_rgb
 
-from weightscape.claims.failures import CAUSES, explain
+from weightscape.claims.analyses.causes import CAUSES, explain
 from weightscape.figures import FIGURES, failures, style
-from weightscape.measures import function
-from weightscape.measures.function import compare, compare_groups
-from weightscape.runs import KEYS
-from weightscape.tables import write_table
+from weightscape.measures.runs import function
+from weightscape.measures.runs.function import compare, compare_groups
+from weightscape.runs.collecting import KEYS
+from weightscape.storage.tables import write_table
 
 EPOCHS, CLASSES = 4, 5
 WIDTHS = ("5", "10", "20", "50", "100", "200")

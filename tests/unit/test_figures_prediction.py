@@ -21,11 +21,11 @@ from drawings import (
     svg_of,
 )
 
+from weightscape.claims.analyses.prediction import COLUMNS, FEATURES, INNER, PREDICTED
+from weightscape.claims.analyses.transfer import CASES
 from weightscape.claims.learners import LEARNERS
-from weightscape.claims.prediction import COLUMNS, FEATURES, INNER, PREDICTED
-from weightscape.claims.transfer import CASES
 from weightscape.figures import FIGURES, style
-from weightscape.tables import write_table
+from weightscape.storage.tables import write_table
 
 pytestmark = pytest.mark.filterwarnings("error")
 

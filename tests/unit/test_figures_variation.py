@@ -20,9 +20,9 @@ from drawings import (
 )
 from matplotlib.colors import to_rgb
 
-from weightscape.claims.variation import ACCURACIES, CHOSEN, PARTS
+from weightscape.claims.analyses.variation import ACCURACIES, CHOSEN, PARTS
 from weightscape.figures import FIGURES, style, variation
-from weightscape.tables import write_table
+from weightscape.storage.tables import write_table
 
 pytestmark = pytest.mark.filterwarnings("error")
 

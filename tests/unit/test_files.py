@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from weightscape.files import replace_whole
+from weightscape.storage.files import replace_whole
 
 
 def names(folder):

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from weightscape.errors import WeightscapeError
-from weightscape.hdf5 import write_file
-from weightscape.measures import function, matching
-from weightscape.measures.function import (
+from weightscape.measures.runs import function, matching
+from weightscape.measures.runs.function import (
     DISAGREEMENT_COLUMNS,
     PAIR_COLUMNS,
     PREDICTION_COLUMNS,
@@ -26,9 +25,10 @@ from weightscape.measures.function import (
     compare_groups,
     measure,
 )
-from weightscape.runs import KEYS
-from weightscape.shards import write_shard
-from weightscape.tables import read_table
+from weightscape.runs.collecting import KEYS
+from weightscape.storage.hdf5 import write_file
+from weightscape.storage.shards import write_shard
+from weightscape.storage.tables import read_table
 
 CLASSES, IMAGES = 4, 60
 LAYERS = ["fc1", "fc2", "fc3"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightscape.groups import (
+from weightscape.runs.groups import (
     GROUPS,
     PAPER_EDGES,
     PAPER_MEDIANS,

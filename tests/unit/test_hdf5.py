@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from read_damaged import texts_of
 
-from weightscape import hdf5
 from weightscape.errors import WeightscapeError
-from weightscape.hdf5 import read_file, write_file
+from weightscape.storage import hdf5
+from weightscape.storage.hdf5 import read_file, write_file
 
 ATTRIBUTES = {"format_version": 3, "name": "dnn", "classes": 10, "source": '{"a":1}', "who": "Å"}
 

@@ -10,25 +10,27 @@ import pandas as pd
 import pytest
 from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 
-from weightscape.claims import failures, prediction, statements, transfer, variation
-from weightscape.claims import nulls as null_effects
+from weightscape.claims import statements
+from weightscape.claims.analyses import causes as failures
+from weightscape.claims.analyses import null_effects, prediction, transfer, variation
 from weightscape.claims.effects import Draws
 from weightscape.claims.features import read_final, read_initial
 from weightscape.claims.judge import judge
 from weightscape.claims.statements import Tables
-from weightscape.config import check
+from weightscape.engine.training import train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.figures import FIGURES
-from weightscape.groups import Baseline
-from weightscape.importing import Source, import_runs
-from weightscape.imports import Row
-from weightscape.measures import function, matching, nulls, projection, weights
+from weightscape.foreign.importing import Source, import_runs
+from weightscape.measures import one_pass as weights
+from weightscape.measures.runs import function, matching, nulls, projection
 from weightscape.models import Link, layer_names
-from weightscape.runs import collect, group
-from weightscape.shards import open_shard, read_population
-from weightscape.study import CURVES, Population
-from weightscape.tables import read_table, write_table
-from weightscape.training import train_shard
+from weightscape.runs.collecting import collect, group
+from weightscape.runs.groups import Baseline
+from weightscape.storage.shards import CURVES, open_shard, read_population
+from weightscape.storage.tables import read_table, write_table
+from weightscape.study.config import check
+from weightscape.study.listing import Row
+from weightscape.study.population import Population
 
 LAYERS = {
     "first": {"weight": "a.weight", "bias": "a.bias", "reads": None},
@@ -286,7 +288,7 @@ def test_a_cnn_s_features_are_as_many_for_each_channel(tmp_path, load, inputs, i
 def test_a_file_that_changes_while_it_is_imported_ends_the_job(source, monkeypatch, tmp_path):
     path = write_torch(source.folder / "a.pt", tensors(4))
     monkeypatch.setattr(
-        "weightscape.importing.write_table", lambda *_: write_torch(path, tensors(5))
+        "weightscape.foreign.importing.write_table", lambda *_: write_torch(path, tensors(5))
     )
     with pytest.raises(WeightscapeError, match="has the shape"):
         import_runs(source, [row("a.pt", 0)], tmp_path / "shard.h5", tmp_path / "t.csv")

@@ -12,12 +12,12 @@ import sys
 import pytest
 
 from weightscape.errors import WeightscapeError
-from weightscape.locks import hold
+from weightscape.monitor.locks import hold
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from weightscape.locks import hold
+from weightscape.monitor.locks import hold
 lock = hold(Path(sys.argv[1]), "the study x")
 lock.note_queue_name(sys.argv[2])
 print(flush=True)

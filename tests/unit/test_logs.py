@@ -9,16 +9,16 @@ import time
 
 import pytest
 
-from weightscape import logs
 from weightscape.errors import WeightscapeError
-from weightscape.logs import job_log, touch
+from weightscape.messages import logs
+from weightscape.messages.logs import job_log, touch
 
 
 def test_messages_of_the_library_are_in_the_file(tmp_path):
     path = tmp_path / "logs" / "job.log"
     with job_log(str(path)) as log:
         log.info("n = %d runs", 5)
-        logging.getLogger("weightscape.training").info("seed 7")
+        logging.getLogger("weightscape.engine.training").info("seed 7")
         logging.getLogger("elsewhere").info("not ours")
     text = path.read_text()
     assert "n = 5 runs" in text

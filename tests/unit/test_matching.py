@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from weightscape import models
 from weightscape.errors import WeightscapeError
-from weightscape.measures.matching import COLUMNS, match, measure, read_orders, reorder
+from weightscape.measures.runs.matching import COLUMNS, match, measure, read_orders, reorder
 from weightscape.models import Link, links_of
-from weightscape.shards import write_shard
-from weightscape.tables import read_table
+from weightscape.storage.shards import write_shard
+from weightscape.storage.tables import read_table
 
 SMALL = {"tokens": "patches", "d_model": 12, "feedforward": 7, "dropout": 0.0, "depth": 1}
 HEADS = ("query", "key", "value")
@@ -431,7 +431,7 @@ def test_runs_that_the_study_does_not_ask_for_are_left_out(population, matched):
 
 def test_a_run_of_nan_has_no_cosine_and_its_own_order(population, matched, monkeypatch):
     paths, _ = population
-    from weightscape.measures import matching
+    from weightscape.measures.runs import matching
 
     read = matching._read
 

@@ -22,10 +22,10 @@ from references import (
 )
 from torch import nn
 
-from weightscape import config as configs
 from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.models.dnn import hidden_units
+from weightscape.study import config as configs
 
 MNIST, CIFAR10 = (1, 28, 28), (3, 32, 32)
 VIT = {"tokens": "patches", "d_model": 784, "feedforward": 2048, "dropout": 0.1, "depth": 1}
@@ -480,9 +480,9 @@ def test_a_new_file_is_a_family_of_the_config(new_family, small):
 
 @pytest.mark.parametrize(("name", "text"), [("linear", LINEAR), ("own", OWN)])
 def test_a_new_file_is_trained_and_collected(name, text, add_family, dataset, tmp_path):
-    from weightscape.runs import collect
-    from weightscape.study import Population
-    from weightscape.training import train_shard
+    from weightscape.engine.training import train_shard
+    from weightscape.runs.collecting import collect
+    from weightscape.study.population import Population
 
     path = tmp_path / "seeds-0000-0001.h5"
     recipe = make_recipe(epochs=1, batch_size=10, options={"gain": 1.0})

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from weightscape.claims.analyses.null_effects import COLUMNS, FEATURES, WEIGHTS, Tables, measure
 from weightscape.claims.effects import Draws
-from weightscape.claims.nulls import COLUMNS, FEATURES, WEIGHTS, Tables, measure
-from weightscape.measures.nulls import KINDS
+from weightscape.measures.runs.nulls import KINDS
 
 pytestmark = pytest.mark.filterwarnings("error")
 

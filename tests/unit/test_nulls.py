@@ -11,8 +11,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
 from weightscape.errors import WeightscapeError
-from weightscape.measures import nulls
-from weightscape.measures.nulls import (
+from weightscape.measures.one_pass import COLUMNS as OF_PASS
+from weightscape.measures.one_pass import Outputs
+from weightscape.measures.one_pass import measure as one_pass
+from weightscape.measures.runs import nulls
+from weightscape.measures.runs.nulls import (
     COLUMNS,
     KINDS,
     gaussian,
@@ -21,12 +24,8 @@ from weightscape.measures.nulls import (
     stream,
     weights_of,
 )
-from weightscape.measures.weights import COLUMNS as OF_PASS
-from weightscape.measures.weights import Outputs
-from weightscape.measures.weights import measure as one_pass
-from weightscape.shards import RunRecord, open_shard, write_shard
-from weightscape.study import CURVES
-from weightscape.tables import read_table
+from weightscape.storage.shards import CURVES, RunRecord, open_shard, write_shard
+from weightscape.storage.tables import read_table
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from weightscape import study
-from weightscape.config import check
-from weightscape.plan import (
+from weightscape.monitor.plan import (
     Row,
     format_bytes,
     import_memory_mb,
@@ -20,7 +19,8 @@ from weightscape.plan import (
     training_memory_mb,
     training_seconds,
 )
-from weightscape.study import weights_folder
+from weightscape.study.config import check
+from weightscape.study.paths import weights_folder
 
 
 @pytest.fixture(autouse=True)
@@ -114,8 +114,8 @@ def own_config(tmp_path, model, width, seeds, side, n=40, **options):
     ],
 )
 def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds, side, options):
-    from weightscape.datasets import prepare
-    from weightscape.training import train_shard
+    from weightscape.engine.training import train_shard
+    from weightscape.storage.images import prepare
 
     config = own_config(tmp_path, model, width, seeds, side, **options)
     prepare("own", tmp_path / "own.h5", config["datasets"]["own"], None, tmp_path)

@@ -7,19 +7,8 @@ from planted import plant, write_tables
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from weightscape.claims import prediction, transfer
-from weightscape.claims.effects import Draws
-from weightscape.claims.features import (
-    NUMBERS,
-    by_layer,
-    over_layers,
-    read_final,
-    read_initial,
-    width_names,
-    width_numbers,
-)
-from weightscape.claims.learners import LEARNERS
-from weightscape.claims.prediction import (
+from weightscape.claims.analyses import prediction, transfer
+from weightscape.claims.analyses.prediction import (
     COLUMNS,
     FEATURES,
     INNER,
@@ -32,6 +21,17 @@ from weightscape.claims.prediction import (
     tell,
     with_accuracy,
 )
+from weightscape.claims.effects import Draws
+from weightscape.claims.features import (
+    NUMBERS,
+    by_layer,
+    over_layers,
+    read_final,
+    read_initial,
+    width_names,
+    width_numbers,
+)
+from weightscape.claims.learners import LEARNERS
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from weightscape import progress
-from weightscape.progress import Progress
+from weightscape.messages import progress
+from weightscape.messages.progress import Progress
 
 
 class Terminal(io.StringIO):
@@ -26,7 +26,7 @@ def clock(monkeypatch):
 @pytest.fixture
 def lines(caplog):
     """What has been logged so far."""
-    caplog.set_level("INFO", "weightscape.progress")
+    caplog.set_level("INFO", "weightscape.messages.progress")
     return lambda: [record.getMessage() for record in caplog.records]
 
 

@@ -13,10 +13,10 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import pdist, squareform
 from sklearn.manifold import trustworthiness as trustworthiness_of_sklearn
 
-from weightscape.measures import matching, projection
 from weightscape.measures.distances import distances
-from weightscape.measures.nulls import weights_of
-from weightscape.measures.projection import (
+from weightscape.measures.runs import matching, projection
+from weightscape.measures.runs.nulls import weights_of
+from weightscape.measures.runs.projection import (
     COLUMNS,
     PURITY_COLUMNS,
     QUANTILES,
@@ -28,8 +28,8 @@ from weightscape.measures.projection import (
     neighbours,
     trustworthiness,
 )
-from weightscape.shards import open_shard, write_shard
-from weightscape.tables import read_table
+from weightscape.storage.shards import open_shard, write_shard
+from weightscape.storage.tables import read_table
 
 SETTINGS = Settings(perplexities=[5, 30], repeats=2, neighbours=5, shuffles=99)
 

@@ -6,12 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
-from weightscape.config import check
 from weightscape.errors import WeightscapeError
-from weightscape.groups import Baseline
-from weightscape.runs import collect, group, read_baseline
-from weightscape.shards import write_shard
-from weightscape.study import CURVES, Population
+from weightscape.runs.collecting import collect, group, read_baseline
+from weightscape.runs.groups import Baseline
+from weightscape.storage.shards import CURVES, write_shard
+from weightscape.study.config import check
+from weightscape.study.population import Population
 
 GROUPS = {
     "accuracy": "test",

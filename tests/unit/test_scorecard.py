@@ -12,7 +12,7 @@ from weightscape.claims import judge
 from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, STATISTICS, render
 from weightscape.claims.statements import measure
 from weightscape.figures import FIGURES, style
-from weightscape.tables import write_table
+from weightscape.storage.tables import write_table
 
 
 @pytest.fixture(scope="module")

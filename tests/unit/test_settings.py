@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from weightscape.config import check
-from weightscape.groups import PAPER_MEDIANS
-from weightscape.settings import render_groups, render_settings, settings
+from weightscape.runs.groups import PAPER_MEDIANS
+from weightscape.runs.paper_tables import render_groups, render_settings, settings
+from weightscape.study.config import check
 
 
 class Page(HTMLParser):

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from read_damaged import read_shard, texts_of
 
 from weightscape.errors import WeightscapeError
-from weightscape.shards import open_shard, read_population, write_shard
-from weightscape.study import CURVES
+from weightscape.storage.shards import CURVES, open_shard, read_population, write_shard
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightscape import slurm
 from weightscape.errors import WeightscapeError
-from weightscape.slurm import Request
+from weightscape.monitor import slurm
+from weightscape.monitor.slurm import Request
 
 # as Slurm 24 prints them, shortened
 PARTITIONS = """\

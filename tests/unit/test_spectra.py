@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import linalg, stats
 
-from weightscape.measures import spectra
-from weightscape.measures.spectra import (
+from weightscape.measures.layers import spectra
+from weightscape.measures.layers.spectra import (
     COLUMNS,
     FEWEST,
     TAIL,

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
 from weightscape.measures.layer import LayerWeights
-from weightscape.measures.statistics import COLUMNS, describe
+from weightscape.measures.layers.statistics import COLUMNS, describe
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from weightscape import plan, study
-from weightscape.config import check
+from weightscape import study
 from weightscape.errors import WeightscapeError
-from weightscape.logs import job_log
-from weightscape.status import make_status, render
+from weightscape.messages.logs import job_log
+from weightscape.monitor import plan
+from weightscape.monitor.status import make_status, render
+from weightscape.study.config import check
 
 NOW = 1_800_000_000
 SILENT = 12 * 60

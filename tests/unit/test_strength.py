@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
-from weightscape.measures.strength import (
+from weightscape.measures.layers.strength import (
     COLUMNS,
     describe_heads,
     describe_layers,

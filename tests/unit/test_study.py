@@ -7,28 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightscape.config import check
-from weightscape.study import (
-    Population,
-    canonical_json,
+from weightscape.study.config import check
+from weightscape.study.paths import (
     cover,
     existing_shards,
-    find_population,
-    import_rows,
     import_tables,
     is_imported,
-    layers,
     parse_seeds,
-    populations,
-    recipe,
     seeds_text,
     shard_ranges,
     shards,
-    snapshots,
-    stream_seeds,
     weights_folder,
-    width_order,
 )
+from weightscape.study.population import (
+    Population,
+    find_population,
+    import_rows,
+    layers,
+    populations,
+)
+from weightscape.study.recipes import canonical_json, recipe, snapshots, stream_seeds
+from weightscape.study.widths import width_order
 
 ranges = st.builds(lambda first, n: range(first, first + n), st.integers(0, 60), st.integers(1, 25))
 

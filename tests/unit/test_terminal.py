@@ -2,7 +2,7 @@
 
 import pytest
 
-from weightscape.terminal import align, format_time
+from weightscape.messages.terminal import align, format_time
 
 
 def test_columns_are_as_wide_as_their_widest_cell():

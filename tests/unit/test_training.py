@@ -25,18 +25,17 @@ from references import (
 )
 from scipy import stats
 
-from weightscape import models, training
-from weightscape.datasets import load
-from weightscape.engine import autograd
+from weightscape import models
+from weightscape.engine import autograd, training
 from weightscape.engine.autograd import AutogradStack
 from weightscape.engine.by_hand import HandStack
-from weightscape.engine.kernels.dnn import DNNByHand
 from weightscape.engine.stack import Split
+from weightscape.engine.training import RunKey, choose_device, initialise, train_shard, train_stack
 from weightscape.errors import WeightscapeError
+from weightscape.kernels.dnn import DNNByHand
 from weightscape.models.dnn import DNN
-from weightscape.shards import open_shard
-from weightscape.study import CURVES
-from weightscape.training import RunKey, choose_device, initialise, train_shard, train_stack
+from weightscape.storage.images import load
+from weightscape.storage.shards import CURVES, open_shard
 
 CPU = torch.device("cpu")
 OPTIONS = {"dnn": {}, "cnn": {"head": "flatten"}, "vit": VIT}

@@ -6,11 +6,11 @@ from planted import plant
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from weightscape.claims import transfer
+from weightscape.claims.analyses import transfer
+from weightscape.claims.analyses.prediction import out_of_fold
+from weightscape.claims.analyses.transfer import CASES, COLUMNS, make_population, measure
 from weightscape.claims.effects import Draws
 from weightscape.claims.learners import LEARNERS
-from weightscape.claims.prediction import out_of_fold
-from weightscape.claims.transfer import CASES, COLUMNS, make_population, measure
 
 pytestmark = pytest.mark.filterwarnings("error")
 

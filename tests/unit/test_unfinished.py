@@ -15,16 +15,18 @@ import pytest
 from cases import VIT, make_recipe
 from threadpoolctl import threadpool_info
 
-from weightscape import files, progress, training
-from weightscape.datasets import prepare
+from weightscape.engine import training
+from weightscape.engine.training import train_shard
 from weightscape.errors import WeightscapeError
-from weightscape.files import replace_whole
-from weightscape.hdf5 import write_file
-from weightscape.progress import Progress
-from weightscape.shards import open_shard
-from weightscape.study import run_name, unfinished_folder
-from weightscape.training import train_shard
-from weightscape.unfinished import Unfinished
+from weightscape.messages import progress
+from weightscape.messages.progress import Progress
+from weightscape.storage import files
+from weightscape.storage.files import replace_whole
+from weightscape.storage.hdf5 import write_file
+from weightscape.storage.images import prepare
+from weightscape.storage.shards import open_shard
+from weightscape.storage.unfinished import Unfinished
+from weightscape.study.paths import run_name, unfinished_folder
 
 SEEDS = [4, 2, 7, 0]
 EPOCHS = 3
@@ -57,8 +59,8 @@ CHILD = """
 import json, sys, time
 from pathlib import Path
 from weightscape.errors import WeightscapeError
-from weightscape.progress import Progress
-from weightscape.training import train_shard
+from weightscape.messages.progress import Progress
+from weightscape.engine.training import train_shard
 
 job, calls_until_sleep = json.loads(sys.argv[1]), int(sys.argv[2])
 tell = Progress.epoch

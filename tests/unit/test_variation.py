@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from weightscape.claims import variation
-from weightscape.claims.variation import (
+from weightscape.claims.analyses import variation
+from weightscape.claims.analyses.variation import (
     CHOSEN,
     COLUMNS,
     PARTS,

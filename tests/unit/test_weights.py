@@ -11,16 +11,15 @@ import pytest
 from scipy import stats
 
 from weightscape.errors import WeightscapeError
-from weightscape.measures.weights import (
+from weightscape.measures.one_pass import (
     COLUMNS,
     Outputs,
     join_densities,
     measure,
     open_densities,
 )
-from weightscape.shards import RunRecord, write_shard
-from weightscape.study import CURVES
-from weightscape.tables import read_table
+from weightscape.storage.shards import CURVES, RunRecord, write_shard
+from weightscape.storage.tables import read_table
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -15,10 +15,12 @@ LIBRARY = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).paren
 sys.path.insert(0, str(LIBRARY))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
-from weightscape import captions, models, plan, slurm, status, study
-from weightscape.config import check
+from weightscape.study import captions
+from weightscape import models, study
+from weightscape.monitor import plan, slurm, status
+from weightscape.study.config import check
 from weightscape.errors import WeightscapeError
-from weightscape.locks import hold
+from weightscape.monitor.locks import hold
 
 ENVIRONMENT = str(LIBRARY.parent / "envs" / "weightscape.yaml")
 

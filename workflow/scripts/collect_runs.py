@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from weightscape.groups import Baseline
-from weightscape.logs import job_log
-from weightscape.runs import collect, group, read_baseline
-from weightscape.study import Population
-from weightscape.tables import read_table, write_table
+from weightscape.messages.logs import job_log
+from weightscape.runs.collecting import collect, group, read_baseline
+from weightscape.runs.groups import Baseline
+from weightscape.storage.tables import read_table, write_table
+from weightscape.study.population import Population
 
 with job_log(snakemake.log[0]) as log:
     wildcards, params = snakemake.wildcards, snakemake.params

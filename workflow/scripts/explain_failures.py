@@ -1,8 +1,8 @@
 """Find why runs of one population failed."""
 
-from weightscape.claims.failures import explain
-from weightscape.logs import job_log
-from weightscape.tables import read_table, write_table
+from weightscape.claims.analyses.causes import explain
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     names = ("runs", "convergence", "telemetry", "predictions")

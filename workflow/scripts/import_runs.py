@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from weightscape.importing import Source, import_runs
-from weightscape.imports import read_listing
-from weightscape.logs import job_log
+from weightscape.foreign.importing import Source, import_runs
+from weightscape.messages.logs import job_log
+from weightscape.study.listing import read_listing
 
 with job_log(snakemake.log[0]):
     wildcards, params = snakemake.wildcards, snakemake.params

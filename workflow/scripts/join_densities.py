@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from weightscape.logs import job_log
-from weightscape.measures.weights import join_densities
+from weightscape.measures.one_pass import join_densities
+from weightscape.messages.logs import job_log
 
 with job_log(snakemake.log[0]):
     join_densities([Path(part) for part in snakemake.input], Path(snakemake.output[0]))

@@ -7,8 +7,8 @@ import pandas as pd
 from weightscape.claims.judge import judge
 from weightscape.claims.scorecard import render
 from weightscape.claims.statements import across_families
-from weightscape.logs import job_log
-from weightscape.tables import read_table, write_table
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     params, output = snakemake.params, snakemake.output

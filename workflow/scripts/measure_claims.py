@@ -2,8 +2,8 @@
 
 from weightscape.claims.effects import Draws
 from weightscape.claims.statements import Tables, measure
-from weightscape.logs import job_log
-from weightscape.tables import read_table, write_table
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     claims = snakemake.params.claims

@@ -1,8 +1,8 @@
 """Measure which features of one population's figures null models of the weights show too."""
 
-from weightscape.claims.nulls import Tables, measure
-from weightscape.logs import job_log
-from weightscape.tables import read_table, write_table
+from weightscape.claims.analyses.null_effects import Tables, measure
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     params = snakemake.params

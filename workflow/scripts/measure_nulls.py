@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from weightscape.logs import job_log
-from weightscape.measures.nulls import measure
-from weightscape.tables import read_table
+from weightscape.measures.runs.nulls import measure
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table
 
 with job_log(snakemake.log[0]) as log:
     runs = read_table(snakemake.input.runs)

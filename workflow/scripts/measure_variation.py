@@ -1,8 +1,8 @@
 """Measure where the variation of one population comes from."""
 
-from weightscape.claims.variation import CHOSEN, measure
-from weightscape.logs import job_log
-from weightscape.tables import read_table, write_table
+from weightscape.claims.analyses.variation import CHOSEN, measure
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     runs = read_table(snakemake.input.runs)

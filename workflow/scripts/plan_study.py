@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from weightscape.logs import job_log
-from weightscape.plan import make_plan, render
-from weightscape.tables import write_table
+from weightscape.messages.logs import job_log
+from weightscape.monitor.plan import make_plan, render
+from weightscape.storage.tables import write_table
 
 with job_log(snakemake.log[0]):
     rows = make_plan(snakemake.config)

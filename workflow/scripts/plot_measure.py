@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from weightscape.figures import FIGURES, style
-from weightscape.logs import job_log
-from weightscape.tables import read_table
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table
 
 
 def listed(paths):

@@ -1,9 +1,9 @@
 """Predict the accuracy of one population's runs from their weights."""
 
+from weightscape.claims.analyses.prediction import measure
 from weightscape.claims.features import read_final, read_initial
-from weightscape.claims.prediction import measure
-from weightscape.logs import job_log
-from weightscape.tables import read_table, write_table
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     tables, params = snakemake.input, snakemake.params

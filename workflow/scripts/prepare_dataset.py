@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from weightscape.datasets import prepare
-from weightscape.logs import job_log
+from weightscape.messages.logs import job_log
+from weightscape.storage.images import prepare
 
 with job_log(snakemake.log[0]) as log:
     folder = snakemake.config["data_folder"]  # no param: where the files are changes no image

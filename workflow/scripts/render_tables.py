@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from weightscape.logs import job_log
-from weightscape.settings import render_groups, render_settings, settings
-from weightscape.tables import read_table, write_table
+from weightscape.messages.logs import job_log
+from weightscape.runs.paper_tables import render_groups, render_settings, settings
+from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]):
     imported = snakemake.input.statistics

@@ -1,7 +1,7 @@
 """Print how far the study's training is."""
 
-from weightscape.logs import job_log, touch
-from weightscape.status import make_status, render
+from weightscape.messages.logs import job_log, touch
+from weightscape.monitor.status import make_status, render
 
 path = snakemake.log[0]
 

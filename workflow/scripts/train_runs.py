@@ -4,9 +4,9 @@ import gc
 import json
 from pathlib import Path
 
-from weightscape.logs import job_log
-from weightscape.study import parse_seeds, unfinished_folder
-from weightscape.training import train_shard
+from weightscape.engine.training import train_shard
+from weightscape.messages.logs import job_log
+from weightscape.study.paths import parse_seeds, unfinished_folder
 
 gc.freeze()  # torch's objects stay to the end, where sorting through them takes most of a second
 device = snakemake.config["device"]  # no param: moving to a GPU retrains nothing

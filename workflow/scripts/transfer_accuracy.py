@@ -1,10 +1,10 @@
 """Predict the accuracy of each population's runs by what the weights of another taught."""
 
+from weightscape.claims.analyses.transfer import make_population, measure
 from weightscape.claims.effects import Draws
 from weightscape.claims.features import read_final
-from weightscape.claims.transfer import make_population, measure
-from weightscape.logs import job_log
-from weightscape.tables import read_table, write_table
+from weightscape.messages.logs import job_log
+from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     tables, params = snakemake.input, snakemake.params

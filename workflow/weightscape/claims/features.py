@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from weightscape.claims.effects import Numbers
-from weightscape.measures import nulls
-from weightscape.measures.weights import LAYER_KEYS
-from weightscape.runs import KEYS
-from weightscape.study import width_parts
-from weightscape.tables import read_table
+from weightscape.measures.one_pass import LAYER_KEYS
+from weightscape.measures.runs import nulls
+from weightscape.runs.collecting import KEYS
+from weightscape.storage.tables import read_table
+from weightscape.study.widths import width_parts
 
 SIZES = {
     "fan_in",

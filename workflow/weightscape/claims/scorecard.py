@@ -7,9 +7,9 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from weightscape.catalogue import TITLES
 from weightscape.claims.judge import VERDICTS, is_about_width
-from weightscape.settings import PAGE_STYLE
+from weightscape.runs.paper_tables import PAGE_STYLE
+from weightscape.study.catalogue import TITLES
 
 CLAIMS = {
     "C1": "High-accuracy runs have a low σ of the weights and cluster tightly in (μ, σ).",

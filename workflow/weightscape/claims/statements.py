@@ -25,10 +25,10 @@ from weightscape.claims.effects import (
     spearman_difference,
     thirds,
 )
-from weightscape.measures.nulls import FINAL
-from weightscape.measures.projection import OBSERVED
-from weightscape.runs import KEYS
-from weightscape.study import width_number
+from weightscape.measures.runs.nulls import FINAL
+from weightscape.measures.runs.projection import OBSERVED
+from weightscape.runs.collecting import KEYS
+from weightscape.study.widths import width_number
 
 SHAPES = ("near_zero_share", "initial_near_zero_share", "excess_kurtosis")
 EMBEDDINGS = ("quantiles", "padded")  # those of all widths together

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
-from weightscape.engine.kernels.primitives import matrix_product
+from weightscape.kernels.primitives import matrix_product
 
 
 class FastLinear(TorchFunctionMode):

@@ -25,7 +25,7 @@ from weightscape.figures import (
     transfer,
     variation,
 )
-from weightscape.tables import read_table
+from weightscape.storage.tables import read_table
 
 Draw = Callable[[list[pd.DataFrame], list[str], str], Figure]
 """From the tables of runs of some populations, the file of a measure of each, and the split."""

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, statistic_name
 from weightscape.figures import style
-from weightscape.tables import read_table
+from weightscape.storage.tables import read_table
 
 POOLED, WITHIN = "#222222", "#0072B2"
 ROW = 0.21  # inches of a statement

@@ -10,8 +10,8 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from weightscape.figures import style
-from weightscape.groups import GROUPS
-from weightscape.runs import KEYS
+from weightscape.runs.collecting import KEYS
+from weightscape.runs.groups import GROUPS
 
 
 def draw(populations: Sequence[style.Population], split: str) -> Figure:

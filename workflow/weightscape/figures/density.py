@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from weightscape.figures import style
-from weightscape.groups import GROUPS
-from weightscape.measures.weights import open_densities
+from weightscape.measures.one_pass import open_densities
+from weightscape.runs.groups import GROUPS
 
 GAUSSIAN = Line2D([], [], color="black", linewidth=0.6, label="Gaussian")
 

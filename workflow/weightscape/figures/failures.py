@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from weightscape.claims.failures import (
+from weightscape.claims.analyses.causes import (
     ALL_WIDTHS,
     CAUSES,
     FAILED,
@@ -18,8 +18,8 @@ from weightscape.claims.failures import (
     successful,
 )
 from weightscape.figures import style
-from weightscape.runs import KEYS
-from weightscape.tables import read_table
+from weightscape.runs.collecting import KEYS
+from weightscape.storage.tables import read_table
 
 # Okabe and Ito's, black for what has no number
 COLOURS = {

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from weightscape.figures import style
-from weightscape.measures.function import ALL_WIDTHS
-from weightscape.tables import read_table
+from weightscape.measures.runs.function import ALL_WIDTHS
+from weightscape.storage.tables import read_table
 
 # pairs of one width and of different ones, by place below the middle of a row
 RELATIONS = {

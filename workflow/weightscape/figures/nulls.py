@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from weightscape.claims.nulls import WEIGHTS
+from weightscape.claims.analyses.null_effects import WEIGHTS
 from weightscape.figures import style
 
 LOOKS = dict(

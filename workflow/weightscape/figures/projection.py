@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from weightscape.figures import style
-from weightscape.measures.projection import ALL_WIDTHS, EMBEDDINGS, FEWEST
-from weightscape.runs import KEYS
+from weightscape.measures.runs.projection import ALL_WIDTHS, EMBEDDINGS, FEWEST
+from weightscape.runs.collecting import KEYS
 
 NAMES = {
     "width": "as it is",

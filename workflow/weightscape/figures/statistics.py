@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.figures import style
-from weightscape.runs import KEYS
+from weightscape.runs.collecting import KEYS
 
 
 def draw(populations: Sequence[style.Population], split: str) -> Figure:

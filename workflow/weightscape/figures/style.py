@@ -22,9 +22,9 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from weightscape.catalogue import TITLES
-from weightscape.groups import GROUPS
-from weightscape.study import width_order
+from weightscape.runs.groups import GROUPS
+from weightscape.study.catalogue import TITLES
+from weightscape.study.widths import width_order
 
 PAGE = (7.1, 9.4)  # inches: two columns of a journal, and the height of its page
 COLUMNS = 4

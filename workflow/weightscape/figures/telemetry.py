@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.figures import style
-from weightscape.groups import GROUPS
+from weightscape.runs.groups import GROUPS
 
 KINDS = {
     "dead_units": "dead units (share of the layer)",

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from weightscape.claims.variation import PARTS
+from weightscape.claims.analyses.variation import PARTS
 from weightscape.figures import style
 
 ROW = 0.17  # inches of a bar

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from weightscape.runs import KEYS
-from weightscape.shards import Shard
-from weightscape.study import CURVES
+from weightscape.runs.collecting import KEYS
+from weightscape.storage.shards import CURVES, Shard
 
 TELEMETRY = ("dead_units", "gradient_norm")
 CURVE_COLUMNS = (*KEYS, "group", "epoch", *CURVES)

@@ -19,8 +19,8 @@ import h5py
 import numpy as np
 import scipy
 
-from weightscape.groups import GROUPS
 from weightscape.measures.layer import LayerWeights
+from weightscape.runs.groups import GROUPS
 
 RULES = ("silverman", "scott", "isj")
 

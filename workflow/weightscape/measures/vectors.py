@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from weightscape.measures.distances import Vectors
-from weightscape.measures.matching import Orders, read_orders, reorder
-from weightscape.shards import Shard, open_shard
+from weightscape.measures.runs.matching import Orders, read_orders, reorder
+from weightscape.storage.shards import Shard, open_shard
 
 
 class Run(NamedTuple):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from weightscape.engine.by_hand import ByHand
+    from weightscape.kernels.by_hand import ByHand
 
 
 class Layer(NamedTuple):

@@ -60,6 +60,6 @@ class CNN(Model):
     def by_hand(self):
         if not self.has_gradients_by_hand:
             return None
-        from weightscape.engine.kernels.cnn import CNNByHand
+        from weightscape.kernels.cnn import CNNByHand
 
         return CNNByHand(self.shape, self.classes)

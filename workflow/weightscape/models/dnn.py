@@ -36,7 +36,7 @@ class DNN(Model):
         return [Link(("fc1",), "fc2"), Link(("fc2",), "fc3")]
 
     def by_hand(self):
-        from weightscape.engine.kernels.dnn import DNNByHand
+        from weightscape.kernels.dnn import DNNByHand
 
         return DNNByHand()
 

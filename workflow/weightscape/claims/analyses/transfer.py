@@ -1,0 +1,144 @@
+"""Transfer: accuracy of one population's runs, predicted from their weights by another's (C7).
+
+If weights tell accuracy alike in all families and on all datasets, what is learned on one
+population ranks the runs of another. Layers differ in number, so a run is told by its first layer,
+its last and their means over all; everything is in standard scores of its own population, which
+know nothing of its accuracies.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from weightscape.claims.analyses.prediction import (
+    Validation,
+    make_validation,
+    out_of_fold,
+    r_squared,
+    with_accuracy,
+)
+from weightscape.claims.effects import Draws, Numbers, Pair, spearman
+from weightscape.claims.features import over_layers, width_numbers
+from weightscape.claims.learners import LEARNERS, Learner, predict, standard_scores
+from weightscape.runs.collecting import KEYS
+
+log = logging.getLogger(__name__)
+
+CASES = (("width", "linear"), ("weights", "linear"), ("weights", "boosting"))
+MOST = Draws(500, 999)  # of each pair: a study of nine populations has 81
+COLUMNS = (
+    "trained_model",
+    "trained_dataset",
+    "model",
+    "dataset",
+    "features",
+    "learner",
+    "n_trained",
+    "n",
+    "pooled",
+    "pooled_low",
+    "pooled_high",
+    "pooled_p",
+    "n_within",
+    "within",
+    "within_low",
+    "within_high",
+    "within_p",
+    "sign_flip",
+    "r2",
+    "r2_low",
+    "r2_high",
+)
+
+
+class Population(NamedTuple):
+    """The runs of a population whose accuracy is known, and what is told of them."""
+
+    model: str
+    dataset: str
+    runs: pd.DataFrame
+    """`accuracy` is in standard scores"""
+    features: dict[str, Numbers]
+    """(n, 1) and (n, 3 x numbers), in standard scores"""
+    validation: Validation | None
+    """None where there are too few runs to learn from"""
+
+
+def make_population(runs: pd.DataFrame, final: pd.DataFrame, split: str) -> Population:
+    """From a table of runs and what `features.read_final` found, for the accuracy on `split`."""
+    known = with_accuracy(runs, split)
+    off = known["accuracy"] - known["accuracy"].mean()
+    spread = off.std(ddof=0)
+    known = known.assign(accuracy=off / spread if spread > 0 else off)
+    width = width_numbers(known["width"]).mean(axis=1, keepdims=True)
+    told = {"width": width, "weights": over_layers(final, known)}
+    scores = {name: standard_scores(x, x) if len(known) else x for name, x in told.items()}
+    model, dataset = runs[KEYS[:2]].iloc[0]
+    return Population(model, dataset, known, scores, make_validation(known, "nested"))
+
+
+def measure(populations: list[Population], draws: Draws) -> pd.DataFrame:
+    """COLUMNS, a row for each ordered pair of populations and each of CASES.
+
+    pooled and within are Spearman's correlations of predicted and true accuracy over the n runs of
+    the population that is predicted, as in `effects`; r2 is of accuracies in standard scores. A
+    population's own runs are predicted out of fold, so that all rows can be compared.
+    """
+    draws = Draws(min(draws.resamples, MOST.resamples), min(draws.permutations, MOST.permutations))
+    rows = []
+    with threadpool_limits(1):
+        for trained in populations:
+            names = {"trained_model": trained.model, "trained_dataset": trained.dataset}
+            log.info("from %s on %s, n = %d", trained.model, trained.dataset, len(trained.runs))
+            for features, learner in CASES:
+                case = {"features": features, "learner": learner, "n_trained": len(trained.runs)}
+                found = _predict(trained, populations, features, LEARNERS[learner])
+                for other, part in zip(populations, found, strict=True):
+                    keys = {"model": other.model, "dataset": other.dataset}
+                    scores = _score(part, draws) if len(part) else {"n": 0, "n_within": 0}
+                    rows.append(names | keys | case | scores)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _predict(
+    trained: Population, others: list[Population], features: str, learner: Learner
+) -> list[pd.DataFrame]:
+    """The runs of each of the others with what is `predicted`; none if not enough taught."""
+    if trained.validation is None:
+        return [other.runs[:0] for other in others]
+    x, runs = trained.features[features], trained.runs
+    everyone = np.concatenate([other.features[features] for other in others])
+    folds = trained.validation.inner(np.ones(len(runs), bool))
+    predicted = predict(learner, x, runs["accuracy"].to_numpy(), everyone, folds)
+    ends = np.cumsum([len(other.runs) for other in others])
+    found = zip(others, np.split(predicted, ends[:-1]), strict=True)
+    parts = [other.runs.assign(predicted=part) for other, part in found]
+    own = next(number for number, other in enumerate(others) if other is trained)
+    parts[own] = out_of_fold(x, runs, trained.validation, learner)
+    return parts
+
+
+def _score(found: pd.DataFrame, draws: Draws) -> dict[str, Any]:
+    """COLUMNS from n on."""
+    accuracy, widths = found["accuracy"].to_numpy(), found["width"].to_numpy(str)
+    # runs of equal features differ by the last bits of a sum
+    predicted = found["predicted"].to_numpy().round(9)
+    pair = spearman(predicted, accuracy, widths, draws)
+    if "beyond" in found:  # out of fold, where one model's means of widths are not another's
+        beyond = found["beyond"].to_numpy()
+        pair = Pair(pair.pooled, spearman(beyond, accuracy, widths, draws).within)
+    row: dict[str, Any] = {"n": len(found), "n_within": pair.within.n, "sign_flip": pair.sign_flip}
+    for name, effect in zip(("pooled", "within"), pair, strict=True):
+        row |= {
+            name: effect.value,
+            f"{name}_low": effect.low,
+            f"{name}_high": effect.high,
+            f"{name}_p": effect.p,
+        }
+    r2 = r_squared(predicted[:, None], accuracy, widths, draws.resamples)
+    return row | dict(zip(("r2", "r2_low", "r2_high"), r2[:, 0].tolist(), strict=True))

@@ -1,0 +1,1 @@
+"""Foreign networks: checkpoints that were trained elsewhere, and how they become shards."""

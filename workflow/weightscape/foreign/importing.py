@@ -1,0 +1,267 @@
+"""Importing: from checkpoints that were trained elsewhere to a shard.
+
+A checkpoint that can't be used is left out of the shard, and told in the log and in a table: the
+others go on. What is not known of a run, such as its initial weights, is NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+
+import weightscape
+from weightscape import models
+from weightscape.errors import WeightscapeError
+from weightscape.foreign.checkpoints import Tensors, read_tensors
+from weightscape.messages.progress import Progress
+from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
+from weightscape.storage.tables import write_table
+from weightscape.study.listing import Row
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "model",
+    "dataset",
+    "width",
+    "seed",
+    "file",
+    "initial_file",
+    "status",
+    "reason",
+    "sha256",
+)
+
+Shapes = dict[str, tuple[int, ...]]
+"""Parameter name (`fc1.weight`) -> shape"""
+
+
+class Source(NamedTuple):
+    """Where the runs of one width come from, and what they have to be."""
+
+    folder: Path
+    model: str
+    dataset: str
+    width: str
+    classes: int
+    recipe: dict[str, Any]
+    """with `layers`: layer -> its tensors `weight` and `bias`, and the layer that it `reads`"""
+
+    @property
+    def layers(self) -> dict[str, dict[str, Any]]:
+        return self.recipe["layers"]
+
+
+class _Seen(NamedTuple):
+    """What a first look at a run's files finds."""
+
+    row: Row
+    shapes: Shapes
+    sha256: str
+    """of the checkpoint of its final weights"""
+    reason: str
+    """why it is left out, or nothing"""
+
+
+def import_runs(source: Source, rows: list[Row], target: Path, table: Path) -> None:
+    """Write the runs of a width to the shard `target`, and a row per file to `table` (COLUMNS).
+
+    Files are read twice, one at a time: to find the bad ones, and to take the others' weights. The
+    shapes of a width are those that most of its files have. Without a good file the shard has no
+    runs.
+    """
+    rows = sorted(rows, key=lambda row: row.seed)
+    with Progress("checking", len(rows)) as progress:
+        seen = [_look(source, row, progress) for row in rows]
+    common = _commonest(seen)
+    seen = [_compare(source.folder, run, common) for run in seen]
+    good = [run for run in seen if not run.reason]
+    for run in seen:
+        if run.reason:
+            log.warning("left out: %s", run.reason)
+    log.info("%d of %d files are good", len(good), len(seen))
+    write_table(_table(source, seen), table)
+    shapes = common or {f"{name}.{kind}": (0,) * n for name in source.layers for kind, n in KINDS}
+    write_shard(
+        target,
+        _header(source, good),
+        len(good),
+        [],
+        _records(source, good),
+        blank=_blank(source, shapes),
+    )
+
+
+KINDS = (("weight", 2), ("bias", 1))
+
+
+def _look(source: Source, row: Row, progress: Progress) -> _Seen:
+    path = source.folder / row.file
+    try:
+        shapes = _check(path, source, _read(source, row.file))
+        if row.initial_file:
+            initial = _read(source, row.initial_file)
+            _check_equal(source.folder / row.initial_file, _shapes(initial), shapes)
+        with path.open("rb") as file:
+            found = _Seen(row, shapes, hashlib.file_digest(file, "sha256").hexdigest(), "")
+    except (WeightscapeError, OSError) as error:
+        found = _Seen(row, {}, "", str(error))
+    progress.add()
+    return found
+
+
+def _read(source: Source, file: str) -> Tensors:
+    """A checkpoint's parameters by our names; a layer without bias has none."""
+    wanted = {
+        f"{layer}.{kind}": entry[kind]
+        for layer, entry in source.layers.items()
+        for kind, _ in KINDS
+        if entry[kind] is not None
+    }
+    found = read_tensors(source.folder / file, dict.fromkeys(wanted.values()))
+    return {name: found[tensor] for name, tensor in wanted.items()}
+
+
+def _shapes(parameters: Tensors) -> Shapes:
+    return {name: values.shape for name, values in parameters.items()}
+
+
+def _check(path: Path, source: Source, parameters: Tensors) -> Shapes:
+    """The parameters' shapes; WeightscapeError if they can't be those of the model."""
+    shapes, options = _shapes(parameters), source.recipe["options"]
+    fixed = models.fixed_shapes(source.model, source.width, source.classes, options)
+    for layer in source.layers:
+        shape, bias = shapes[f"{layer}.weight"], shapes.get(f"{layer}.bias")
+        asked = fixed.get(layer)
+        if len(shape) not in (2, 4) or 0 in shape:
+            raise _refuse(path, layer, f"{shape}; (out, in) or (out, in, kh, kw) is wanted")
+        if asked and not _fits(shape, asked):
+            model = f"{source.model} of width {source.width}"
+            raise _refuse(path, layer, f"{shape}; {model} has {_text(asked)}")
+        if bias not in (None, shape[:1]):
+            raise _refuse(path, layer, f"{shape}, and its bias {bias}")
+    for link in models.links_in(source.model, source.width, source.recipe):
+        inputs = shapes[f"{link.target}.weight"][1]
+        for name in link.sources:
+            outputs = shapes[f"{name}.weight"][0]
+            if inputs % outputs:
+                raise _refuse(path, link.target, f"{inputs} inputs, and {name} has {outputs} nodes")
+    return shapes
+
+
+def _fits(shape: tuple[int, ...], asked: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(asked) and all(
+        n is None or n == here for here, n in zip(shape, asked, strict=True)
+    )
+
+
+def _text(shape: tuple[int | None, ...]) -> str:
+    return f"({', '.join('any' if n is None else str(n) for n in shape)})"
+
+
+def _refuse(path: Path, layer: str, what: str) -> WeightscapeError:
+    return WeightscapeError(
+        f"the checkpoint {path} is refused: the layer {layer} has {what}; correct the width in the "
+        "table, or the layers in the config"
+    )
+
+
+def _check_equal(path: Path, shapes: Shapes, others: Shapes) -> None:
+    for name, shape in shapes.items():
+        if shape != others[name]:
+            raise WeightscapeError(
+                f"the checkpoint {path} is refused: {name} has the shape {shape}, and "
+                f"{others[name]} in other files of its width; correct its width in the table"
+            )
+
+
+def _commonest(seen: list[_Seen]) -> Shapes | None:
+    """The shapes that most files have; of as many, those that stand first."""
+    counts = Counter(tuple(run.shapes.items()) for run in seen if not run.reason)
+    return dict(counts.most_common(1)[0][0]) if counts else None
+
+
+def _compare(folder: Path, run: _Seen, common: Shapes | None) -> _Seen:
+    if run.reason or common is None:
+        return run
+    try:
+        _check_equal(folder / run.row.file, run.shapes, common)
+    except WeightscapeError as error:
+        return run._replace(reason=str(error))
+    return run
+
+
+def _table(source: Source, seen: list[_Seen]) -> pd.DataFrame:
+    rows = [
+        (
+            source.model,
+            source.dataset,
+            source.width,
+            run.row.seed,
+            run.row.file,
+            run.row.initial_file,
+            "bad" if run.reason else "good",
+            run.reason,
+            run.sha256,
+        )
+        for run in seen
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _header(source: Source, good: list[_Seen]) -> Header:
+    return Header(
+        model=source.model,
+        dataset=source.dataset,
+        width=source.width,
+        recipe=source.recipe,
+        dataset_digest="imported",
+        software={
+            "weightscape": weightscape.__version__,
+            "h5py": h5py.__version__,
+            "imported": [[run.row.file, run.sha256] for run in good],
+        },
+        device="imported",
+        final_epoch=source.recipe["epochs"],
+        layers=list(source.layers),
+    )
+
+
+def _blank(source: Source, shapes: Shapes) -> Shapes:
+    """The shard's arrays and their shape of one run: what no run fills stays NaN."""
+    epochs = source.recipe["epochs"]
+    biases = {f"{layer}.bias": shapes[f"{layer}.weight"][:1] for layer in source.layers}
+    return {
+        **{
+            f"epochs/{epoch}/{name.replace('.', '/')}": shape
+            for epoch in (0, epochs)
+            for name, shape in (biases | shapes).items()
+        },
+        **{f"curves/{name}": (epochs + 1,) for name in CURVES},
+        **{f"final/{name}": () for name in CURVES},
+    }
+
+
+def _records(source: Source, good: list[_Seen]) -> Iterator[RunRecord]:
+    """The runs, one in memory at a time; of the curves only the last column is known."""
+    epochs = source.recipe["epochs"]
+    with Progress("importing", len(good)) as progress:
+        for row, shapes, *_ in good:
+            snapshots = {epochs: _read(source, row.file)}
+            if row.initial_file:
+                snapshots[0] = _read(source, row.initial_file)
+            for parameters in snapshots.values():  # they may have changed since the first look
+                _check_equal(source.folder / row.file, _shapes(parameters), shapes)
+            curves = {name: np.full(epochs + 1, np.nan) for name in CURVES}
+            for name, curve in curves.items():
+                curve[-1] = row.final[name]
+            yield RunRecord(row.seed, snapshots, curves, row.final, {})
+            progress.add()

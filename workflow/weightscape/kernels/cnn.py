@@ -1,0 +1,211 @@
+"""The CNN's training and evaluation, its gradients derived by hand, one channel at a time.
+
+A channel's outputs for a whole batch fit the processor's nearer cache. Those of all channels are
+kept for the way back where they fit the farther one, or are dear to make, from several planes; else
+each is made, used and dropped, and made again.
+
+An image's plane is read as one long row, over which a 3 x 3 kernel is nine shifts: the last two
+outputs of each line wrap around and are held at zero, and so are the weights that meet them.
+"""
+
+import numpy as np
+
+from weightscape.kernels.by_hand import ByHand
+from weightscape.kernels.primitives import (
+    Parameter,
+    compiled,
+    cross_entropy,
+    descend,
+    gather,
+    note_active,
+    pace,
+    product,
+    through_cross_entropy,
+)
+
+KERNEL = 3
+KEPT_BYTES = 2**23  # of all channels' outputs; a core's share of the last cache
+
+
+@compiled
+def train(images, labels, batches, first_step, learning_rate, parameters, planes, line):
+    """One step for each row of `batches` (steps, batch); sums of loss and of right answers.
+
+    images (N, planes x lines x line); conv1 (channels, planes, 9); fc (channels, classes, places).
+    """
+    conv1, b1, fc, b2 = parameters
+    number = conv1.value.dtype
+    channels, classes, places = fc.value.shape
+    n = batches.shape[1]
+    x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
+    kept = channels
+    if planes == 1 and channels * n * places * fc.value.itemsize > KEPT_BYTES:
+        kept = 1
+    maps, delta = np.empty((kept, n, places), number), np.empty((n, places), number)
+    logits = np.empty((classes, n), number)
+    top, total, answers = np.empty(n, number), np.empty(n, number), np.empty(n, np.int64)
+    g1, gb1 = np.empty_like(conv1.value), np.empty_like(b1.value)
+    gradient, gb2 = np.empty((classes, places), number), np.empty_like(b2.value)
+    loss, right = 0.0, 0
+    for done in range(len(batches)):
+        gather(images, labels, batches[done], x, y)
+        x3 = x.reshape(n, planes, -1)
+        for c in range(channels):
+            out = maps[c % kept]
+            convolve(x3, conv1.value[c], b1.value[c], line, out)
+            product(fc.value[c], out.T, logits, 0 if c == 0 else 1)
+        loss_here, right_here = cross_entropy(logits, b2.value, y, top, total, answers)
+        loss += loss_here
+        right += right_here
+
+        at = pace(first_step + done, learning_rate)
+        through_cross_entropy(logits, y, total, gb2)
+        for c in range(channels - 1, -1, -1):  # the last made is the first at hand
+            out = maps[c % kept]
+            if kept == 1 and c < channels - 1:
+                convolve(x3, conv1.value[c], b1.value[c], line, out)
+            product(logits.T, fc.value[c], delta, 0)
+            product(logits, out, gradient, 0)
+            descend(Parameter(fc.value[c], fc.mean[c], fc.square[c]), gradient, at)
+            gb1[c] = through_convolution(x3, out, delta, line, g1[c])
+        descend(conv1, g1, at)
+        descend(b1, gb1, at)
+        descend(b2, gb2, at)
+    return loss, right
+
+
+@compiled
+def evaluate(images, labels, batches, parameters, planes, line):
+    """Sums of loss and of right answers over all rows of `batches`, the active channels, and the
+    answers (steps, batch)."""
+    conv1, b1, fc, b2 = parameters
+    number = conv1.value.dtype
+    channels, classes, places = fc.value.shape
+    n = batches.shape[1]
+    x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
+    maps, logits = np.empty((n, places), number), np.empty((classes, n), number)
+    top, total, answers = np.empty(n, number), np.empty(n, number), np.empty(n, np.int64)
+    active, every = np.zeros(channels, np.bool_), np.empty(batches.shape, np.int64)
+    loss, right = 0.0, 0
+    for done in range(len(batches)):
+        gather(images, labels, batches[done], x, y)
+        x3 = x.reshape(n, planes, -1)
+        for c in range(channels):
+            convolve(x3, conv1.value[c], b1.value[c], line, maps)
+            product(fc.value[c], maps.T, logits, 0 if c == 0 else 1)
+            note_active(maps.reshape(1, -1), active[c : c + 1])
+        loss_here, right_here = cross_entropy(logits, b2.value, y, top, total, answers)
+        loss += loss_here
+        right += right_here
+        every[done] = answers
+    return loss, right, (active,), every
+
+
+@compiled
+def convolve(x, kernel, bias, line, maps):
+    """One channel's ReLU outputs, into maps (images, places).
+
+    x (images, planes, pixels), kernel (planes, 9).
+    """
+    zero = maps.dtype.type(0)
+    places = maps.shape[1]
+    for i in range(len(x)):
+        out = maps[i]
+        for p in range(places):
+            out[p] = bias
+        for plane in range(x.shape[1]):
+            w = kernel[plane]
+            row1, row2, row3 = x[i, plane], x[i, plane, line:], x[i, plane, 2 * line :]
+            for p in range(places - 2):
+                out[p] += (
+                    w[0] * row1[p]
+                    + w[1] * row1[p + 1]
+                    + w[2] * row1[p + 2]
+                    + w[3] * row2[p]
+                    + w[4] * row2[p + 1]
+                    + w[5] * row2[p + 2]
+                    + w[6] * row3[p]
+                    + w[7] * row3[p + 1]
+                    + w[8] * row3[p + 2]
+                )
+        for p in range(places):
+            out[p] = zero if out[p] <= zero else out[p]
+        for end in range(line, places + 1, line):
+            out[end - 2] = zero
+            out[end - 1] = zero
+
+
+@compiled
+def through_convolution(x, maps, delta, line, gradient):
+    """Holds delta (images, places) to where the ReLU is open, in place, and fills the kernel's
+    gradient (planes, 9); returns the bias's."""
+    zero = maps.dtype.type(0)
+    places = maps.shape[1]
+    gradient[:] = zero
+    total = zero
+    for i in range(len(x)):
+        d, out = delta[i], maps[i]
+        for p in range(places):
+            value = zero if out[p] <= zero else d[p]
+            d[p] = value
+            total += value
+        for plane in range(x.shape[1]):
+            row1, row2, row3 = x[i, plane], x[i, plane, line:], x[i, plane, 2 * line :]
+            g0 = g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = zero
+            for p in range(places - 2):
+                g0 += d[p] * row1[p]
+                g1 += d[p] * row1[p + 1]
+                g2 += d[p] * row1[p + 2]
+                g3 += d[p] * row2[p]
+                g4 += d[p] * row2[p + 1]
+                g5 += d[p] * row2[p + 2]
+                g6 += d[p] * row3[p]
+                g7 += d[p] * row3[p + 1]
+                g8 += d[p] * row3[p + 2]
+            g = gradient[plane]
+            g[0] += g0
+            g[1] += g1
+            g[2] += g2
+            g[3] += g3
+            g[4] += g4
+            g[5] += g5
+            g[6] += g6
+            g[7] += g7
+            g[8] += g8
+    return total
+
+
+class CNNByHand(ByHand):
+    """conv1 (channels, planes, 9) and fc (channels, classes, places), for images of one shape."""
+
+    relus = ("conv1",)
+
+    def __init__(self, shape: tuple[int, int, int], classes: int):
+        self.planes, self.lines, self.line = shape
+        self.classes = classes
+
+    def pack(self, name, value):
+        if name == "conv1.weight":
+            return value.reshape(len(value), self.planes, KERNEL * KERNEL)
+        if name == "fc.weight":
+            kept = self.lines - KERNEL + 1, self.line - KERNEL + 1
+            maps = value.reshape(self.classes, -1, *kept).swapaxes(0, 1)
+            padded = np.pad(maps, [(0, 0), (0, 0), (0, 0), (0, KERNEL - 1)])
+            return padded.reshape(*padded.shape[:2], -1)
+        return value
+
+    def unpack(self, name, value):
+        if name == "conv1.weight":
+            return value.reshape(len(value), self.planes, KERNEL, KERNEL)
+        if name == "fc.weight":
+            maps = value.reshape(*value.shape[:2], -1, self.line)[..., : 1 - KERNEL]
+            return maps.swapaxes(0, 1).reshape(self.classes, -1)
+        return value
+
+    def train(self, images, labels, batches, first_step, learning_rate, parameters):
+        return train(
+            images, labels, batches, first_step, learning_rate, parameters, self.planes, self.line
+        )
+
+    def evaluate(self, images, labels, batches, parameters):
+        return evaluate(images, labels, batches, parameters, self.planes, self.line)

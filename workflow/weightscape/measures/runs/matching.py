@@ -1,0 +1,224 @@
+"""Matching: each run's nodes in the order in which they best match those of a reference run.
+
+The hidden units of a network have no order: any order of a layer's rows, with the next layer's
+columns in the same order, computes the same function. Runs are matched to the best run of their
+width by weight matching (Ainsworth, Hayase, Srinivasa 2023, Git Re-Basin, algorithm 1): one link's
+order at a time, each an assignment problem, until none changes. Links that other maps than orders
+leave alone (`is_free` false) keep their order.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import pandas as pd
+import scipy
+
+from weightscape.measures.layer import is_moderate
+from weightscape.messages.progress import Progress
+from weightscape.models import Link
+from weightscape.runs.collecting import KEYS, check_found
+from weightscape.storage.hdf5 import read_file, write_file
+from weightscape.storage.shards import Shard, open_shard, read_population
+from weightscape.storage.tables import grow_table
+
+MATCHING_VERSION = 1
+SWEEPS = 20
+COLUMNS = (*KEYS, "group", "layer", "reference_seed", "cosine", "matched_cosine")
+
+Weights = dict[str, np.ndarray]
+"""Layer -> weights (out, in) or (out, in, kh, kw) of one run."""
+Orders = dict[Link, np.ndarray]
+"""Link -> for each place, the part of the run that is to stand there."""
+
+
+def match(weights: Weights, reference: Weights, links: list[Link]) -> Orders:
+    """The orders of the free links' parts that bring `weights` closest to `reference`.
+
+    Ascends the sum over layers of <ordered weights, reference>, which ends no lower than it is
+    without an order. Weights keep their order if they or the reference's are not finite or huge.
+    """
+    free = [link for link in links if link.is_free]
+    own = {link: np.arange(_parts(link, weights)) for link in free}
+    if not all(is_moderate(w) for w in (*weights.values(), *reference.values())):
+        return own
+    orders = _ascend(weights, reference, own, set())
+    if _product(weights, reference, orders) < _product(weights, reference, own):
+        return _ascend(weights, reference, own, set(free))
+    return orders
+
+
+def _product(weights: Weights, reference: Weights, orders: Orders) -> float:
+    """The sum over layers of <ordered weights, reference>."""
+    return sum(
+        float(np.vdot(reorder(name, weights, orders), reference[name])) for name in reference
+    )
+
+
+def _ascend(weights: Weights, reference: Weights, start: Orders, settled: set[Link]) -> Orders:
+    """Sweeps over the links until no order changes.
+
+    Links that are not `settled` have no order yet: the first are found by what has one already.
+    """
+    orders, free = dict(start), list(start)
+    for _ in range(SWEEPS):
+        changed = False
+        for link in free:
+            known = {other: orders[other] for other in settled - {link}}
+            unknown = {other for other in free if other not in settled}
+            gain = _gain(link, weights, reference, known, unknown)
+            order = scipy.optimize.linear_sum_assignment(gain, maximize=True)[1]
+            changed |= link not in settled or bool((order != orders[link]).any())
+            orders[link] = order
+            settled.add(link)
+        if not changed:
+            break
+    return orders
+
+
+def _parts(link: Link, weights: Weights) -> int:
+    return link.parts or len(weights[link.sources[0]])
+
+
+def _gain(
+    link: Link, weights: Weights, reference: Weights, known: Orders, unknown: set[Link]
+) -> np.ndarray:
+    """(parts, parts): what it adds to the inner product if part j stands in the reference's i."""
+    parts = _parts(link, weights)
+    gain = np.zeros((parts, parts))
+    for name in link.sources:
+        theirs, ours = (
+            _by_rows(w, parts) for w in (reference[name], reorder(name, weights, known))
+        )
+        gain += theirs @ ours.T
+    if not any(link.target in other.sources for other in unknown):
+        ours = reorder(link.target, weights, known)
+        gain += _by_columns(reference[link.target], parts) @ _by_columns(ours, parts).T
+    return gain
+
+
+def _by_rows(weight: np.ndarray, parts: int) -> np.ndarray:
+    """(parts, weights that come into a part)."""
+    return weight.reshape(parts, -1)
+
+
+def _by_columns(weight: np.ndarray, parts: int) -> np.ndarray:
+    """(parts, weights that read a part)."""
+    return weight.reshape(len(weight), parts, -1).swapaxes(0, 1).reshape(parts, -1)
+
+
+def reorder(name: str, weights: Weights, orders: Orders) -> np.ndarray:
+    """The weights of a layer with its rows and columns in these orders."""
+    weight = weights[name]
+    for link, order in orders.items():
+        if name in link.sources:
+            blocks = weight.reshape(len(order), -1, *weight.shape[1:])
+            weight = blocks[order].reshape(weight.shape)
+        if name == link.target:
+            columns = weight.reshape(len(weight), len(order), -1)
+            weight = columns[:, order].reshape(weight.shape)
+    return weight
+
+
+def measure(
+    shards: list[str], runs: pd.DataFrame, split: str, table: Path, orders_file: Path
+) -> None:
+    """Match the runs of the table `runs` and write `table` (COLUMNS) and the orders (HDF5).
+
+    The reference of a width is its run of the highest final accuracy on `split`. The file holds,
+    per width, `<width>/seed` (runs,) and `<width>/<sources>` (runs, parts) int32 for each link;
+    cosines are with the reference's layer, before and after.
+    """
+    groups = runs.set_index(KEYS)["group"].to_dict()
+    references = {str(w): _best(of_width, split) for w, of_width in runs.groupby("width")}
+    n_runs = runs["width"].value_counts()
+    loaded: dict[str, Weights] = {}
+    done: dict[str, int] = dict.fromkeys(references, 0)
+    attributes = {"format_version": MATCHING_VERSION, **runs[["model", "dataset"]].iloc[0]}
+    with (
+        grow_table(table, COLUMNS) as add,
+        write_file(orders_file, attributes) as file,
+        Progress("matching", len(runs)) as progress,
+    ):
+        for shard in read_population(shards):
+            width = shard.header.width
+            for row, seed in enumerate(shard.seeds):
+                key = (*shard.key, seed)
+                if key not in groups:
+                    continue
+                best = references[width]
+                if width not in loaded:
+                    loaded = {width: _read_reference(best)}
+                ours, theirs = _read(shard, row), loaded[width]
+                orders = match(ours, theirs, shard.links)
+                _store(file.require_group(width), done[width], n_runs[width], seed, orders)
+                done[width] += 1
+                run = {**dict(zip(KEYS, key, strict=True)), "group": groups[key]}
+                add(
+                    [
+                        {
+                            **run,
+                            "layer": name,
+                            "reference_seed": best.seed,
+                            "cosine": _cosine(ours[name], theirs[name]),
+                            "matched_cosine": _cosine(reorder(name, ours, orders), theirs[name]),
+                        }
+                        for name in shard.header.layers
+                    ]
+                )
+                progress.add()
+        check_found(progress.done, runs)
+
+
+def _store(group: h5py.Group, row: int, n_runs: int, seed: int, orders: Orders) -> None:
+    arrays = {_name(link): order for link, order in orders.items()}
+    for name, values in {"seed": np.array(seed), **arrays}.items():
+        if name not in group:
+            group.create_dataset(name, (n_runs, *values.shape), np.int32)
+        group[name][row] = values
+
+
+def _name(link: Link) -> str:
+    return "+".join(link.sources)
+
+
+class _Reference(NamedTuple):
+    shard: str
+    seed: int
+
+
+def _best(runs: pd.DataFrame, split: str) -> _Reference:
+    accuracy = runs[f"{split}_accuracy"].fillna(-1)
+    best = runs.iloc[int(accuracy.to_numpy().argmax())]
+    return _Reference(best["shard"], int(best["seed"]))
+
+
+def _read_reference(reference: _Reference) -> Weights:
+    with open_shard(reference.shard) as shard:
+        return _read(shard, shard.seeds.index(reference.seed))
+
+
+def _read(shard: Shard, row: int) -> Weights:
+    last = shard.header.final_epoch
+    return {name: shard.weight(last, name, row) for name in shard.header.layers}
+
+
+def _cosine(ours: np.ndarray, theirs: np.ndarray) -> float:
+    a, b = (w.ravel().astype(np.float64) for w in (ours, theirs))
+    norms = math.sqrt((a @ a) * (b @ b))
+    return float(a @ b) / norms if norms else math.nan
+
+
+def read_orders(path: Path, width: str, links: list[Link]) -> dict[int, Orders]:
+    """Seed -> the orders of each matched run of a width, whose links are `links`."""
+    with read_file(path, "the matching", MATCHING_VERSION, "delete it and run again") as file:
+        group = file[width]
+        orders = {link: group[_name(link)][()] for link in links if link.is_free}
+        seeds = group["seed"][()].tolist()
+    return {
+        seed: {link: rows[row] for link, rows in orders.items()} for row, seed in enumerate(seeds)
+    }

@@ -1,0 +1,1 @@
+"""Messages: what a job tells, in its log and on a terminal."""

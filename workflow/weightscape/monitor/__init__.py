@@ -1,0 +1,1 @@
+"""Monitor: what a study will cost, how far it is, and what keeps it from harm."""

@@ -1,0 +1,326 @@
+"""The plan: what a study will train, and what that costs, before anything is trained.
+
+Cost comes from benchmark records of earlier training jobs where there are any, and from the
+assumptions below elsewhere; the plan says which.
+"""
+
+import contextlib
+import functools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weightscape import models
+from weightscape.errors import WeightscapeError
+from weightscape.messages.terminal import align
+from weightscape.storage.shards import CURVES
+from weightscape.study.catalogue import BUILTIN, Dataset
+from weightscape.study.config import Config
+from weightscape.study.listing import read_listing
+from weightscape.study.paths import (
+    existing_shards,
+    is_imported,
+    parse_seeds,
+    shard_ranges,
+    weights_folder,
+)
+from weightscape.study.population import Population, find_import, find_population, populations
+from weightscape.study.recipes import snapshots
+
+# Assumptions, for one thread of a server processor of 2020: what a step costs apart from
+# arithmetic, by compiled gradients and by autograd, the rate of the arithmetic, and what a job
+# costs before its first step.
+SECONDS_PER_STEP, SECONDS_PER_AUTOGRAD_STEP = 0.05e-3, 2e-3
+MULTIPLY_ADDS_PER_SECOND = 25e9
+SECONDS_PER_JOB = 4.5
+SECONDS_PER_IMPORT = 0.02  # of one run: its files are read twice
+BASE_MEMORY_MB, CUDA_MEMORY_MB = 1200, 4000
+TRAINING_PASSES = 3  # forward, and backward to weights and to activations
+BYTES_PER_SHARD, BYTES_PER_ARRAY = 7_700, 320  # HDF5's own, fitted to shards of all models
+RECORDS_PER_WIDTH = 20  # benchmark records read of each width
+
+
+class Row(NamedTuple):
+    """The plan of one population."""
+
+    model: str
+    dataset: str
+    widths: int
+    runs: int
+    runs_done: int
+    jobs: int
+    parameters: int | None
+    """trained numbers of all runs together; None of networks that are imported"""
+    bytes: int
+    """of all shards on disk"""
+    cpu_hours: float
+    """of all runs together, done or not"""
+    source: str
+    """what cpu_hours comes from"""
+
+
+class Cost(NamedTuple):
+    """CPU seconds of training a population."""
+
+    job: float
+    """before a job's first step"""
+    run: dict[str, float]
+    """of one run, by width"""
+    source: str
+    """what they come from"""
+
+
+def make_plan(config: Config) -> list[Row]:
+    """A row per population of a checked config."""
+    return [_plan_population(config, population) for population in populations(config)]
+
+
+def render(config: Config, rows: list[Row]) -> str:
+    """The plan as a table for a terminal."""
+    head = [
+        "model",
+        "dataset",
+        "widths",
+        "runs",
+        "done",
+        "jobs",
+        "parameters",
+        "disk",
+        "CPU hours",
+        "CPU hours from",
+    ]
+    body = [
+        [
+            row.model,
+            row.dataset,
+            str(row.widths),
+            f"{row.runs:,}",
+            f"{row.runs_done:,}",
+            f"{row.jobs:,}",
+            "" if row.parameters is None else f"{row.parameters:,}",
+            format_bytes(row.bytes),
+            f"{row.cpu_hours:,.2f}",
+            row.source,
+        ]
+        for row in rows
+    ]
+    total = [
+        "all",
+        "",
+        "",
+        f"{sum(row.runs for row in rows):,}",
+        f"{sum(row.runs_done for row in rows):,}",
+        f"{sum(row.jobs for row in rows):,}",
+        f"{sum(row.parameters or 0 for row in rows):,}",
+        format_bytes(sum(row.bytes for row in rows)),
+        f"{sum(row.cpu_hours for row in rows):,.2f}",
+        "",
+    ]
+    epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
+    title = f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run"
+    return "\n".join([title, *align([head, *body, total], left={0, 1, len(head) - 1})])
+
+
+def format_bytes(count: int) -> str:
+    """12.3 MB, with decimal units."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
+
+
+def estimate_cost(config: Config, population: Population) -> Cost:
+    """By this population's benchmark records where there are any, else by the assumptions."""
+    if population.imported is not None:
+        return Cost(SECONDS_PER_JOB, dict.fromkeys(population.widths, SECONDS_PER_IMPORT), "import")
+    factor, source = _calibrate(config, population)
+    sizes = _sizes(config, population.dataset)
+    runs = {
+        width: _assumed_seconds(config["training"], network(config, population, width), sizes, 1)
+        for width in population.widths
+    }
+    return Cost(factor * SECONDS_PER_JOB, {width: factor * s for width, s in runs.items()}, source)
+
+
+def training_seconds(config: Config, model: str, dataset: str, width: str, n_runs: int) -> float:
+    """CPU seconds of one training job, by the assumptions alone."""
+    population = find_population(config, model, dataset)
+    built, sizes = network(config, population, width), _sizes(config, dataset)
+    return SECONDS_PER_JOB + _assumed_seconds(config["training"], built, sizes, n_runs)
+
+
+def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_runs: int) -> int:
+    """Megabytes that one training job needs: torch, the images, one run, a block's activations.
+
+    With device: cuda, CUDA itself and the orders and weights of all its runs, side by side.
+    """
+    population = find_population(config, model, dataset)
+    built, sizes = network(config, population, width), _sizes(config, dataset)
+    images = math.prod(sizes.shape) * (sizes.train + sizes.test)
+    run = 4 * built.n_parameters * (4 + len(snapshots(config)))  # weights, gradients, moments
+    if config["device"] == "cuda":
+        order = 8 * sizes.train  # that an epoch takes, and the next
+        return math.ceil((images + n_runs * (run + 2 * order)) / 1e6) + CUDA_MEMORY_MB
+    return math.ceil((images + run) / 1e6) + BASE_MEMORY_MB
+
+
+def largest_run_mb(config: Config, population: Population) -> float:
+    """Megabytes of the weights that are kept of a run of the largest width."""
+    if population.imported is not None:
+        # 16-bit numbers take twice as much in a shard; the initial weights are as many
+        return 4 * max(_file_sizes(config, population).values(), default=0) / 1e6
+    n_parameters = max(
+        network(config, population, width).n_parameters for width in population.widths
+    )
+    return 4 * n_parameters * len(snapshots(config)) / 1e6
+
+
+def import_memory_mb(config: Config, model: str, dataset: str) -> int:
+    """Megabytes that a job needs that imports a width: torch, and a run's files."""
+    population = find_population(config, model, dataset)
+    return math.ceil(BASE_MEMORY_MB + 2 * largest_run_mb(config, population))
+
+
+def _file_sizes(config: Config, population: Population) -> dict[str, int]:
+    """Bytes of each checkpoint of an import that is there."""
+    item = find_import(config, population.model, population.dataset)
+    rows = read_listing(item["table"]).rows
+    files = {file for row in rows for file in (row.file, row.initial_file) if file}
+    sizes = {}
+    for file in files:
+        with contextlib.suppress(OSError):
+            sizes[file] = (Path(item["folder"]) / file).stat().st_size
+    return sizes
+
+
+def _plan_import(config: Config, population: Population) -> Row:
+    """The shards of an import are about as large as its checkpoints."""
+    cost = estimate_cost(config, population)
+    seeds = population.imported or {}
+    done = [width for width in seeds if is_imported(config, population, width)]
+    seconds = len(seeds) * cost.job + population.n_runs * SECONDS_PER_IMPORT
+    return Row(
+        population.model,
+        population.dataset,
+        len(seeds),
+        population.n_runs,
+        sum(len(seeds[width]) for width in done),
+        len(seeds),
+        None,
+        sum(_file_sizes(config, population).values()),
+        seconds / 3600,
+        cost.source,
+    )
+
+
+def _plan_population(config: Config, population: Population) -> Row:
+    if population.imported is not None:
+        return _plan_import(config, population)
+    cost = estimate_cost(config, population)
+    parameters = n_bytes = n_jobs = n_done = 0
+    seconds = 0.0
+    for width in population.widths:
+        built = network(config, population, width)
+        ranges = shard_ranges(config, population, width)
+        n_jobs += len(ranges)
+        n_done += _count_done(config, population, width, ranges)
+        parameters += population.seeds * built.n_parameters
+        for length, count in Counter(map(len, ranges)).items():
+            n_bytes += count * _shard_bytes(config, population, built, length)
+        seconds += len(ranges) * cost.job + population.seeds * cost.run[width]
+    return Row(
+        population.model,
+        population.dataset,
+        len(population.widths),
+        population.n_runs,
+        n_done,
+        n_jobs,
+        parameters,
+        n_bytes,
+        seconds / 3600,
+        cost.source,
+    )
+
+
+def _shard_bytes(config: Config, population: Population, built: models.Model, n_runs: int) -> int:
+    """Size of a shard: its numbers, and what HDF5 adds per file, array and chunk."""
+    n_layers, columns = len(built.layers), config["training"]["epochs"] + 1
+    kept = len(snapshots(config))
+    curves = len(CURVES) + 2 * n_layers
+    arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 4
+    numbers = kept * built.n_parameters + curves * columns
+    predictions = built.class_bytes * _sizes(config, population.dataset).test
+    each = 4 * numbers + predictions + 16 * arrays
+    return BYTES_PER_SHARD + BYTES_PER_ARRAY * arrays + n_runs * each
+
+
+def network(config: Config, population: Population, width: str) -> models.Model:
+    sizes, options = _sizes(config, population.dataset), population.options
+    return models.build(population.model, width, sizes.shape, sizes.classes, options)
+
+
+def _sizes(config: Config, dataset: str) -> Dataset:
+    return BUILTIN[dataset] if dataset in BUILTIN else _own_sizes(**config["datasets"][dataset])
+
+
+@functools.cache
+def _own_sizes(**own: str) -> Dataset:
+    from weightscape.storage.images import describe  # opens the user's file: not at each parse
+
+    return describe(own)
+
+
+def _count_done(config: Config, population: Population, width: str, ranges: list[range]) -> int:
+    """Runs of a width whose shard is there."""
+    folder = weights_folder(config["study"], population.model, population.dataset, width)
+    existing = set(existing_shards(folder))
+    done = [seeds for seeds in ranges if seeds in existing]
+    return sum(min(seeds.stop, population.seeds) - seeds.start for seeds in done)
+
+
+def _assumed_seconds(
+    training: dict[str, Any], network: models.Model, sizes: Dataset, n_runs: int
+) -> float:
+    """CPU seconds of the training steps and evaluations of `n_runs` runs, start-up apart."""
+    steps = math.ceil(sizes.train / training["batch_size"])
+    images = TRAINING_PASSES * sizes.train + sizes.test
+    arithmetic = images * network.n_multiply_adds / MULTIPLY_ADDS_PER_SECOND
+    per_step = SECONDS_PER_STEP if network.has_gradients_by_hand else SECONDS_PER_AUTOGRAD_STEP
+    return n_runs * training["epochs"] * (steps * per_step + arithmetic)
+
+
+def _calibrate(config: Config, population: Population) -> tuple[float, str]:
+    """Measured over assumed seconds of this population's benchmark records, all together."""
+    records = list(_records(config, population))
+    if not records:
+        return 1.0, "assumptions"
+    measured, assumed = map(sum, zip(*records, strict=True))
+    return measured / assumed, f"{len(records)} benchmark records"
+
+
+def _records(config: Config, population: Population) -> Iterator[tuple[float, float]]:
+    """Measured and assumed seconds of training jobs of this population, of any study."""
+    pattern = f"*/benchmarks/train_runs/{population.model}/{population.dataset}/width-*"
+    for folder in sorted(Path("results").glob(pattern)):
+        for path in sorted(folder.glob("seeds-*.jsonl"))[:RECORDS_PER_WIDTH]:
+            # a record may be half-written, of another model's options or without its recipe
+            with contextlib.suppress(
+                OSError, LookupError, ValueError, TypeError, AttributeError, WeightscapeError
+            ):
+                yield _read_record(config, population, path)
+
+
+def _read_record(config: Config, population: Population, path: Path) -> tuple[float, float]:
+    """Measured is wall time times threads: the records' cpu_time lags by up to half a minute."""
+    record = json.loads(path.read_text().splitlines()[-1])
+    training = json.loads(record["params"]["recipe"])
+    if training["options"] != population.options:
+        raise ValueError("the recipe is of other options")
+    built = network(config, population, path.parent.name.removeprefix("width-"))
+    n_runs = len(parse_seeds(path.stem.removeprefix("seeds-")))
+    sizes = _sizes(config, population.dataset)
+    assumed = SECONDS_PER_JOB + _assumed_seconds(training, built, sizes, n_runs)
+    return float(record["s"]) * int(record["threads"]), assumed

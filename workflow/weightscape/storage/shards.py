@@ -1,0 +1,274 @@
+"""Shards: the HDF5 files in which training jobs keep their runs, and their only reader and writer.
+
+The layout is documented in docs/shard.md. A file is sealed with a digest of its content, so that a
+flipped bit is an error and not a number.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from weightscape.errors import WeightscapeError
+from weightscape.models import Link, links_in
+from weightscape.storage.hdf5 import DAMAGE, read_file, write_file
+from weightscape.study.recipes import canonical_json, stream_seeds
+
+FORMAT_VERSION = 1
+CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+STREAMS = ("init", "shuffle")
+REMEDY = "delete it and run again to train it anew"
+
+
+class Header(NamedTuple):
+    """What the runs of a shard have in common; stored as the attributes of its root."""
+
+    model: str
+    dataset: str
+    width: str
+    recipe: dict[str, Any]
+    dataset_digest: str
+    software: dict[str, Any]
+    device: str
+    final_epoch: int
+    layers: list[str]
+    """in the order of the forward pass"""
+
+    @property
+    def recipe_digest(self) -> str:
+        return hashlib.sha256(canonical_json(self.recipe).encode()).hexdigest()[:16]
+
+
+class RunRecord(NamedTuple):
+    """All that is kept of one run."""
+
+    seed: int
+    snapshots: dict[int, dict[str, np.ndarray]]
+    """epoch -> parameter name (`fc1.weight`) -> array"""
+    curves: dict[str, np.ndarray]
+    """each of CURVES -> (epochs + 1,)"""
+    final: dict[str, float]
+    """each of CURVES, from the final weights on the whole split"""
+    telemetry: dict[str, np.ndarray]
+    """`dead_units/<layer>`, `gradient_norm/<layer>` -> (epochs + 1,)"""
+    predictions: dict[str, np.ndarray] = {}
+    """`test` -> (N_test,) the class that the final weights predict for each test image"""
+
+
+def write_shard(
+    path: Path,
+    header: Header,
+    n_runs: int,
+    auxiliary: Iterable[str],
+    runs: Iterable[RunRecord],
+    blank: dict[str, tuple[int, ...]] | None = None,
+) -> None:
+    """Write `n_runs` runs as they come, one in memory at a time; `path` appears when all are in.
+
+    `auxiliary` names the parameters that are no layer's weight or bias. `blank` has the arrays that
+    some runs may lack, with their shape of one run: there they are NaN, and take no space.
+    """
+    names = set(auxiliary)
+    with write_file(path, _attributes(header)) as file:
+        file.create_group("telemetry/dead_units")  # stays empty without ReLU layers
+        for name, shape in (blank or {}).items():
+            _create(file, name, n_runs, shape, np.float32, fillvalue=np.nan)
+        if not n_runs:
+            _create(file, "seed", 0, (), np.int64)
+        count = 0
+        for row, run in enumerate(runs):
+            # by name, so that the bytes do not depend on the order in which a record has its arrays
+            arrays = [*_arrays(run, names), *_streams(run, header)]
+            for name, values in sorted(arrays, key=itemgetter(0)):
+                _store(file, name, np.asarray(values), row, n_runs)
+            count += 1
+        if count != n_runs:
+            raise ValueError(f"{path}: {count} runs came, {n_runs} were announced")
+
+
+def _attributes(header: Header) -> dict[str, Any]:
+    texts = {key: canonical_json(getattr(header, key)) for key in ("recipe", "software", "layers")}
+    return (
+        header._asdict()
+        | texts
+        | {"format_version": FORMAT_VERSION, "recipe_digest": header.recipe_digest}
+    )
+
+
+def _arrays(run: RunRecord, auxiliary: set[str]) -> Iterator[tuple[str, Any]]:
+    yield "seed", np.int64(run.seed)
+    for epoch, parameters in run.snapshots.items():
+        for name, values in parameters.items():
+            kind = "auxiliary" if name in auxiliary else "epochs"
+            yield f"{kind}/{epoch}/{name.replace('.', '/')}", values
+    for name, curve in run.curves.items():
+        yield f"curves/{name}", curve.astype(np.float32)
+    for name, value in run.final.items():
+        yield f"final/{name}", np.float32(value)
+    for name, values in run.telemetry.items():
+        yield f"telemetry/{name}", values.astype(np.float32)
+    for name, values in run.predictions.items():
+        yield f"predictions/{name}", values
+
+
+def _streams(run: RunRecord, header: Header) -> Iterator[tuple[str, np.int64]]:
+    seeds = stream_seeds(run.seed, header.recipe.get("shuffle_seeds"))
+    for stream, seed in zip(STREAMS, seeds, strict=True):
+        yield f"streams/{stream}", np.int64(seed)
+
+
+def _store(file: h5py.File, name: str, values: np.ndarray, row: int, n_runs: int) -> None:
+    if name not in file:
+        _create(file, name, n_runs, values.shape, values.dtype)
+    file[name][row] = values
+
+
+def _create(
+    file: h5py.File, name: str, n_runs: int, shape: tuple[int, ...], dtype: Any, **how: Any
+) -> None:
+    """An array of all runs, a chunk per run; numbers of one run each are one chunk."""
+    chunk = (1, *shape) if shape else (n_runs,)
+    file.create_dataset(name, (n_runs, *shape), dtype, chunks=chunk if n_runs else None, **how)
+
+
+class Shard:
+    """An open shard. Every error in reading it is a WeightscapeError that names the file."""
+
+    def __init__(self, path: Path, file: h5py.File):
+        self.path, self._file = path, file
+        attributes = dict(file.attrs)
+        texts = {key: json.loads(attributes[key]) for key in ("recipe", "software", "layers")}
+        final_epoch = int(attributes["final_epoch"])
+        known = {key: attributes[key] for key in Header._fields}
+        self.header = Header(**known | texts | {"final_epoch": final_epoch})
+        if self.header.recipe_digest != attributes["recipe_digest"]:
+            raise self._refuse("its recipe and its recipe_digest differ")
+        self.seeds: list[int] = self.read("seed").tolist()
+        self.stream_seeds = {stream: self._stream_seeds(stream) for stream in STREAMS}
+        self._check_shapes()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Model, dataset and width, which with a seed name a run."""
+        return self.header.model, self.header.dataset, self.header.width
+
+    @property
+    def links(self) -> list[Link]:
+        """Which layers' nodes another layer reads, in the networks of this shard."""
+        return links_in(self.header.model, self.header.width, self.header.recipe)
+
+    def _refuse(self, reason: str) -> WeightscapeError:
+        return WeightscapeError(f"the shard {self.path} is refused: {reason}; {REMEDY}")
+
+    def _stream_seeds(self, stream: str) -> list[int]:
+        """Seeds of a stream, (R,); a shard without streams has those of its runs."""
+        seeds = self.read(f"streams/{stream}").tolist() if "streams" in self._file else self.seeds
+        if len(seeds) != len(self.seeds):
+            raise self._refuse(f"streams/{stream} has {len(seeds)} runs")
+        return seeds
+
+    def _check_shapes(self) -> None:
+        lengths = {f"curves/{name}": self.header.final_epoch + 1 for name in CURVES}
+        for name, epochs in lengths.items():
+            if self._file[name].shape != (len(self.seeds), epochs):
+                raise self._refuse(f"{name} has the shape {self._file[name].shape}")
+        self.has_predictions = (
+            "predictions/test" in self._file
+        )  # shards of other hands may lack them
+        if self.has_predictions and len(self._file["predictions/test"]) != len(self.seeds):
+            raise self._refuse("predictions/test is of another number of runs")
+        for epoch in (0, self.header.final_epoch):
+            for layer in self._file[f"epochs/{epoch}"].values():
+                if len(layer["weight"]) != len(self.seeds):
+                    raise self._refuse(f"{layer.name} has {len(layer['weight'])} runs")
+
+    def read(self, name: str, row: int | None = None) -> np.ndarray:
+        """The array `name` whole, or of one run."""
+        try:
+            return self._file[name][() if row is None else row]
+        except DAMAGE as error:
+            raise self._refuse(f"{name} can't be read ({error})") from error
+
+    def run(self, row: int) -> RunRecord:
+        """All of one run, as `write_shard` takes it."""
+        record = RunRecord(self.seeds[row], {}, {}, {}, {}, {})
+        names: list[str] = []
+        try:
+            self._file.visititems(
+                lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+            )
+        except DAMAGE as error:
+            raise self._refuse(f"its arrays can't be listed ({error})") from error
+        for kind, _, name in (name.partition("/") for name in names):
+            if kind in ("epochs", "auxiliary"):
+                epoch, *parameter = name.split("/")
+                kept = record.snapshots.setdefault(int(epoch), {})
+                kept[".".join(parameter)] = self.read(f"{kind}/{name}", row)
+            elif kind not in ("seed", "streams"):  # which follow from seed and recipe
+                getattr(record, kind)[name] = self.read(f"{kind}/{name}", row)
+        return record
+
+    def weight(self, epoch: int, layer: str, row: int) -> np.ndarray:
+        """One run's weights (out, in) or (out, in, kh, kw), float32."""
+        return self.read(f"epochs/{epoch}/{layer}/weight", row)
+
+    def bias(self, epoch: int, layer: str, row: int) -> np.ndarray:
+        """One run's biases (out,), float32."""
+        return self.read(f"epochs/{epoch}/{layer}/bias", row)
+
+    def predictions(self) -> np.ndarray | None:
+        """(R, N_test) the class that the final weights predict for each test image, uint8, or
+        uint16 beyond 256 classes; None where the shard has none."""
+        return self.read("predictions/test") if self.has_predictions else None
+
+    def telemetry(self, kind: str) -> dict[str, np.ndarray]:
+        """`dead_units` or `gradient_norm`: layer -> (R, epochs + 1); empty if none has it."""
+        try:
+            layers = list(self._file["telemetry"].get(kind, ()))
+        except DAMAGE as error:
+            raise self._refuse(f"telemetry/{kind} can't be read ({error})") from error
+        return {layer: self.read(f"telemetry/{kind}/{layer}") for layer in layers}
+
+
+@contextmanager
+def open_shard(path: Path | str) -> Iterator[Shard]:
+    """A shard for reading.
+
+    Raises WeightscapeError, naming the file and the reason, if it is missing, truncated, damaged,
+    of another format_version or not a shard at all.
+    """
+    with read_file(path, "the shard", FORMAT_VERSION, REMEDY) as file:
+        try:
+            shard = Shard(Path(path), file)
+        except DAMAGE as error:
+            raise WeightscapeError(
+                f"the shard {path} is refused: it is damaged or no shard ({error}); {REMEDY}"
+            ) from error
+        yield shard
+
+
+def read_population(paths: Iterable[Path | str]) -> Iterator[Shard]:
+    """The shards of one population that have runs, open one at a time.
+
+    Raises WeightscapeError at the first that is unreadable, or whose model, dataset, recipe or
+    images differ from those of the shards before it.
+    """
+    first: Shard | None = None
+    for path in paths:
+        with open_shard(path) as shard:
+            first = first or shard
+            for key in ("model", "dataset", "recipe_digest", "dataset_digest"):
+                here, there = getattr(shard.header, key), getattr(first.header, key)
+                if here != there:
+                    raise WeightscapeError(
+                        f"the shard {path} is refused: its {key} is {here}, that of "
+                        f"{first.path} is {there}; delete the one that is out of date and run again"
+                    )
+            if shard.seeds:  # not so where all checkpoints of a width were bad
+                yield shard

@@ -1,0 +1,84 @@
+"""Unfinished jobs: runs that are kept one by one until the shard that they are for is whole.
+
+A training job that is killed, wherever it starts again, resumes at its last finished run. Jobs may
+meet here, as one that was taken for dead is still at work: what one has removed the other trains.
+"""
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from weightscape.errors import WeightscapeError
+from weightscape.storage.shards import REMEDY, Header, RunRecord, open_shard, write_shard
+from weightscape.study.paths import run_name
+from weightscape.study.recipes import canonical_json
+
+log = logging.getLogger(__name__)
+
+
+class Unfinished:
+    """The finished runs of jobs whose shards are not, a file each, in `folder`.
+
+    A run is one of this job's own if its file is sound, of the same header, and has the weights of
+    `epochs`. `auxiliary` is as in write_shard.
+    """
+
+    def __init__(self, folder: Path, header: Header, epochs: set[int], auxiliary: Iterable[str]):
+        self.folder, self.header, self.epochs = folder, header, epochs
+        self.auxiliary = set(auxiliary)
+
+    def find(self, seeds: Iterable[int]) -> set[int]:
+        """Those of the seeds whose runs are there."""
+        return {seed for seed in seeds if self.read(seed) is not None}
+
+    def read(self, seed: int) -> RunRecord | None:
+        """The run, or None if it has to be trained."""
+        path = self.folder / run_name(seed)
+        if not path.is_file():
+            return None
+        try:
+            with open_shard(path) as shard:
+                run = shard.run(0)
+                self._check(shard.header, run, seed)
+                return run
+        except WeightscapeError as error:
+            log.info("seed %d is trained anew: %s", seed, str(error).removesuffix(f"; {REMEDY}"))
+            return None
+
+    def _check(self, header: Header, run: RunRecord, seed: int) -> None:
+        pairs = zip(_what_counts(header).items(), _what_counts(self.header).items(), strict=True)
+        differing = [key for (key, there), (_, here) in pairs if there != here]
+        if run.seed != seed:
+            differing.append("seed")
+        if set(run.snapshots) != self.epochs:
+            differing.append("snapshots")
+        if not run.predictions:
+            differing.append("version, without predictions")
+        if differing:
+            path = self.folder / run_name(seed)
+            raise WeightscapeError(f"{path} is of another {', '.join(differing)}")
+
+    def keep(self, run: RunRecord) -> None:
+        path = self.folder / run_name(run.seed)
+        try:
+            write_shard(path, self.header, 1, self.auxiliary, [run])
+        except FileNotFoundError:  # with its folder, by a job that has written the shard
+            log.info("seed %d is not kept: another job has removed %s", run.seed, self.folder)
+
+    def discard(self, seeds: Iterable[int]) -> None:
+        """Remove the runs, what killed jobs have left of them, and folders that are empty then."""
+        names = tuple(map(run_name, seeds))
+        with suppress(OSError):  # the shard is there, which is what counts
+            for path in self.folder.iterdir():
+                if path.name.removeprefix(".").startswith(names):
+                    path.unlink(missing_ok=True)
+            for folder in (self.folder, *self.folder.parents[:3]):  # up to `unfinished`
+                folder.rmdir()
+
+
+def _what_counts(header: Header) -> dict[str, str]:
+    """All of a header but the kernel's name, which differs between nodes and changes no bit."""
+    software = {key: value for key, value in header.software.items() if key != "platform"}
+    ours = header._replace(software=software)._asdict()
+    return {key: canonical_json(value) for key, value in ours.items()}

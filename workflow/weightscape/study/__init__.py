@@ -1,0 +1,57 @@
+"""The study: what a config asks for, checked, and where its files lie. Imports nothing heavy."""
+
+from weightscape.study.config import Config, check
+from weightscape.study.paths import (
+    cover,
+    existing_shards,
+    import_tables,
+    is_imported,
+    parse_seeds,
+    run_name,
+    seeds_text,
+    shard_ranges,
+    shards,
+    unfinished_folder,
+    weights_folder,
+)
+from weightscape.study.population import (
+    Population,
+    find_import,
+    find_population,
+    import_rows,
+    layer_map,
+    layers,
+    populations,
+)
+from weightscape.study.recipes import canonical_json, recipe, snapshots, stream_seeds
+from weightscape.study.widths import width_number, width_order, width_parts
+
+__all__ = [
+    "Config",
+    "Population",
+    "canonical_json",
+    "check",
+    "cover",
+    "existing_shards",
+    "find_import",
+    "find_population",
+    "import_rows",
+    "import_tables",
+    "is_imported",
+    "layer_map",
+    "layers",
+    "parse_seeds",
+    "populations",
+    "recipe",
+    "run_name",
+    "seeds_text",
+    "shard_ranges",
+    "shards",
+    "snapshots",
+    "stream_seeds",
+    "unfinished_folder",
+    "weights_folder",
+    "width_number",
+    "width_order",
+    "width_parts",
+]

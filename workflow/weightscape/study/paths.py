@@ -1,0 +1,104 @@
+"""Where a study's files lie, and which seeds each of its shards holds. Imports nothing heavy."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from weightscape.study.config import Config
+from weightscape.study.population import Population
+
+SHARD_NAME = re.compile(r"seeds-(\d{4,})(?:-(\d{4,}))?\.h5")
+
+
+def weights_folder(study: str, model: str, dataset: str, width: str) -> Path:
+    return Path("results", study, "weights", model, dataset, f"width-{width}")
+
+
+def unfinished_folder(study: str, model: str, dataset: str, width: str) -> Path:
+    """Where a training job of many runs keeps each until its shard is whole."""
+    return Path("results", study, "unfinished", model, dataset, f"width-{width}")
+
+
+def run_name(seed: int) -> str:
+    """`seed-0007.h5`, the file of one run of an unfinished job."""
+    return f"seed-{seed:04d}.h5"
+
+
+def seeds_text(seeds: range) -> str:
+    """`0007` for one seed, `0000-0049` for a range, as in the names of shards."""
+    first, last = seeds[0], seeds[-1]
+    return f"{first:04d}" if first == last else f"{first:04d}-{last:04d}"
+
+
+def parse_seeds(text: str) -> range:
+    """The inverse of `seeds_text`."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def cover(wanted: int, runs_per_job: int, existing: Iterable[range]) -> list[range]:
+    """Ranges of seeds, one per shard, that together hold the seeds 0, ..., wanted - 1.
+
+    Shards that exist are kept, whatever `runs_per_job` they were made with, so that more seeds
+    train only what is new. The rest is cut at multiples of `runs_per_job`.
+    """
+    kept: list[range] = []
+    for seeds in sorted(existing, key=lambda seeds: (seeds.start, -seeds.stop)):
+        if seeds.start < wanted and (not kept or seeds.start >= kept[-1].stop):
+            kept.append(seeds)
+    shards, start = [], 0
+    for seeds in [*kept, range(wanted, wanted)]:
+        while start < seeds.start:
+            cut = min((start // runs_per_job + 1) * runs_per_job, seeds.start)
+            shards.append(range(start, cut))
+            start = cut
+        shards.append(seeds)
+        start = seeds.stop
+    return [seeds for seeds in shards if seeds]
+
+
+def existing_shards(folder: Path) -> list[range]:
+    """The seeds of each shard in a width's folder."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    matches = filter(None, map(SHARD_NAME.fullmatch, names))
+    return [range(int(m[1]), int(m[2] or m[1]) + 1) for m in matches]
+
+
+def shard_ranges(
+    config: Config, population: Population, width: str, existing: list[range] | None = None
+) -> list[range]:
+    """The seeds of each shard of one width of a population, some of which are `existing`.
+
+    An import has one shard, from the first of its seeds to the last.
+    """
+    if population.imported is not None:
+        seeds = population.imported[width]
+        return [range(seeds[0], seeds[-1] + 1)]
+    if existing is None:
+        folder = weights_folder(config["study"], population.model, population.dataset, width)
+        existing = existing_shards(folder)
+    return cover(population.seeds, config["runs_per_job"], existing)
+
+
+def is_imported(config: Config, population: Population, width: str) -> bool:
+    """Whether the shard of a width of an import is there."""
+    folder = weights_folder(config["study"], population.model, population.dataset, width)
+    return shard_ranges(config, population, width)[0] in existing_shards(folder)
+
+
+def shards(config: Config, population: Population) -> list[str]:
+    """Paths of all shards of a population, by width and seed."""
+    paths = []
+    for width in population.widths:
+        folder = weights_folder(config["study"], population.model, population.dataset, width)
+        names = map(seeds_text, shard_ranges(config, population, width))
+        paths += [f"{folder}/seeds-{name}.h5" for name in names]
+    return paths
+
+
+def import_tables(config: Config, population: Population) -> list[str]:
+    """Where the files of an import are listed, good and bad; a table for each width."""
+    top = Path("results", config["study"], "measures", population.model, population.dataset)
+    shards = {w: shard_ranges(config, population, w)[0] for w in population.imported or ()}
+    return [f"{top}/imports/width-{w}/seeds-{seeds_text(s)}.csv" for w, s in shards.items()]

@@ -1,0 +1,51 @@
+"""What determines a run's weights besides model, dataset, width and seed. Imports nothing heavy."""
+
+import json
+from typing import Any
+
+from weightscape.study.config import Config
+from weightscape.study.population import Population, find_import, layer_map
+
+RECIPE_VERSION = 2
+
+
+def stream_seeds(seed: int, shuffle_seeds: int | None) -> tuple[int, int]:
+    """Initialisation and shuffle seed of a run; both are its seed unless seeds are crossed."""
+    return (seed, seed) if shuffle_seeds is None else divmod(seed, shuffle_seeds)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON in one spelling only, for digests, rule parameters and attributes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def recipe(config: Config, population: Population) -> dict[str, Any]:
+    """All that determines a run's weights besides model, dataset, width and seed.
+
+    Of networks that are imported: what is known, and what is taken from their files.
+    """
+    if population.imported is not None:
+        item = find_import(config, population.model, population.dataset)
+        return {
+            "version": RECIPE_VERSION,
+            "imported": True,
+            "options": population.options,
+            "epochs": item["epochs"],
+            "layers": layer_map(item, population.widths[0]),
+        }
+    training = config["training"]
+    keys = ("epochs", "batch_size", "optimiser", "learning_rate", "initialisation")
+    crossed = population.shuffle_seeds
+    return {
+        "version": RECIPE_VERSION,
+        "options": population.options,
+        **{key: training[key] for key in keys},
+        **({} if crossed is None else {"shuffle_seeds": crossed}),
+    }
+
+
+def snapshots(config: Config) -> list[int]:
+    """Epochs whose weights are kept: 0, the last, and those named in training.snapshots."""
+    last = config["training"]["epochs"]
+    named = [last if epoch == "last" else epoch for epoch in config["training"]["snapshots"]]
+    return sorted({0, last, *named})

@@ -20,10 +20,10 @@ import pandas as pd
 from benchmarks.scale import STUDIES, Copy
 from weightscape.measures import convergence
 from weightscape.measures.layers import spectra, statistics, strength
-from weightscape.measures.one_pass import LAYER_KEYS
 from weightscape.measures.runs import nulls
 from weightscape.measures.runs.function import PREDICTION_COLUMNS
 from weightscape.measures.runs.projection import PURITY_COLUMNS
+from weightscape.measures.runs.weights import LAYER_KEYS
 from weightscape.models import layer_names
 from weightscape.runs.collecting import KEYS
 from weightscape.runs.groups import PAPER_EDGES, assign

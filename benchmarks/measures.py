@@ -24,8 +24,7 @@ import pandas as pd
 
 from benchmarks.population import make_population
 from weightscape.measures import density
-from weightscape.measures import one_pass as weights
-from weightscape.measures.runs import matching, nulls, projection
+from weightscape.measures.runs import matching, nulls, projection, weights
 from weightscape.storage.shards import read_population
 from weightscape.storage.tables import write_table
 

@@ -13,10 +13,11 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.path import Path
 from matplotlib.text import Text
 
-from weightscape.figures import FIGURES, style
+from weightscape.drawing import style
+from weightscape.figures import FIGURES
 from weightscape.measures.density import Densities
 from weightscape.measures.layer import LayerWeights
-from weightscape.measures.one_pass import DENSITIES_VERSION
+from weightscape.measures.runs.weights import DENSITIES_VERSION
 from weightscape.runs.collecting import KEYS
 from weightscape.storage.tables import write_table
 

@@ -13,8 +13,8 @@ from references import adam, gradients, modules, ours, scaled, train_modules
 from torch.nn.functional import cross_entropy
 
 from weightscape import models
-from weightscape.engine.kernels import primitives
 from weightscape.engine.training import initialise
+from weightscape.kernels import primitives
 from weightscape.kernels.cnn import KEPT_BYTES, CNNByHand
 from weightscape.kernels.dnn import DNNByHand
 from weightscape.kernels.primitives import Parameter

@@ -42,16 +42,9 @@ from drawings import (
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 
-from weightscape.figures import (
-    convergence,
-    nulls,
-    spectra,
-    statistics,
-    strength,
-    style,
-    telemetry,
-)
-from weightscape.figures.style import Population
+from weightscape.drawing import style
+from weightscape.drawing.style import Population
+from weightscape.figures import convergence, nulls, spectra, statistics, strength, telemetry
 from weightscape.runs.groups import GROUPS
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -19,9 +19,10 @@ from drawings import (
 from matplotlib.colors import to_rgb
 from matplotlib.patches import StepPatch
 
-from weightscape.figures import density, style
-from weightscape.figures.style import Population
-from weightscape.measures.one_pass import Outputs, measure
+from weightscape.drawing import style
+from weightscape.drawing.style import Population
+from weightscape.figures import density
+from weightscape.measures.runs.weights import Outputs, measure
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -10,7 +10,8 @@ from drawings import collisions_in, legend_of, make_runs, panels_of, saved
 from matplotlib.colors import to_rgb
 
 from weightscape.claims.analyses.causes import CAUSES, explain
-from weightscape.figures import FIGURES, failures, style
+from weightscape.drawing import style
+from weightscape.figures import FIGURES, failures
 from weightscape.measures.runs import function
 from weightscape.measures.runs.function import compare, compare_groups
 from weightscape.runs.collecting import KEYS

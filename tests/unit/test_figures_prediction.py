@@ -24,7 +24,8 @@ from drawings import (
 from weightscape.claims.analyses.prediction import COLUMNS, FEATURES, INNER, PREDICTED
 from weightscape.claims.analyses.transfer import CASES
 from weightscape.claims.learners import LEARNERS
-from weightscape.figures import FIGURES, style
+from weightscape.drawing import style
+from weightscape.figures import FIGURES
 from weightscape.storage.tables import write_table
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -17,8 +17,8 @@ from drawings import (
 )
 from matplotlib import colormaps
 
+from weightscape.drawing.style import Population
 from weightscape.figures import projection
-from weightscape.figures.style import Population
 
 pytestmark = pytest.mark.filterwarnings("error")
 

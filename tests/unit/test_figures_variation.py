@@ -21,7 +21,8 @@ from drawings import (
 from matplotlib.colors import to_rgb
 
 from weightscape.claims.analyses.variation import ACCURACIES, CHOSEN, PARTS
-from weightscape.figures import FIGURES, style, variation
+from weightscape.drawing import style
+from weightscape.figures import FIGURES, variation
 from weightscape.storage.tables import write_table
 
 pytestmark = pytest.mark.filterwarnings("error")

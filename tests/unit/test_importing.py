@@ -21,8 +21,7 @@ from weightscape.engine.training import train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.figures import FIGURES
 from weightscape.foreign.importing import Source, import_runs
-from weightscape.measures import one_pass as weights
-from weightscape.measures.runs import function, matching, nulls, projection
+from weightscape.measures.runs import function, matching, nulls, projection, weights
 from weightscape.models import Link, layer_names
 from weightscape.runs.collecting import collect, group
 from weightscape.runs.groups import Baseline

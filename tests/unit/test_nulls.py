@@ -11,9 +11,6 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
 from weightscape.errors import WeightscapeError
-from weightscape.measures.one_pass import COLUMNS as OF_PASS
-from weightscape.measures.one_pass import Outputs
-from weightscape.measures.one_pass import measure as one_pass
 from weightscape.measures.runs import nulls
 from weightscape.measures.runs.nulls import (
     COLUMNS,
@@ -24,6 +21,9 @@ from weightscape.measures.runs.nulls import (
     stream,
     weights_of,
 )
+from weightscape.measures.runs.weights import COLUMNS as OF_PASS
+from weightscape.measures.runs.weights import Outputs
+from weightscape.measures.runs.weights import measure as one_pass
 from weightscape.storage.shards import CURVES, RunRecord, open_shard, write_shard
 from weightscape.storage.tables import read_table
 

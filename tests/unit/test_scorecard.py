@@ -11,7 +11,8 @@ from test_statements import ALPHA, DRAWS, plant
 from weightscape.claims import judge
 from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, STATISTICS, render
 from weightscape.claims.statements import measure
-from weightscape.figures import FIGURES, style
+from weightscape.drawing import style
+from weightscape.figures import FIGURES
 from weightscape.storage.tables import write_table
 
 

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from weightscape.errors import WeightscapeError
-from weightscape.measures.one_pass import (
+from weightscape.measures.runs.weights import (
     COLUMNS,
     Outputs,
     join_densities,

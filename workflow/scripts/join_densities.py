@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weightscape.measures.one_pass import join_densities
+from weightscape.measures.runs.weights import join_densities
 from weightscape.messages.logs import job_log
 
 with job_log(snakemake.log[0]):

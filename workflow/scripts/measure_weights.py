@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weightscape.measures.one_pass import Outputs, measure
+from weightscape.measures.runs.weights import Outputs, measure
 from weightscape.messages.logs import job_log
 from weightscape.storage.tables import read_table
 

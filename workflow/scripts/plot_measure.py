@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from weightscape.figures import FIGURES, style
+from weightscape.drawing import style
+from weightscape.figures import FIGURES
 from weightscape.messages.logs import job_log
 from weightscape.storage.tables import read_table
 

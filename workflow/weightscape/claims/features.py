@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from weightscape.claims.effects import Numbers
-from weightscape.measures.one_pass import LAYER_KEYS
 from weightscape.measures.runs import nulls
+from weightscape.measures.runs.weights import LAYER_KEYS
 from weightscape.runs.collecting import KEYS
 from weightscape.storage.tables import read_table
 from weightscape.study.widths import width_parts

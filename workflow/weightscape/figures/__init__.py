@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from weightscape.drawing import style
 from weightscape.figures import (
     claims,
     convergence,
@@ -20,7 +21,6 @@ from weightscape.figures import (
     spectra,
     statistics,
     strength,
-    style,
     telemetry,
     transfer,
     variation,

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, statistic_name
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.storage.tables import read_table
 
 POOLED, WITHIN = "#222222", "#0072B2"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.runs.collecting import KEYS
 from weightscape.runs.groups import GROUPS
 

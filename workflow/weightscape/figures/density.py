@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from weightscape.figures import style
-from weightscape.measures.one_pass import open_densities
+from weightscape.drawing import style
+from weightscape.measures.runs.weights import open_densities
 from weightscape.runs.groups import GROUPS
 
 GAUSSIAN = Line2D([], [], color="black", linewidth=0.6, label="Gaussian")

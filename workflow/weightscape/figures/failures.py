@@ -17,7 +17,7 @@ from weightscape.claims.analyses.causes import (
     relative_gradients,
     successful,
 )
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.runs.collecting import KEYS
 from weightscape.storage.tables import read_table
 

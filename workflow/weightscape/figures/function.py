@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.measures.runs.function import ALL_WIDTHS
 from weightscape.storage.tables import read_table
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from weightscape.claims.analyses.null_effects import WEIGHTS
-from weightscape.figures import style
+from weightscape.drawing import style
 
 LOOKS = dict(
     zip(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from weightscape.figures import style
+from weightscape.drawing import style
 
 LEFTMOST = -1.0  # R2 below is told by an arrow
 FEATURES = {

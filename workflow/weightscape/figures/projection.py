@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.measures.runs.projection import ALL_WIDTHS, EMBEDDINGS, FEWEST
 from weightscape.runs.collecting import KEYS
 

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.runs.collecting import KEYS
 
 SHOWN = {

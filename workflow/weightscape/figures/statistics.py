@@ -6,7 +6,7 @@ from itertools import chain
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.runs.collecting import KEYS
 
 

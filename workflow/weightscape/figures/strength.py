@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.runs.collecting import KEYS
 
 TITLE_SIZE = 6  # three pairs of a ViT's layers stand side by side

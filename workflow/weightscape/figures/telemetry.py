@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from weightscape.figures import style
+from weightscape.drawing import style
 from weightscape.runs.groups import GROUPS
 
 KINDS = {

@@ -7,7 +7,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from weightscape.figures import style
+from weightscape.drawing import style
 
 SCALE = ScalarMappable(Normalize(-1, 1), "PuOr")
 EFFECTS = {"pooled": "n", "within": "n_within"}

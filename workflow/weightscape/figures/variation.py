@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from weightscape.claims.analyses.variation import PARTS
-from weightscape.figures import style
+from weightscape.drawing import style
 
 ROW = 0.17  # inches of a bar
 AROUND = 0.45  # inches of a row of panels beside its bars

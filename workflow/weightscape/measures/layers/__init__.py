@@ -1,1 +1,1 @@
-"""Measures of one layer of one run, a file each; `measures.one_pass` reads each run once."""
+"""Measures of one layer of one run, a file each; `measures.runs.weights` reads each run once."""

@@ -18,7 +18,7 @@ import pandas as pd
 
 from weightscape.measures.layer import LayerWeights
 from weightscape.measures.layers import spectra, statistics, strength
-from weightscape.measures.one_pass import LAYER_KEYS
+from weightscape.measures.runs.weights import LAYER_KEYS
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, check_found
 from weightscape.storage.shards import Shard, read_population

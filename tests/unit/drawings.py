@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from matplotlib.text import Text
 
 from weightscape.drawing import style
-from weightscape.figures import FIGURES
+from weightscape.figures import draw as draw_figure
 from weightscape.measures.density import Densities
 from weightscape.measures.layer import LayerWeights
 from weightscape.measures.runs.weights import DENSITIES_VERSION
@@ -195,7 +195,7 @@ def make_figure(name, tables, folder, layers=("fc1", "fc2", "fc3"), split="test"
         else:
             write_table(MAKERS[name](runs, layers), file)
         files.append(str(file))
-    return FIGURES[name](list(tables), files, split)
+    return draw_figure(name, list(tables), files, split)
 
 
 MAKERS = {

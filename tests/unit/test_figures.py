@@ -43,7 +43,7 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_rgb
 
 from weightscape.drawing import style
-from weightscape.drawing.style import Population
+from weightscape.drawing.style import Shown
 from weightscape.figures import convergence, nulls, spectra, statistics, strength, telemetry
 from weightscape.runs.groups import GROUPS
 
@@ -77,7 +77,7 @@ def several(model="dnn", n=3):
 
 
 def draw_curves(runs, split="test", **changes):
-    return convergence.draw([Population(runs, make_curves(runs).assign(**changes))], split)
+    return convergence.draw([Shown(runs, make_curves(runs).assign(**changes))], split)
 
 
 def lines_of(axes):
@@ -314,7 +314,7 @@ def test_widths_are_coloured_by_their_size_or_by_their_order():
 
 def test_names_of_one_s_own_are_shown_as_they_are():
     own = make_runs([50.0, 10.0], "lstm", "stars")
-    assert style.title(Population(own, None)) == "lstm on stars: n = 2 runs, 1 of them non"
+    assert style.title(Shown(own, None)) == "lstm on stars: n = 2 runs, 1 of them non"
 
 
 # rows of panels
@@ -350,7 +350,7 @@ def test_shared_axes_hold_what_each_panel_shows():
 
 def test_each_run_has_its_line(runs):
     curves = make_curves(runs)
-    figure = convergence.draw([Population(runs, curves)], "test")
+    figure = convergence.draw([Shown(runs, curves)], "test")
     expected = sorted(
         of_run[["epoch", "train_loss"]].to_numpy().tolist()
         for _, of_run in curves.groupby(["width", "seed"])
@@ -435,7 +435,7 @@ def test_curves_that_are_not_known_are_said_to_be(runs, last):
 
 def test_models_stand_below_each_other_and_each_column_names_its_epochs():
     tables = [*several(), *several("cnn", 1)]
-    figure = convergence.draw([Population(runs, make_curves(runs)) for runs in tables], "test")
+    figure = convergence.draw([Shown(runs, make_curves(runs)) for runs in tables], "test")
     panels = named_panels(figure)
     assert list(panels) == [
         "DNN, MNIST (n = 3)",
@@ -452,7 +452,7 @@ def test_models_stand_below_each_other_and_each_column_names_its_epochs():
 
 def test_lines_are_medians_and_shades_the_middle_half(runs):
     table = make_telemetry(runs, ["fc1", "fc2"])
-    figure = telemetry.draw(Population(runs, table))
+    figure = telemetry.draw(Shown(runs, table), "test")
     axes = figure.axes[0]
     assert axes.get_title() == "fc1 (n = 9)"
     dead = table[(table["layer"] == "fc1") & (table["group"] == "high") & (table["epoch"] == 3)]
@@ -466,21 +466,21 @@ def test_lines_are_medians_and_shades_the_middle_half(runs):
 
 def test_only_layers_with_units_that_may_die_have_a_panel_of_them(runs):
     table = make_telemetry(runs, ["fc1", "fc2", "fc3"])
-    figure = telemetry.draw(Population(runs, table))
+    figure = telemetry.draw(Shown(runs, table), "test")
     shown = ("fc1", "fc2", "fc1", "fc2", "fc3")
     assert [axes.get_title() for axes in panels_of(figure)] == [f"{n} (n = 9)" for n in shown]
 
 
 def test_without_telemetry_the_figure_says_so(runs):
     lost = {"dead_units": np.nan, "gradient_norm": np.nan}
-    figure = telemetry.draw(Population(runs, make_telemetry(runs, ["fc1"]).assign(**lost)))
+    figure = telemetry.draw(Shown(runs, make_telemetry(runs, ["fc1"]).assign(**lost)), "test")
     assert "no telemetry" in svg_of(figure)
     assert "n = 9 runs" in svg_of(figure)
 
 
 def test_each_row_of_telemetry_shares_its_axes_and_is_labelled(runs):
     layers = LAYERS["vit"]
-    figure = telemetry.draw(Population(runs, make_telemetry(runs, layers)))
+    figure = telemetry.draw(Shown(runs, make_telemetry(runs, layers)), "test")
     rows = {}
     for axes in panels_of(figure):
         rows.setdefault(axes.get_subplotspec().rowspan.start, []).append(axes)
@@ -494,7 +494,7 @@ def test_each_row_of_telemetry_shares_its_axes_and_is_labelled(runs):
 
 
 def test_dead_units_are_shares_and_gradients_are_logarithmic(runs):
-    figure = telemetry.draw(Population(runs, make_telemetry(runs, ["fc1", "fc2"])))
+    figure = telemetry.draw(Shown(runs, make_telemetry(runs, ["fc1", "fc2"])), "test")
     dead, _, gradient, _ = figure.axes
     assert dead.get_ylim() == pytest.approx((-0.03, 1.03))
     assert (dead.get_yscale(), gradient.get_yscale()) == ("linear", "log")
@@ -504,7 +504,7 @@ def test_dead_units_are_shares_and_gradients_are_logarithmic(runs):
 def test_gradients_of_zero_are_drawn(runs, layers):
     table = make_telemetry(runs, ["fc1", "fc2"])
     table.loc[table["layer"].isin(layers), "gradient_norm"] = 0.0
-    figure = telemetry.draw(Population(runs, table))
+    figure = telemetry.draw(Shown(runs, table), "test")
     figure.draw_without_rendering()
     norms = figure.axes[-1]
     expected = table.loc[table["layer"] == "fc2", "gradient_norm"]
@@ -514,7 +514,7 @@ def test_gradients_of_zero_are_drawn(runs, layers):
 
 def test_a_model_without_relu_has_gradients_only(runs):
     table = make_telemetry(runs, ["fc1", "fc2"]).assign(dead_units=np.nan)
-    figure = telemetry.draw(Population(runs, table))
+    figure = telemetry.draw(Shown(runs, table), "test")
     assert {axes.get_ylabel() for axes in figure.axes} == {"gradient norm (L2)", ""}
 
 
@@ -523,7 +523,7 @@ def test_a_model_without_relu_has_gradients_only(runs):
 
 def test_each_run_has_its_point_in_each_layer(runs):
     table = make_statistics(runs, ["fc1", "fc2", "fc3"])
-    panels = named_panels(statistics.draw([Population(runs, table)], "test"))
+    panels = named_panels(statistics.draw([Shown(runs, table)], "test"))
     assert list(panels) == ["fc1 (n = 9)", "fc2 (n = 9)", "fc3 (n = 9)"]
     for axes, (_, of_layer) in zip(panels.values(), table.groupby("layer"), strict=True):
         expected = sorted(zip(of_layer["mean"], of_layer["std"], strict=True))
@@ -532,7 +532,7 @@ def test_each_run_has_its_point_in_each_layer(runs):
 
 def test_points_of_failed_runs_are_blue_crosses_and_no_others(runs):
     table = make_statistics(runs, ["fc1"])
-    (axes,) = panels_of(statistics.draw([Population(runs, table)], "test"))
+    (axes,) = panels_of(statistics.draw([Shown(runs, table)], "test"))
     failed = sorted(table.loc[table["group"] == "non", "mean"])
     points = points_of(axes)
     assert sorted(x for x, _, colour, _ in points if is_blue(colour)) == pytest.approx(failed)
@@ -541,7 +541,7 @@ def test_points_of_failed_runs_are_blue_crosses_and_no_others(runs):
 
 def test_more_accurate_points_are_darker_and_lie_above(runs):
     table = make_statistics(runs, ["fc1"])
-    (axes,) = panels_of(statistics.draw([Population(runs, table)], "test"))
+    (axes,) = panels_of(statistics.draw([Shown(runs, table)], "test"))
     points = [point for point in points_of(axes) if not point[3]]
     by_accuracy = table["mean"].to_numpy()[[6, 2, 5, 7, 8, 0, 3]]
     assert [x for x, *_ in points] == pytest.approx(by_accuracy)
@@ -549,7 +549,7 @@ def test_more_accurate_points_are_darker_and_lie_above(runs):
 
 
 def test_statistics_name_their_axes(runs):
-    figure = statistics.draw([Population(runs, make_statistics(runs, ["fc1"]))], "test")
+    figure = statistics.draw([Shown(runs, make_statistics(runs, ["fc1"]))], "test")
     assert figure.get_supxlabel() == r"mean $\mu_w$ of the weights"
     assert figure.get_supylabel() == r"standard deviation $\sigma_w$ of the weights"
 
@@ -557,7 +557,7 @@ def test_statistics_name_their_axes(runs):
 @pytest.mark.parametrize("n_layers", [1, 2, 4, 6])
 def test_every_layer_has_a_panel(runs, n_layers):
     layers = LAYERS["vit"][:n_layers]
-    figure = statistics.draw([Population(runs, make_statistics(runs, layers))], "test")
+    figure = statistics.draw([Shown(runs, make_statistics(runs, layers))], "test")
     assert list(named_panels(figure)) == [f"{layer} (n = 9)" for layer in layers]
 
 
@@ -567,7 +567,7 @@ def test_datasets_stand_side_by_side_with_shared_axes_and_own_points():
     for number, measure in enumerate(measures):
         measure["mean"] += number
         measure["std"] *= 3**number
-    populations = [Population(*pair) for pair in zip(tables, measures, strict=True)]
+    populations = [Shown(*pair) for pair in zip(tables, measures, strict=True)]
     panels = named_panels(statistics.draw(populations, "test"))
     where = ["MNIST, {} (n = 3)", "Fashion-MNIST, {} (n = 4)", "CIFAR-10, {} (n = 9)"]
     assert list(panels) == [name.format(layer) for layer in ("fc1", "fc2") for name in where]
@@ -585,7 +585,7 @@ def test_datasets_stand_side_by_side_with_shared_axes_and_own_points():
 def test_statistics_of_nan_are_left_out(runs):
     table = make_statistics(runs, ["fc1"])
     table.loc[table["seed"] == 4, ["mean", "std"]] = np.nan
-    (axes,) = panels_of(statistics.draw([Population(runs, table)], "test"))
+    (axes,) = panels_of(statistics.draw([Shown(runs, table)], "test"))
     assert len(places_of(axes)) == n_in(axes) == 8
 
 
@@ -594,7 +594,7 @@ def test_statistics_of_nan_are_left_out(runs):
 
 def draw_strength(runs, layers=("fc1", "fc2", "fc3"), **changes):
     table = make_strength(runs, list(layers)).assign(**changes)
-    return table, named_panels(strength.draw([Population(runs, table)], "test"))
+    return table, named_panels(strength.draw([Shown(runs, table)], "test"))
 
 
 def test_pairs_are_the_mean_strengths_of_consecutive_layers_of_the_same_run(runs):
@@ -642,7 +642,7 @@ def test_layers_that_no_other_alone_reads_have_no_link(runs):
 
 
 def test_a_grid_of_strength_has_pairs_only():
-    populations = [Population(runs, make_strength(runs, LAYERS["dnn"])) for runs in several()]
+    populations = [Shown(runs, make_strength(runs, LAYERS["dnn"])) for runs in several()]
     titles = list(named_panels(strength.draw(populations, "test")))
     where = ["MNIST, {} (n = 3)", "Fashion-MNIST, {} (n = 4)", "CIFAR-10, {} (n = 9)"]
     assert titles == [name.format(pair) for pair in ("fc1, fc2", "fc2, fc3") for name in where]
@@ -654,7 +654,7 @@ def test_a_grid_of_strength_has_pairs_only():
 def test_spectra_stand_against_accuracy_in_the_colour_of_the_width(runs):
     table = make_spectra(runs, ["fc1", "fc2"])
     table.loc[table["seed"] == 3, "log_determinant"] = np.nan
-    figure = spectra.draw(Population(runs, table), "train")
+    figure = spectra.draw(Shown(runs, table), "train")
     assert figure.get_supxlabel() == "final train accuracy (%)"
     assert bars_of(figure) == ["width"]
     panels = panels_of(figure)
@@ -686,7 +686,7 @@ def test_spectra_stand_against_accuracy_in_the_colour_of_the_width(runs):
 def test_effects_of_each_kind_of_weights_are_drawn_with_their_intervals(runs):
     layers = ["fc1", "fc2"]
     table = make_null_effects(runs, layers)
-    panels = named_panels(nulls.draw(Population(runs, table)))
+    panels = named_panels(nulls.draw(Shown(runs, table), "test"))
     assert set(panels) == {
         f"{layer}, {how} (n = 9)" for layer in layers for how in ("pooled", "within width")
     }
@@ -714,7 +714,7 @@ def test_effects_of_each_kind_of_weights_are_drawn_with_their_intervals(runs):
 def test_a_population_without_effects_is_drawn(runs):
     table = make_null_effects(runs, ["fc1"])
     numbers = table.select_dtypes("float").columns
-    figure = nulls.draw(Population(runs, table.assign(**dict.fromkeys(numbers, np.nan))))
+    figure = nulls.draw(Shown(runs, table.assign(**dict.fromkeys(numbers, np.nan))), "test")
     figure.draw_without_rendering()
     assert legend_of(figure) == list(nulls.WEIGHTS)
 

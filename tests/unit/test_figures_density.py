@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import StepPatch
 
 from weightscape.drawing import style
-from weightscape.drawing.style import Population
+from weightscape.drawing.style import Shown
 from weightscape.figures import density
 from weightscape.measures.runs.weights import Outputs, measure
 
@@ -33,12 +33,12 @@ LAYERS = ["fc1", "fc2"]
 def population(tmp_path_factory):
     runs = make_runs(MIXED)
     path = tmp_path_factory.mktemp("density") / "densities.h5"
-    return Population(runs, make_densities(runs, LAYERS, path))
+    return Shown(runs, make_densities(runs, LAYERS, path))
 
 
 @pytest.fixture(scope="module")
 def panels(population):
-    return named_panels(density.draw([population]))
+    return named_panels(density.draw([population], "test"))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_standard_units_show_the_groups_beside_the_gaussian(layer, panels, file)
 
 
 def test_the_legend_names_the_groups_and_the_gaussian(population):
-    assert legend_of(density.draw([population])) == [
+    assert legend_of(density.draw([population], "test")) == [
         "non (n = 2)",
         "low (n = 2)",
         "mid (n = 2)",
@@ -145,7 +145,7 @@ def test_the_legend_names_the_groups_and_the_gaussian(population):
 def test_runs_whose_weights_are_all_equal_are_not_counted(tmp_path):
     runs = make_runs(MIXED)
     path = make_densities(runs, LAYERS, tmp_path / "densities.h5", collapsed=(1, 3, 4))
-    named = named_panels(density.draw([Population(runs, path)]))
+    named = named_panels(density.draw([Shown(runs, path)], "test"))
     assert list(named) == [
         "fc1 (n = 6)",
         "fc2 (n = 9)",
@@ -159,7 +159,7 @@ def test_runs_whose_weights_are_all_equal_are_not_counted(tmp_path):
 def test_a_layer_without_any_density_has_an_empty_panel(tmp_path):
     runs = make_runs([10.0, 10.1])
     path = make_densities(runs, LAYERS, tmp_path / "densities.h5", collapsed=(0, 1))
-    figure = density.draw([Population(runs, path)])
+    figure = density.draw([Shown(runs, path)], "test")
     figure.draw_without_rendering()
     empty = [axes for axes in panels_of(figure) if n_in(axes) == 0]
     assert [len(axes.lines) for axes in empty] == [0, 0]
@@ -170,8 +170,8 @@ def test_datasets_stand_side_by_side_on_axes_that_hold_all_of_them(tmp_path):
     for number, (dataset, scale) in enumerate((("mnist", 3), ("fmnist", 1), ("cifar10", 0.2))):
         runs = make_runs(MIXED[number:], dataset=dataset)
         path = make_densities(runs, LAYERS, tmp_path / f"{dataset}.h5", scale=scale)
-        populations.append(Population(runs, path))
-    figure = density.draw(populations)
+        populations.append(Shown(runs, path))
+    figure = density.draw(populations, "test")
     where = ["MNIST, {} (n = 9)", "Fashion-MNIST, {} (n = 8)", "CIFAR-10, {} (n = 7)"]
     named = named_panels(figure)
     assert list(named) == [title.format(layer) for layer in LAYERS for title in where]
@@ -193,6 +193,6 @@ def test_densities_of_shards_are_drawn(synthesise, tmp_path):
     runs = runs.assign(width=["2", "2", "5", "5", "5"], seed=[0, 1, 0, 1, 2])
     outputs = Outputs(*(tmp_path / name for name in Outputs._fields))
     measure([str(path) for path in shards], runs, "silverman", outputs)
-    figure = density.draw([Population(runs, outputs.densities)])
+    figure = density.draw([Shown(runs, outputs.densities)], "test")
     assert list(named_panels(figure))[:2] == ["conv1 (n = 5)", "fc (n = 5)"]
     assert figure.get_suptitle() == "CNN on digits: n = 5 runs, 1 of them non"

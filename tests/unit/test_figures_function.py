@@ -11,7 +11,8 @@ from matplotlib.colors import to_rgb
 
 from weightscape.claims.analyses.causes import CAUSES, explain
 from weightscape.drawing import style
-from weightscape.figures import FIGURES, failures
+from weightscape.figures import draw as draw_figure
+from weightscape.figures import failures
 from weightscape.measures.runs import function
 from weightscape.measures.runs.function import compare, compare_groups
 from weightscape.runs.collecting import KEYS
@@ -26,7 +27,7 @@ def draw(name, runs, tables, folder, split="test"):
     for number, table in enumerate(tables):
         files.append(str(folder / f"{name}-{number}.csv"))
         write_table(table, files[-1])
-    return FIGURES[name]([runs], files, split)
+    return draw_figure(name, [runs], files, split)
 
 
 # ---- function
@@ -240,7 +241,7 @@ def test_no_text_covers_another_and_the_figure_fits_a_page(name, tmp_path):
     runs = make_runs(accuracies, widths=WIDTHS)
     runs.loc[::7, "group"] = "ungrouped"
     figure = draw(name, runs, MAKERS[name](runs), tmp_path)
-    assert figure.get_suptitle() == style.title(style.Population(runs, None))
+    assert figure.get_suptitle() == style.title(style.Shown(runs, None))
     assert collisions_in(figure) == []
     assert all(figure.get_size_inches() <= style.PAGE)
 

@@ -25,7 +25,7 @@ from weightscape.claims.analyses.prediction import COLUMNS, FEATURES, INNER, PRE
 from weightscape.claims.analyses.transfer import CASES
 from weightscape.claims.learners import LEARNERS
 from weightscape.drawing import style
-from weightscape.figures import FIGURES
+from weightscape.figures import draw as draw_figure
 from weightscape.storage.tables import write_table
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -52,7 +52,7 @@ def draw(runs, folder, **how):
     files = [folder / "prediction.csv", folder / "predicted.csv"]
     for table, file in zip(predict(runs, **how), files, strict=True):
         write_table(table, file)
-    return FIGURES["prediction"]([runs], [str(file) for file in files], "test")
+    return draw_figure("prediction", [runs], [str(file) for file in files], "test")
 
 
 def dots_in(axes):
@@ -139,7 +139,7 @@ def test_a_population_too_small_is_an_empty_figure(tmp_path):
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     write_table(table, files[0])
     write_table(predicted[:0], files[1])
-    figure = FIGURES["prediction"]([runs], [str(file) for file in files], "test")
+    figure = draw_figure("prediction", [runs], [str(file) for file in files], "test")
     figure.draw_without_rendering()
     assert [n_in(axes) for axes in panels_of(figure)] == [0, 0, 0]
 
@@ -175,7 +175,7 @@ NINE = list(itertools.product(("dnn", "cnn", "vit"), ("mnist", "fmnist", "cifar1
 
 def draw_transfer(names, folder):
     write_table(transfer(names), folder / "transfer.csv")
-    return FIGURES["transfer"]([], [str(folder / "transfer.csv")], "test")
+    return draw_figure("transfer", [], [str(folder / "transfer.csv")], "test")
 
 
 def test_cells_hold_the_correlations_and_panels_their_n(tmp_path):
@@ -207,7 +207,7 @@ def test_matrices_of_any_size_fit_a_page_without_collisions(n, tmp_path):
 def test_populations_that_taught_nothing_have_empty_cells(tmp_path):
     table = transfer(NINE[:2]).assign(n=0, n_within=0, pooled=np.nan, within=np.nan)
     write_table(table, tmp_path / "transfer.csv")
-    figure = FIGURES["transfer"]([], [str(tmp_path / "transfer.csv")], "test")
+    figure = draw_figure("transfer", [], [str(tmp_path / "transfer.csv")], "test")
     figure.draw_without_rendering()
     panels = named_panels(figure)
     assert "weights (linear), within widths (n = 0)" in panels

@@ -17,8 +17,8 @@ from drawings import (
 )
 from matplotlib import colormaps
 
-from weightscape.drawing.style import Population
-from weightscape.figures import projection
+from weightscape.drawing.style import Shown
+from weightscape.figures import projection, projection_widths
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -37,11 +37,11 @@ def table(runs):
 
 
 def draw(runs, table):
-    return panels_of(projection.draw([Population(runs, table)], "test"))
+    return panels_of(projection.draw([Shown(runs, table)], "test"))
 
 
 def draw_widths(runs, table):
-    return panels_of(projection.draw_widths(Population(runs, table), "test"))
+    return panels_of(projection_widths.draw(Shown(runs, table), "test"))
 
 
 def best_of(table, **wanted):
@@ -118,14 +118,14 @@ def test_the_panel_beside_it_is_coloured_by_width(runs, table):
 
 
 def test_bars_name_both_colours(runs, table):
-    figure = projection.draw([Population(runs, table)], "test")
+    figure = projection.draw([Shown(runs, table)], "test")
     assert sorted(bars_of(figure)) == ["final test accuracy (%)", "width"]
 
 
 def test_a_bar_of_many_widths_names_at_most_seven_of_them():
     widths = [str(10 * n) for n in range(1, 21)]
     runs = make_runs(np.linspace(20, 99, 40), widths=widths)
-    figure = projection.draw([Population(runs, make_projection(runs, ["fc1"]))], "test")
+    figure = projection.draw([Shown(runs, make_projection(runs, ["fc1"]))], "test")
     figure.draw_without_rendering()
     (bar,) = [axes for axes in figure.axes if axes.get_ylabel() == "width"]
     named = [label.get_text() for label in bar.get_yticklabels()]
@@ -135,7 +135,7 @@ def test_a_bar_of_many_widths_names_at_most_seven_of_them():
 
 def test_widths_of_two_layers_are_named_as_they_are():
     runs = make_runs(ACCURACIES, widths=("5x10", "20x50"))
-    figure = projection.draw([Population(runs, make_projection(runs, ["fc1"]))], "test")
+    figure = projection.draw([Shown(runs, make_projection(runs, ["fc1"]))], "test")
     (bar,) = [axes for axes in figure.axes if axes.get_ylabel() == "width"]
     assert [label.get_text() for label in bar.get_yticklabels()] == ["5x10", "20x50"]
 
@@ -204,8 +204,8 @@ def test_datasets_show_their_first_embedding_of_all_widths_each(runs, table):
     other = runs.assign(dataset="cifar10", test_accuracy=runs["test_accuracy"] / 2)
     alone = make_projection(other.assign(width="20"), ["fc1", "fc2"])
     populations = [
-        Population(runs, table),
-        Population(other.assign(width="20"), alone[alone["embedding"] != "padded"]),
+        Shown(runs, table),
+        Shown(other.assign(width="20"), alone[alone["embedding"] != "padded"]),
     ]
     panels = panels_of(projection.draw(populations, "test"))
     heads = [axes.get_title().split("\n")[:2] for axes in panels[:4]]
@@ -214,8 +214,8 @@ def test_datasets_show_their_first_embedding_of_all_widths_each(runs, table):
 
 
 def test_layers_are_shown_even_if_the_first_dataset_has_none(runs, table):
-    nothing = Population(runs, table[:0])
-    other = Population(runs.assign(dataset="fmnist"), table.assign(dataset="fmnist"))
+    nothing = Shown(runs, table[:0])
+    other = Shown(runs.assign(dataset="fmnist"), table.assign(dataset="fmnist"))
     panels = panels_of(projection.draw([nothing, other], "test"))
     assert [axes.get_ylabel() for axes in panels[::2]] == ["fc1", "fc2"]
     assert all(places_of(axes) for axes in panels)
@@ -224,9 +224,9 @@ def test_layers_are_shown_even_if_the_first_dataset_has_none(runs, table):
 @pytest.mark.parametrize("of_widths", [True, False])
 def test_without_an_embedding_the_figure_says_so(of_widths, table):
     runs = make_runs([50.0, 10.0])
-    population = Population(runs, table[:0])
+    population = Shown(runs, table[:0])
     if of_widths:
-        figure = projection.draw_widths(population, "test")
+        figure = projection_widths.draw(population, "test")
     else:
         figure = projection.draw([population], "test")
     svg = svg_of(figure)

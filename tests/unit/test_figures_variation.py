@@ -22,7 +22,8 @@ from matplotlib.colors import to_rgb
 
 from weightscape.claims.analyses.variation import ACCURACIES, CHOSEN, PARTS
 from weightscape.drawing import style
-from weightscape.figures import FIGURES, variation
+from weightscape.figures import draw as draw_figure
+from weightscape.figures import variation
 from weightscape.storage.tables import write_table
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -44,7 +45,7 @@ def make_table(layers=("fc1", "fc2", "fc3"), unknown=(), n=9):
 def draw(table, folder, **changes):
     """By way of a file, in which an empty layer is no text."""
     write_table(table, folder / "variation.csv")
-    return FIGURES["variation"]([make_runs(**changes)], [str(folder / "variation.csv")], "test")
+    return draw_figure("variation", [make_runs(**changes)], [str(folder / "variation.csv")], "test")
 
 
 def bars_in(axes):

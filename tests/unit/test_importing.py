@@ -19,7 +19,6 @@ from weightscape.claims.judge import judge
 from weightscape.claims.statements import Tables
 from weightscape.engine.training import train_shard
 from weightscape.errors import WeightscapeError
-from weightscape.figures import FIGURES
 from weightscape.foreign.importing import Source, import_runs
 from weightscape.measures.runs import function, matching, nulls, projection, weights
 from weightscape.models import Link, layer_names
@@ -435,7 +434,7 @@ def judge_all(runs, folder):
     of_weights = [folder / f"{name}.csv" for name in ("statistics", "strength", "spectra")]
     final, initial = read_final(*of_weights), read_initial(folder / "nulls.csv")
     scores, predicted = prediction.measure(runs, final, initial, "test", 20)
-    one = transfer.make_population(runs, final, "test")
+    one = transfer.make_taught(runs, final, "test")
     failed, causes = failures.explain(
         runs, *map(read, ("convergence", "telemetry", "predictions")), "test"
     )

@@ -6,8 +6,6 @@ import pytest
 from planted import plant, write_tables
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score
-
-from weightscape.claims.analyses import prediction, transfer
 from weightscape.claims.analyses.prediction import (
     COLUMNS,
     FEATURES,
@@ -21,6 +19,8 @@ from weightscape.claims.analyses.prediction import (
     tell,
     with_accuracy,
 )
+
+from weightscape.claims.analyses import prediction, transfer
 from weightscape.claims.effects import Draws
 from weightscape.claims.features import (
     NUMBERS,
@@ -400,7 +400,7 @@ def test_widths_that_are_names_have_no_number_and_crash_nothing():
     r2 = of_width.set_index("learner")["r2"]
     assert r2["linear"] > 0.8  # a mean for each name
     assert r2["boosting"] > 0  # of 24 runs its trees see few
-    moved = transfer.measure([transfer.make_population(runs, final, "test")], Draws(10, 10))
+    moved = transfer.measure([transfer.make_taught(runs, final, "test")], Draws(10, 10))
     assert (moved["n"] == 24).all()
 
 

@@ -5,10 +5,10 @@ import pytest
 from planted import plant
 from scipy import stats
 from sklearn.metrics import r2_score
+from weightscape.claims.analyses.prediction import out_of_fold
 
 from weightscape.claims.analyses import transfer
-from weightscape.claims.analyses.prediction import out_of_fold
-from weightscape.claims.analyses.transfer import CASES, COLUMNS, make_population, measure
+from weightscape.claims.analyses.transfer import CASES, COLUMNS, make_taught, measure
 from weightscape.claims.effects import Draws
 from weightscape.claims.learners import LEARNERS
 
@@ -20,7 +20,7 @@ PAIR = ["trained_model", "model", "features", "learner"]
 
 def populate(name, **how):
     runs, final, _ = plant(model=name, **{"of_weights": 2.0, "seeds": 20, **how})
-    return make_population(runs, final, "test")
+    return make_taught(runs, final, "test")
 
 
 @pytest.fixture(scope="module")
@@ -127,20 +127,20 @@ def test_noise_does_not_transfer(monkeypatch):
 def test_standard_scores_know_no_accuracy():
     runs, final, _ = plant(seeds=5)
     mixed = runs.assign(test_accuracy=runs["test_accuracy"].to_numpy()[::-1])
-    first, other = (make_population(table, final, "test") for table in (runs, mixed))
+    first, other = (make_taught(table, final, "test") for table in (runs, mixed))
     for name in first.features:
         np.testing.assert_array_equal(first.features[name], other.features[name])
 
 
 def test_accuracies_are_in_standard_scores_and_units_do_not_matter():
     runs, final, _ = plant(seeds=5)
-    whole = make_population(runs, final, "test")
+    whole = make_taught(runs, final, "test")
     np.testing.assert_allclose(
         whole.runs["accuracy"], stats.zscore(runs["test_accuracy"]), rtol=1e-9
     )
     scaled = final.assign(std=1000 * final["std"] + 3)
     np.testing.assert_allclose(
-        make_population(runs, scaled, "test").features["weights"],
+        make_taught(runs, scaled, "test").features["weights"],
         whole.features["weights"],
         atol=1e-9,
     )
@@ -157,7 +157,7 @@ def test_four_runs_and_equal_accuracies_crash_nothing():
     accuracies = {"cnn": 10.0, "vit": np.nan}
     planted = {name: plant(model=name, widths=("5", "10"), seeds=6)[:2] for name in accuracies}
     equal, none = (
-        make_population(runs.assign(test_accuracy=accuracies[name]), final, "test")
+        make_taught(runs.assign(test_accuracy=accuracies[name]), final, "test")
         for name, (runs, final) in planted.items()
     )
     table = measure([few, equal, none], DRAWS)

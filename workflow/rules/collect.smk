@@ -21,6 +21,7 @@ rule collect_runs:
         edges=lambda wildcards: get_population(wildcards).edges,
         groups=config["groups"],
         baseline=get_baseline,
+        columns=get_columns("runs", "groups"),
     script:
         "../scripts/collect_runs.py"
 
@@ -31,7 +32,7 @@ rule join_tables:
     output:
         report(
             f"{RESULTS}/tables/{{table}}.csv",
-            caption="../report/tables.rst",
+            caption="../report/caption.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
@@ -44,13 +45,15 @@ rule join_tables:
     resources:
         mem_mb=get_table_mem_mb,
         runtime=60,
+    params:
+        caption=get_table_caption,
     script:
         "../scripts/join_tables.py"
 
 
 rule join_densities:
     input:
-        collect(f"{RESULTS}/measures/{{p.model}}/{{p.dataset}}/densities.h5", p=POPULATIONS),
+        get_paths("densities.h5", POPULATIONS),
     output:
         f"{RESULTS}/tables/densities.h5",
     log:

@@ -36,60 +36,9 @@ RESULTS = f"results/{config['study']}"
 MEASURES = f"{RESULTS}/measures/{{model}}/{{dataset}}"
 POPULATIONS = study.populations(config)
 IMPORTED = [p for p in POPULATIONS if p.imported is not None]
-CLAIM_FIGURES = [f"claim_C{number}" for number in range(1, 7)]
-FIGURES = [
-    "convergence",
-    "telemetry",
-    "statistics",
-    "density",
-    "strength",
-    "spectra",
-    "projection",
-    "projection_widths",
-    "variation",
-    "nulls",
-    "function",
-    "failures",
-    "prediction",
-    *CLAIM_FIGURES,
-]
-# figure -> the measure of each population that its grid of layer x dataset shows
-GRIDS = {
-    "statistics": "statistics.csv",
-    "density": "densities.h5",
-    "strength": "strength.csv",
-    "projection": "projection.csv",
-}
-TABLES = [
-    "runs",
-    "groups",
-    "statistics",
-    "strength",
-    "spectra",
-    "nulls",
-    "projection",
-    "purity",
-    "matching",
-    "claim_widths",
-    "variation",
-    "variation_widths",
-    "null_effects",
-    "predictions",
-    "disagreement",
-    "weight_function",
-    "failures",
-    "causes",
-    "prediction",
-]
-if any(
+HAS_HEADS = any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)
-):
-    TABLES.append("strength_heads")
-if IMPORTED:
-    TABLES.append("imports")
-if workflow.is_main_process:
-    # captions can read nothing else
-    config["described"] = captions.describe(config)
+)
 READING = {"plan", "status"}  # rules that may run beside another snakemake
 LOCKS = []  # that this snakemake holds: the study's, then those of datasets
 PARTITIONS = {}  # rule -> partition that its jobs ask for
@@ -160,7 +109,7 @@ def get_measures(wildcards):
     """The tables of all populations that are joined to one."""
     if wildcards.table == "imports":
         return [path for p in IMPORTED for path in study.import_tables(config, p)]
-    return [f"{RESULTS}/measures/{p.model}/{p.dataset}/{wildcards.table}.csv" for p in POPULATIONS]
+    return get_paths(wildcards.table, POPULATIONS)
 
 
 def get_layer_tables(wildcards):
@@ -175,27 +124,19 @@ def get_layers(population):
 
 def get_figures(wildcards):
     """Every figure of the study, in both formats."""
-    names = [f"{figure}-{p.model}-{p.dataset}" for figure in FIGURES for p in POPULATIONS]
+    several = len(POPULATIONS) > 1
+    names = []
+    for name, head in FIGURES.items():
+        if head.each == "study":
+            names += [name] * several
+            continue
+        names += [f"{f}-{p.model}-{p.dataset}" for f in get_drawn(name, head) for p in POPULATIONS]
+        if head.grid and head.grid_of == "study":
+            names += [name] * several
     # the paper's grids, where there is more than one panel to stand side by side
     counts = Counter(p.model for p in POPULATIONS)
     names += [f"{grid}-{model}" for grid in GRIDS for model, n in counts.items() if n > 1]
-    names += ["convergence", "transfer"] if len(POPULATIONS) > 1 else []
     return [f"{RESULTS}/figures/{name}.{ending}" for name in names for ending in ("svg", "png")]
-
-
-def get_model_runs(wildcards):
-    """The tables of runs of all populations of a model."""
-    return [f"{RESULTS}/measures/{p.model}/{p.dataset}/runs.csv" for p in get_same_model(wildcards)]
-
-
-def get_model_measures(wildcards):
-    """The files that a grid shows of all populations of a model."""
-    file = GRIDS[wildcards.grid]
-    return [f"{RESULTS}/measures/{p.model}/{p.dataset}/{file}" for p in get_same_model(wildcards)]
-
-
-def get_same_model(wildcards):
-    return [p for p in POPULATIONS if p.model == wildcards.model]
 
 
 def get_recipe(wildcards):
@@ -245,18 +186,30 @@ def get_table_mem_mb(wildcards, input, attempt):
     return int(attempt * (1500 + 10 * input.size_mb))
 
 
-def get_measure_runtime(wildcards, attempt):
-    """Minutes to ask a queue for: a measure takes milliseconds a run, large networks more."""
-    return extend("measure_weights", 30 + get_population(wildcards).n_runs // 100, attempt)
+def get_job_runtime(rule_name, head):
+    """Minutes to ask a queue for, by what a measure's time grows with.
+
+    It takes milliseconds a run, and large networks more; all distances between runs four times
+    what they take.
+    """
+
+    def get(wildcards, attempt):
+        if head.cost == "tables":
+            return 60
+        n_runs = get_population(wildcards).n_runs
+        of_pairs = 8 * n_runs**2 // 10**7 if head.cost == "pairs" else 0
+        return extend(rule_name, 30 + n_runs // 100 + of_pairs, attempt)
+
+    return get
 
 
-def get_projection_runtime(wildcards, attempt):
-    """Minutes to ask a queue for: four times what all distances between runs take."""
-    n_runs = get_population(wildcards).n_runs
-    return extend("measure_projection", 30 + n_runs // 100 + 8 * n_runs**2 // 10**7, attempt)
+def get_job_mem_mb(head):
+    """Megabytes of a measure's job."""
+    functions = {"tables": get_table_mem_mb, "shards": get_measure_mem_mb}
+    return functions.get(head.cost, get_pairs_mem_mb)
 
 
-def get_projection_mem_mb(wildcards, attempt):
+def get_pairs_mem_mb(wildcards, attempt):
     """Megabytes: a block of runs, and the distances between all of them."""
     return attempt * (2000 + get_population(wildcards).n_runs ** 2 * 16 // 10**6)
 
@@ -270,12 +223,6 @@ def extend(rule_name, minutes, attempt):
         return minutes * attempt
     limit = slurm.find_partition(PARTITIONS.get(rule_name)).minutes
     return int(max(minutes, min(minutes * attempt, limit)))
-
-
-def get_layer_labels(wildcards):
-    """Labels of a figure in the report, with the layers that it shows."""
-    layers = ", ".join(get_layers(get_population(wildcards)))
-    return {"model": wildcards.model, "dataset": wildcards.dataset, "layer": layers}
 
 
 def hold_locks(jobs):

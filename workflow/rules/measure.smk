@@ -1,116 +1,29 @@
-rule measure_weights:
-    input:
-        runs=f"{MEASURES}/runs.csv",
-        shards=get_shards,
-    output:
-        statistics=f"{MEASURES}/statistics.csv",
-        strength=f"{MEASURES}/strength.csv",
-        strength_heads=f"{MEASURES}/strength_heads.csv",
-        spectra=f"{MEASURES}/spectra.csv",
-        convergence=f"{MEASURES}/convergence.csv",
-        telemetry=f"{MEASURES}/telemetry.csv",
-        densities=f"{MEASURES}/densities.h5",
-    log:
-        f"{RESULTS}/logs/measure_weights/{{model}}/{{dataset}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/measure_weights/{{model}}/{{dataset}}.jsonl"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_measure_mem_mb,
-        runtime=get_measure_runtime,
-    params:
-        bandwidth=config["density"]["bandwidth"],
-    script:
-        "../scripts/measure_weights.py"
+# a rule for each measure of a population, each analysis of its tables, and its claims
+for measure, head in JOBS.items():
 
-
-rule measure_nulls:
-    input:
-        runs=f"{MEASURES}/runs.csv",
-        shards=get_shards,
-    output:
-        f"{MEASURES}/nulls.csv",
-    log:
-        f"{RESULTS}/logs/measure_nulls/{{model}}/{{dataset}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/measure_nulls/{{model}}/{{dataset}}.jsonl"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_measure_mem_mb,
-        runtime=get_measure_runtime,
-    script:
-        "../scripts/measure_nulls.py"
-
-
-rule match_nodes:
-    input:
-        runs=f"{MEASURES}/runs.csv",
-        shards=get_shards,
-    output:
-        table=f"{MEASURES}/matching.csv",
-        orders=f"{MEASURES}/matching.h5",
-    log:
-        f"{RESULTS}/logs/match_nodes/{{model}}/{{dataset}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/match_nodes/{{model}}/{{dataset}}.jsonl"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_measure_mem_mb,
-        runtime=get_measure_runtime,
-    params:
-        accuracy=config["groups"]["accuracy"],
-    script:
-        "../scripts/match_nodes.py"
-
-
-rule measure_projection:
-    input:
-        runs=f"{MEASURES}/runs.csv",
-        orders=f"{MEASURES}/matching.h5",
-        shards=get_shards,
-    output:
-        projection=f"{MEASURES}/projection/{{layer}}.csv",
-        purity=f"{MEASURES}/purity/{{layer}}.csv",
-    log:
-        f"{RESULTS}/logs/measure_projection/{{model}}/{{dataset}}/{{layer}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/measure_projection/{{model}}/{{dataset}}/{{layer}}.jsonl"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_projection_mem_mb,
-        runtime=get_projection_runtime,
-    params:
-        settings=config["projection"],
-    script:
-        "../scripts/measure_projection.py"
-
-
-rule measure_function:
-    input:
-        runs=f"{MEASURES}/runs.csv",
-        orders=f"{MEASURES}/matching.h5",
-        dataset=get_dataset,
-        shards=get_shards,
-    output:
-        predictions=f"{MEASURES}/predictions.csv",
-        disagreement=f"{MEASURES}/disagreement.csv",
-        weight_function=f"{MEASURES}/weight_function.csv",
-        pairs=f"{MEASURES}/function_pairs.csv",
-    log:
-        f"{RESULTS}/logs/measure_function/{{model}}/{{dataset}}.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/measure_function/{{model}}/{{dataset}}.jsonl"
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_projection_mem_mb,
-        runtime=get_projection_runtime,
-    script:
-        "../scripts/measure_function.py"
+    rule:
+        name:
+            f"measure_{measure}"
+        input:
+            **get_job_inputs(head),
+        output:
+            **get_job_outputs(head),
+        log:
+            f"{RESULTS}/logs/measure_{measure}{get_place(head)}.log",
+        benchmark:
+            f"{RESULTS}/benchmarks/measure_{measure}{get_place(head)}.jsonl"
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=get_job_mem_mb(head),
+            runtime=get_job_runtime(f"measure_{measure}", head),
+        params:
+            measure=measure,
+            settings=get_settings(head),
+            columns=get_columns(*heads.tables_of(head)),
+            caption=get_table_caption if head.each == "study" else "",
+        script:
+            "../scripts/measure.py"
 
 
 rule join_layers:
@@ -120,6 +33,7 @@ rule join_layers:
         f"{MEASURES}/{{layer_table}}.csv",
     log:
         f"{RESULTS}/logs/join_layers/{{model}}/{{dataset}}/{{layer_table}}.log",
+    # a cluster's job would cost more than to copy lines of text
     localrule: True
     conda:
         ENVIRONMENT

@@ -4,16 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from weightscape import heads
 from weightscape.claims.judge import judge
 from weightscape.claims.scorecard import render
-from weightscape.claims.statements import across_families
+from weightscape.claims.statements import measure_across
 from weightscape.messages.logs import job_log
 from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
     params, output = snakemake.params, snakemake.output
+    of_study = zip(heads.read_by_claims("study"), snakemake.input.tables, strict=True)
     parts = [read_table(path) for path in snakemake.input.effects]
-    parts.append(across_families(read_table(snakemake.input.transfer)))
+    parts.append(measure_across({name: read_table(path) for name, path in of_study}))
     effects = pd.concat(filter(len, parts), ignore_index=True)
     claims = judge(effects, params.alpha)
     write_table(claims, output.claims)

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +33,14 @@ KEYS = {
     "epoch": "epoch after which it was measured; 0 is before training",
 }
 """Columns that mean the same in every table."""
+STAGES = (
+    "runs/collecting.py",
+    "foreign/importing.py",
+    "claims/judge.py",
+    "runs/paper_tables.py",
+    "monitor/plan.py",
+)
+"""Files of stages that have a rule of their own, and make tables."""
 TEXT_KEYS = ("claim", "model", "dataset", "width", "group", "layer", "statistic")
 
 
@@ -42,7 +50,7 @@ class Table:
 
     row: str
     """`run and layer: norms and ranks of the weights`, as the report says it"""
-    columns: dict[str, str]
+    columns: dict[str, str] = field(default_factory=dict)
     """column -> meaning, with its unit"""
     keys: tuple[str, ...] = ()
     """the first columns, of KEYS"""
@@ -50,6 +58,11 @@ class Table:
     """of the columns those that are text"""
     joined: bool = True
     """whether `tables/<name>.csv` has the rows of all populations"""
+    like: str = ""
+    """another table that has the same columns, but for those that it is `without`"""
+    without: tuple[str, ...] = ()
+    of_layers: bool = False
+    """whether it goes on with the columns of the measures of one layer, as null models have them"""
 
     @property
     def names(self) -> list[str]:
@@ -66,9 +79,11 @@ class LayerHead:
     """
 
     row: str
-    columns: dict[str, str]
-    sizes: tuple[str, ...]
+    columns: dict[str, str] = field(default_factory=dict)
+    sizes: tuple[str, ...] | None = None
     """columns that tell the layer's size, and so the width: no learner may see them"""
+    like: str = ""
+    """another measure that has the same columns, in place of one's own"""
     texts: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     """columns that compare with initial weights or tell of biases: null models have none of them"""
@@ -88,6 +103,10 @@ class LayerHead:
         keys = ("model", "dataset", "width", "seed", "group", "layer")
         return Table(self.row, self.columns, keys, self.texts)
 
+    def __post_init__(self) -> None:
+        if not self.like and (not self.columns or self.sizes is None):
+            raise ValueError("columns and sizes are wanted; () says that no column is a size")
+
     @property
     def of_nulls(self) -> tuple[str, ...]:
         """The columns that are told of null models, without the prefix."""
@@ -102,7 +121,8 @@ class MeasureHead:
     """
 
     reads: tuple[str, ...]
-    """tables by name, other files with their ending, `shards`, and `images`, the dataset"""
+    """tables by name, other files with their ending, `shards`, `images`, which is the dataset, and
+    `layers`, which are the tables of the measures of one layer"""
     tables: dict[str, Table]
     files: tuple[str, ...] = ()
     """what it writes that is no table"""
@@ -165,6 +185,7 @@ _TEXT = re.compile(r"^HEAD = (.*?^\))$", re.MULTILINE | re.DOTALL)
 _MADE = {kind.__name__: kind for kind in (Table, LayerHead, MeasureHead, ClaimHead, FigureHead)}
 
 
+@functools.cache
 def read_head(path: Path) -> Head:
     """The head of a file. Raises WeightscapeError that names the file, and what is wrong."""
     found = _TEXT.search(path.read_text(encoding="utf-8"))
@@ -192,68 +213,144 @@ def _value(node: ast.expr) -> Any:
 
 
 @functools.cache
-def _find(folder: str) -> dict[str, Head]:
-    """File's name -> its head, in the order of the names."""
-    paths = sorted((LIBRARY / folder).glob("*.py"))
-    return {path.stem: read_head(path) for path in paths if path.stem != "__init__"}
+def _names(folder: str) -> list[str]:
+    """Of the files in a folder, each of which has a head."""
+    paths = (LIBRARY / folder).glob("*.py")
+    return sorted(path.stem for path in paths if path.stem != "__init__")
 
 
-def _of(kind: type[Kind], folder: str) -> dict[str, Kind]:
-    found = {}
-    for name, head in _find(folder).items():
-        if not isinstance(head, kind):
-            path = LIBRARY / folder / f"{name}.py"
-            raise WeightscapeError(f"the head of {path} is no {kind.__name__}")
-        found[name] = head
-    return found
+def _all(kind: type[Kind], folder: str) -> dict[str, Kind]:
+    """File's name -> its head."""
+    return {name: _head(kind, f"{folder}/{name}.py") for name in _names(folder)}
+
+
+def _head(kind: type[Kind], file: str) -> Kind:
+    head = read_head(LIBRARY / file)
+    if not isinstance(head, kind):
+        raise WeightscapeError(f"the head of {LIBRARY / file} is no {kind.__name__}")
+    return head
 
 
 @functools.cache
 def layer_measures() -> dict[str, LayerHead]:
     """The measures of one layer of one run, in the order of the paper's figures."""
-    found = _of(LayerHead, "measures/layers")
-    return dict(sorted(found.items(), key=lambda item: (item[1].figure, item[0])))
+    found = _all(LayerHead, "measures/layers")
+    ordered = sorted(found.items(), key=lambda item: (item[1].figure, item[0]))
+    return {name: _complete(head, found) for name, head in ordered}
 
 
-def measures() -> dict[str, MeasureHead]:
-    """The measures of a population, and the analyses of its tables."""
-    return _of(MeasureHead, "measures/runs") | _of(MeasureHead, "claims/analyses")
+def _complete(head: LayerHead, others: dict[str, LayerHead]) -> LayerHead:
+    """A head with the columns of the measure that it is like."""
+    if not head.like:
+        return head
+    other = others[head.like]
+    return replace(head, columns=other.columns, sizes=other.sizes, texts=other.texts)
+
+
+def told_layer_measures() -> dict[str, LayerHead]:
+    """Those of which every layer has a row: null models are told by them, and learners too."""
+    return {name: head for name, head in layer_measures().items() if not head.of_heads}
 
 
 @functools.cache
 def claims() -> dict[str, ClaimHead]:
     """The claims by their names, C1, C2, ..., C10; a file is `c10_what_it_is_about.py`."""
-    found = {}
-    for name, head in _of(ClaimHead, "claims/paper").items():
-        number = re.match(r"c([1-9]\d*)_", name)
-        if number is None:
-            path = LIBRARY / "claims/paper" / f"{name}.py"
-            raise WeightscapeError(f"{path}: call it c and its number, as c8_what_it_says.py")
-        found[int(number[1])] = head
-    return {f"C{number}": found[number] for number in sorted(found)}
+    return {name: head for name, (head, _) in _claims().items()}
 
 
 def claim_module(claim: str) -> str:
     """The dotted name of a claim's file."""
-    (path,) = (LIBRARY / "claims/paper").glob(f"{claim.lower()}_*.py")
-    return f"weightscape.claims.paper.{path.stem}"
+    return f"weightscape.claims.paper.{_claims()[claim][1]}"
+
+
+@functools.cache
+def _claims() -> dict[str, tuple[ClaimHead, str]]:
+    """Claim -> its head and its file's name."""
+    found = {}
+    for name, head in _all(ClaimHead, "claims/paper").items():
+        number = re.match(r"c([1-9]\d*)_", name)
+        if number is None:
+            path = LIBRARY / "claims/paper" / f"{name}.py"
+            raise WeightscapeError(f"{path}: call it c and its number, as c8_what_it_says.py")
+        if int(number[1]) in found:
+            raise WeightscapeError(
+                f"the claim C{number[1]} has two files in claims/paper; keep one"
+            )
+        found[int(number[1])] = head, name
+    return {f"C{number}": found[number] for number in sorted(found)}
+
+
+def read_by_claims(each: str = "population") -> list[str]:
+    """The tables that the claims about each population, or about the `study`, are made from."""
+    of_each = (head.reads for head in claims().values() if head.each == each)
+    return list(dict.fromkeys(name for reads in of_each for name in reads))
+
+
+@functools.cache
+def measures() -> dict[str, MeasureHead]:
+    """The jobs that turn a population into tables: its measures, the analyses of their tables, and
+    the claims, which read what each of them names."""
+    own = _all(MeasureHead, "measures/runs") | _all(MeasureHead, "claims/analyses")
+    statements = _head(MeasureHead, "claims/statements.py")
+    return own | {"claims": replace(statements, reads=("runs", *read_by_claims()))}
+
+
+def measure_module(name: str) -> str:
+    """The dotted name of a measure's file."""
+    if name == "claims":
+        return "weightscape.claims.statements"
+    of_runs = name in _names("measures/runs")
+    return f"weightscape.{'measures.runs' if of_runs else 'claims.analyses'}.{name}"
 
 
 def figures() -> dict[str, FigureHead]:
     """The figures, by the first part of their files' names."""
-    return _of(FigureHead, "figures")
+    return _all(FigureHead, "figures")
 
 
 def tables_of(head: MeasureHead) -> dict[str, Table]:
     """The tables that a measure writes."""
     of_layers = layer_measures() if head.layers else {}
-    return {name: layer.table for name, layer in of_layers.items()} | head.tables
+    return {name: layer.table for name, layer in of_layers.items()} | {
+        name: _table(table) for name, table in head.tables.items()
+    }
+
+
+def _table(table: Table) -> Table:
+    """A table with all columns, also those that others name."""
+    if table.of_layers:
+        columns = {
+            head.prefix + name: head.columns[name]
+            for head in told_layer_measures().values()
+            for name in head.of_nulls
+        }
+        return replace(table, columns=table.columns | columns)
+    if not table.like:
+        return table
+    other = _stages()[table.like]
+    columns = {name: text for name, text in other.columns.items() if name not in table.without}
+    return replace(table, columns=columns, keys=other.keys, texts=other.texts)
+
+
+@functools.cache
+def _stages() -> dict[str, Table]:
+    """The tables of stages that have a rule of their own."""
+    heads = [_head(MeasureHead, file) for file in STAGES]
+    return {name: table for head in heads for name, table in head.tables.items()}
 
 
 @functools.cache
 def tables() -> dict[str, Table]:
-    """Every table of measures and analyses by its name."""
-    return {name: t for head in measures().values() for name, t in tables_of(head).items()}
+    """Every table by its name."""
+    made = {name: t for head in measures().values() for name, t in tables_of(head).items()}
+    return made | _stages()
+
+
+@functools.cache
+def texts() -> dict[str, str]:
+    """The columns of any table that are text, as pandas takes types: a width 20 is no number."""
+    names = {*TEXT_KEYS, *(name for table in tables().values() for name in table.texts)}
+    return dict.fromkeys(sorted(names), "str")
 
 
 def digest(tables: dict[str, Table]) -> str:

@@ -8,44 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from weightscape.claims.effects import Numbers
+from weightscape.heads import told_layer_measures
 from weightscape.measures.runs import nulls
 from weightscape.measures.runs.weights import LAYER_KEYS
 from weightscape.runs.collecting import KEYS
-from weightscape.storage.tables import read_table
 from weightscape.study.widths import width_parts
 
-SIZES = {
-    "fan_in",
-    "n_weights",
-    "strength_n_nodes",
-    "strength_fan_in",
-    "strength_n_inputs",
-    "n_singular_values",
-    "rank",
-    "alpha_tail_n",
-}
+SIZES = {head.prefix + name for head in told_layer_measures().values() for name in head.sizes or ()}
 NUMBERS = [name for name in nulls.COLUMNS if name not in {*LAYER_KEYS, "weights"} | SIZES]
 
 
-def read_initial(table: Path | str) -> pd.DataFrame:
+def initial_weights(table: pd.DataFrame) -> pd.DataFrame:
     """LAYER_KEYS and NUMBERS of the initial weights, a row per run and layer, from nulls.csv."""
-    found = read_table(table)
-    return _describe(found[found["weights"] == "initial"])
+    return _describe(table[table["weights"] == "initial"])
 
 
-def read_final(statistics: Path | str, strength: Path | str, spectra: Path | str) -> pd.DataFrame:
-    """The same of the final weights, from their tables."""
+def final_weights(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The same of the final weights, from the tables of the measures of one layer."""
     keys = list(LAYER_KEYS)
-    of_nodes = read_table(strength).set_index(keys).add_prefix("strength_")
-    # a table has columns, as of fan-in, that another has too
-    others = read_table(statistics).set_index(keys), read_table(spectra).set_index(keys)
-    return _describe(pd.concat([*others, of_nodes], axis=1).reset_index())
+    parts = []
+    for name, head in told_layer_measures().items():
+        # a table has columns, as of fan-in, that another has too
+        parts.append(tables[name].set_index(keys)[list(head.of_nulls)].add_prefix(head.prefix))
+    return _describe(pd.concat(parts, axis=1).reset_index())
 
 
 def _describe(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,94 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from weightscape.claims.statements import EFFECT_COLUMNS
+from weightscape.heads import MeasureHead, Table
+
+HEAD = MeasureHead(
+    reads=(),
+    tables={
+        "claims": Table(
+            row=(
+                "statement of a claim: the effect over all runs and with width held fixed, "
+                "with intervals and p, and the verdict"
+            ),
+            keys=("claim", "model", "dataset", "layer", "statistic"),
+            columns={
+                "measure": (
+                    "how the effect is measured: spearman, spearman_difference, cliffs_delta "
+                    "or purity (less that of shuffled groups)"
+                ),
+                "predicted": "sign of the effect that the claim predicts: 1 or -1",
+                "n": "runs that the pooled effect rests on",
+                "n_per_width": (
+                    "these runs by width, as width:runs with spaces between; empty for C7"
+                ),
+                "n_smaller": (
+                    "runs in the smaller of two sets compared, of C5 in the second largest "
+                    "group; empty for correlations and C7"
+                ),
+                "pooled": (
+                    "effect over the runs of all widths together, by measure; from -1 to 1 "
+                    "(spearman_difference: -2 to 2)"
+                ),
+                "pooled_low": (
+                    "lower end of the 95 % bootstrap interval of pooled, runs drawn within "
+                    "each width"
+                ),
+                "pooled_high": "upper end of the 95 % bootstrap interval of pooled",
+                "pooled_p": "two-sided p of pooled, from permutations over all runs",
+                "pooled_p_adjusted": (
+                    "pooled_p adjusted over all statements of the study for the false "
+                    "discovery rate (Benjamini and Hochberg 1995)"
+                ),
+                "n_within": (
+                    "runs that the effect within widths rests on, from widths of 8 runs or "
+                    "more; of C5 all grouped runs"
+                ),
+                "within": (
+                    "effect with width held fixed: mean of each width's effect, weighted by "
+                    "runs; of C5 purity less that of groups shuffled within widths"
+                ),
+                "within_low": (
+                    "lower end of the 95 % bootstrap interval of within, runs drawn within "
+                    "each width"
+                ),
+                "within_high": "upper end of the 95 % bootstrap interval of within",
+                "within_p": "two-sided p of within, from permutations within each width",
+                "within_p_adjusted": (
+                    "within_p adjusted over all statements of the study for the false "
+                    "discovery rate (Benjamini and Hochberg 1995)"
+                ),
+                "sign_flip": "True where pooled and within differ in sign, whatever their p",
+                "n_contrast": (
+                    "runs of the groups high and low that delta rests on; this and the rest is "
+                    "empty where the effect is no correlation with accuracy"
+                ),
+                "delta": (
+                    "Cliff's delta of the statistic, P(high > low) - P(high < low) over pairs "
+                    "of a run of the group high and one of low"
+                ),
+                "delta_low": "lower end of the 95 % bootstrap interval of delta",
+                "delta_high": "upper end of the 95 % bootstrap interval of delta",
+                "n_thirds": (
+                    "runs in the upper and lower third by accuracy of their width that "
+                    "delta_within rests on, from widths of 8 runs or more"
+                ),
+                "delta_within": (
+                    "Cliff's delta of upper against lower third by accuracy in each width, "
+                    "mean over widths weighted by these runs"
+                ),
+                "delta_within_low": "lower end of the 95 % bootstrap interval of delta_within",
+                "delta_within_high": "upper end of the 95 % bootstrap interval of delta_within",
+                "verdict": (
+                    "supported, reversed within width, width only, not supported or too few "
+                    "runs, by the rules in docs/claims.md"
+                ),
+            },
+            texts=("measure", "n_per_width", "verdict"),
+        ),
+    },
+    each="study",
+)
 
 FEWEST = 20  # runs that a verdict rests on
 FEWEST_OF_SIDE = 3  # runs of the smaller of two sets that are compared
@@ -22,10 +109,7 @@ VERDICTS = (
 )
 
 _AFTER = {"pooled_p": "pooled_p_adjusted", "within_p": "within_p_adjusted"}
-COLUMNS = (
-    *(name for column in EFFECT_COLUMNS for name in (column, _AFTER.get(column)) if name),
-    "verdict",
-)
+COLUMNS = tuple(HEAD.tables["claims"].names)
 
 
 def judge(effects: pd.DataFrame, alpha: float) -> pd.DataFrame:

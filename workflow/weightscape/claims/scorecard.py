@@ -7,34 +7,11 @@ from html import escape
 import numpy as np
 import pandas as pd
 
+from weightscape import heads
 from weightscape.claims.judge import VERDICTS, is_about_width
 from weightscape.runs.paper_tables import PAGE_STYLE
 from weightscape.study.catalogue import TITLES
 
-CLAIMS = {
-    "C1": "High-accuracy runs have a low σ of the weights and cluster tightly in (μ, σ).",
-    "C2": "That is strongest in the final layer.",
-    "C3": "Their weight density has a sharp peak near zero.",
-    "C4": "Node strengths of neighbouring layers correlate, and rise with accuracy (ViT: fall).",
-    "C5": "High-accuracy runs cluster in t-SNE, apart from low and mid.",
-    "C6": "Runs that do not converge are the minimal networks, initialised near zero.",
-    "C7": "All of this holds alike for the three families.",
-}
-STATISTICS = {
-    "std": "σ of the weights",
-    "scatter": "scatter in (μ, σ)",
-    "near_zero_share": "share within 0.1 σ of zero",
-    "initial_near_zero_share": "share within 0.1 initial σ of zero",
-    "excess_kurtosis": "excess kurtosis",
-    "strength_mean": "mean node strength",
-    "strength_pair": "strength, layer against next",
-    "in_out_spearman": "strength in against out, over nodes",
-    "purity_quantiles": "purity of groups, by weight quantiles",
-    "purity_padded": "purity of groups, zero-padded",
-    "width": "width",
-    "initial_std": "σ of the initial weights",
-    "transfer": "accuracy predicted from the other's weights",
-}
 SIGNS = {
     "supported": "✓",
     "reversed within width": "⇄",
@@ -68,7 +45,9 @@ def render(claims: pd.DataFrame, study: str, alpha: float) -> str:
     """The page, of the table of judged claims; it also stands in the report's first page."""
     pairs = list(claims[["model", "dataset"]].drop_duplicates().itertuples(index=False, name=None))
     head = "".join(f"<th>{_title(pair)}<br>{_count(claims, pair)}</th>" for pair in pairs)
-    body = "".join(_claim_rows(claim, claims[claims["claim"] == claim], pairs) for claim in CLAIMS)
+    body = "".join(
+        _claim_rows(claim, claims[claims["claim"] == claim], pairs) for claim in heads.claims()
+    )
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{_STYLE}\n'
         f'<table class="scorecard"><caption>{_caption(claims, study, alpha)}</caption>'
@@ -99,9 +78,10 @@ def _count(claims: pd.DataFrame, pair: tuple[str, str]) -> str:
 
 
 def _claim_rows(name: str, claims: pd.DataFrame, pairs: list[tuple[str, str]]) -> str:
-    text = f"{name}. {CLAIMS[name]}"
+    head = heads.claims()[name]
+    text = f"{name}. {head.says}"
     if not len(claims):
-        text += " Not tested: it takes two families on one dataset."
+        text += f" Not tested: {head.untested or 'no statement of it could be made'}."
     rows = f'<tr class="claim"><td colspan="{1 + len(pairs)}">{escape(text)}</td></tr>'
     for statistic, of in claims.groupby("statistic", sort=False):
         cells = "".join(
@@ -114,8 +94,7 @@ def _claim_rows(name: str, claims: pd.DataFrame, pairs: list[tuple[str, str]]) -
 
 def statistic_name(claim: str, statistic: str) -> str:
     """A statement's statistic in words."""
-    name = STATISTICS.get(statistic, statistic)
-    return f"{name}: final layer less an earlier" if claim == "C2" else name
+    return heads.claims()[claim].statistics[statistic]
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -70,12 +70,12 @@ mpl.rcParams.update(
 )
 
 
-class Population(NamedTuple):
+class Shown(NamedTuple):
     """What a figure draws of one population: its table of runs, and a measure of it."""
 
     runs: pd.DataFrame
     measure: Any
-    """a table, or the path of an HDF5 file"""
+    """a table, the path of an HDF5 file, or several tables by name"""
 
     @property
     def model(self) -> str:
@@ -86,7 +86,7 @@ class Population(NamedTuple):
         return self.runs["dataset"].iloc[0]
 
 
-def title(population: Population) -> str:
+def title(population: Shown) -> str:
     """`DNN on MNIST: n = 40 runs, 3 of them non`; plain names for what the user brings."""
     return f"{name(population.model)} on {name(population.dataset)}: {count(population.runs)}"
 
@@ -102,19 +102,19 @@ def count(runs: pd.DataFrame) -> str:
     return f"n = {len(runs)} runs, {non} of them non"
 
 
-def heading(populations: Sequence[Population]) -> str:
+def heading(populations: Sequence[Shown]) -> str:
     """The title over all panels: that of a population, or the model of several."""
     if len(populations) == 1:
         return title(populations[0])
     return f"{name(populations[0].model)}: {count(together(populations))}"
 
 
-def together(populations: Sequence[Population]) -> pd.DataFrame:
+def together(populations: Sequence[Shown]) -> pd.DataFrame:
     """The runs of several populations."""
     return pd.concat([population.runs for population in populations], ignore_index=True)
 
 
-def label(populations: Sequence[Population], population: Population, what: str, n: int) -> str:
+def label(populations: Sequence[Shown], population: Shown, what: str, n: int) -> str:
     """The title of a panel: `fc1 (n = 40)`, with the dataset where there are several."""
     where = f"{name(population.dataset)}, " if len(populations) > 1 else ""
     return f"{where}{what} (n = {n})"
@@ -154,7 +154,7 @@ def spread(items: Sequence[Any], n: int) -> list[Any]:
     return [items[round(place * (len(items) - 1) / (n - 1))] for place in range(n)]
 
 
-def empty(populations: Sequence[Population], why: str) -> Figure:
+def empty(populations: Sequence[Shown], why: str) -> Figure:
     """A figure that says why there is nothing to draw."""
     figure, found = panels([["nothing"]], 1.5, 4.5)
     found["nothing"].set_axis_off()
@@ -297,7 +297,7 @@ def add_legend(figure: Figure, handles: list[Line2D], width: float = 1.4) -> Non
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
 
 
-def add_non_legend(figure: FigureBase, populations: Sequence[Population]) -> None:
+def add_non_legend(figure: FigureBase, populations: Sequence[Shown]) -> None:
     """Legend of the crosses, where there are any."""
     n = int((together(populations)["group"] == "non").sum())
     colour = GROUP_COLOURS["non"]

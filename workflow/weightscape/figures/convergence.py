@@ -10,11 +10,31 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.runs.collecting import KEYS
 from weightscape.runs.groups import GROUPS
 
+HEAD = FigureHead(
+    reads=("convergence",),
+    category="Convergence",
+    caption=(
+        "Training loss by epoch for {model} on {dataset}, a line per run ({runs}). Colour is the "
+        "final {figures[colour]} accuracy; runs of the group non, which did not converge, are "
+        "blue. Thick lines are the medians of the groups, with n runs each, by final "
+        "{groups[accuracy]} accuracy. Epoch 0 is before training; later values are means over the "
+        "epoch's images as they were trained on. {training} After Figure 1 of Zheng et al. (arXiv "
+        "2408.11720)."
+    ),
+    labels={"curve": "loss"},
+    grid=(
+        "Figure 1: training loss by epoch, a line per run, thick the medians of the groups, a "
+        "panel per model and dataset, each with its own axes"
+    ),
+    grid_of="study",
+)
 
-def draw(populations: Sequence[style.Population], split: str) -> Figure:
+
+def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     """Loss curves of one population, or a panel for each, models below each other.
 
     Colour is the final accuracy on `split`, `non` is blue; medians of the groups lie over the
@@ -40,7 +60,7 @@ def draw(populations: Sequence[style.Population], split: str) -> Figure:
     return figure
 
 
-def _draw_population(axes: Axes, population: style.Population, scale, split: str) -> None:
+def _draw_population(axes: Axes, population: style.Shown, scale, split: str) -> None:
     curves, runs = population.measure, population.runs
     by_run = dict(iter(curves.groupby(KEYS, sort=False)))
     is_non = runs["group"] == "non"

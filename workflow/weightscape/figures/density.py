@@ -10,13 +10,34 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.measures.runs.weights import open_densities
 from weightscape.runs.groups import GROUPS
+
+HEAD = FigureHead(
+    reads=("densities.h5",),
+    category="Weight density",
+    caption=(
+        "Normalised histogram (thin) and Gaussian kernel density estimate of each layer's final "
+        "weights (biases apart) for {model} on {dataset}, per group ({runs}). Each run is "
+        "estimated with a bandwidth of its own by the rule {density[bandwidth]} and weighs the "
+        "same; lines are means over the n runs of a group, shades run from the 5 % to the 95 % "
+        "quantile over them. All groups of a layer share the grid and the bins. The axis holds "
+        "99.9 % of the weights. Panels in standard units show each run's weights less their mean, "
+        "over their standard deviation: what is left of a peak there is shape, not scale; the "
+        "black line is the Gaussian. {training} After Figures 5-7 of Zheng et al. (arXiv "
+        "2408.11720)."
+    ),
+    grid=(
+        "Figures 5-7: normalised histogram and kernel density estimate of each layer's weights per "
+        "group, means over n runs with their 5 % to 95 % quantiles"
+    ),
+)
 
 GAUSSIAN = Line2D([], [], color="black", linewidth=0.6, label="Gaussian")
 
 
-def draw(populations: Sequence[style.Population]) -> Figure:
+def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     """A panel per layer: each group's mean over runs, the band over runs, and the histogram.
 
     One population has a second row of the same in standard units (w - mean) / std of each run,
@@ -52,7 +73,7 @@ def draw(populations: Sequence[style.Population]) -> Figure:
     return figure
 
 
-def _layers(population: style.Population) -> list[str]:
+def _layers(population: style.Shown) -> list[str]:
     with open_densities(population.measure) as file:
         return list(file.attrs["layers"])
 

@@ -18,8 +18,25 @@ from weightscape.claims.analyses.causes import (
     successful,
 )
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.runs.collecting import KEYS
-from weightscape.storage.tables import read_table
+
+HEAD = FigureHead(
+    reads=("causes", "failures", "telemetry"),
+    category="Convergence",
+    caption=(
+        "Why runs of {model} on {dataset} failed ({runs}). Above: the runs of the groups non and "
+        "low by cause, the first that fits (docs/claims.md has the rules). Below, by epoch, for "
+        "the failed runs of each cause and for the successful ones (the group high of a width, or "
+        "its best third): the norm of the first layer's gradient relative to the median of the "
+        "successful runs of the same width, zero at the lower edge, and the share of dead units in "
+        "the layer that has most of them at the end. Lines are medians over runs, shades the "
+        "middle half. The dotted line is the thousandth below which a gradient counts as "
+        "vanishing; behind a dead layer it is zero because the layer is dead. {training}"
+    ),
+    labels={"curve": "failures"},
+    split="groups.accuracy",
+)
 
 # Okabe and Ito's, black for what has no number
 COLOURS = {
@@ -39,14 +56,12 @@ BY_EPOCH = {
 }
 
 
-def draw(runs: pd.DataFrame, files: list[str], split: str) -> Figure:
+def draw(population: style.Shown, split: str) -> Figure:
     """Above, a panel per failed group: runs by cause, a bar per width. Below, by epoch: the median
     of the runs of each cause and of the successful ones, and the middle half.
-
-    `files` are the tables causes, failures and telemetry of one population.
     """
-    causes, failures, telemetry = map(read_table, files)
-    population = style.Population(runs, None)
+    runs = population.runs
+    causes, failures, telemetry = (population.measure[name] for name in HEAD.reads)
     if not len(failures):
         return style.empty([population], "no run is of the groups non and low")
     figure, panels = style.panels([FAILED, list(BY_EPOCH)], 2.3, 3.1)

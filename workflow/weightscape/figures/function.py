@@ -6,35 +6,54 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.measures.runs.function import ALL_WIDTHS
-from weightscape.storage.tables import read_table
+
+HEAD = FigureHead(
+    reads=("disagreement", "weight_function", "function_pairs", "predicted_classes"),
+    category="Function",
+    caption=(
+        "Where two runs of {model} on {dataset} predict different classes ({runs}). Above: the "
+        "share of test images on which two runs disagree, a mean over the pairs of runs of two "
+        "groups with its 95 % bootstrap interval over runs; diamonds are what runs of the same "
+        "accuracies would show if their errors were independent and spread evenly over the wrong "
+        "classes. Below: a point per pair of runs of one width (at most 2,000 pairs of at most "
+        "four widths, each panel with axes of its own), the Euclidean distance between their "
+        "weights, all layers together, against their disagreement; nodes stand in the order that "
+        "matches the best run of the width. r is Spearman's, p of a Mantel test with 999 "
+        "permutations of the runs. {training}"
+    ),
+    layers=False,
+)
 
 # pairs of one width and of different ones, by place below the middle of a row
 RELATIONS = {
     "same": ("#0072B2", -0.16, "runs of one width"),
     "other": ("#D55E00", 0.16, "runs of different widths"),
 }
+INTERVAL = ["disagreement_low", "disagreement_high"]
 ROW = 0.24  # inches of two groups
 SHOWN_WIDTHS = 4
 NAMES = {"matched": "nodes matched", "width": "nodes as they are"}
 
 
-def draw(runs: pd.DataFrame, files: list[str]) -> Figure:
-    """Above, disagreement within and across groups; below, a panel per width: distance between the
-    weights of two runs against their disagreement.
+def draw(population: style.Shown, split: str) -> Figure:
+    """Above, disagreement within and across groups; below, distance against disagreement.
 
-    `files` are the tables disagreement, weight_function, function_pairs and predictions of one
-    population. SHOWN_WIDTHS widths at most are shown.
+    Distance is between the weights of two runs of a width; a panel per width.
+
+    SHOWN_WIDTHS widths at most are shown.
     """
-    groups, correlations, pairs, predictions = map(read_table, files)
-    population = style.Population(runs, None)
-    n = int(predictions["n_classes_predicted"].notna().sum())
+    groups, correlations, pairs, answers = (population.measure[name] for name in HEAD.reads)
+    n = int(answers["n_classes_predicted"].notna().sum())
     if not len(groups):
         return style.empty([population], f"nothing to compare: predictions of {n} runs")
     embedding = "matched" if (correlations["embedding"] == "matched").any() else "width"
     shown = correlations[correlations["embedding"] == embedding]
     own = {row["width"]: row for _, row in shown.iterrows()}
-    widths = style.spread([w for w in style.width_scale(runs)[1] if w in own], SHOWN_WIDTHS)
+    widths = style.spread(
+        [w for w in style.width_scale(population.runs)[1] if w in own], SHOWN_WIDTHS
+    )
     compared = groups.groupby(["group_a", "group_b"], sort=False).ngroups
     heights = [0.9 + ROW * compared, *([2.4] if widths else [])]
     size = style.PAGE[0], min(style.PAGE[1], sum(heights) + 0.4)
@@ -73,7 +92,7 @@ def _draw_groups(axes: Axes, table: pd.DataFrame, n: int) -> None:
         labels.append(f"{a} and {b} (n = {own.loc[ALL_WIDTHS, 'n_runs']})")
         for relation, (colour, shift, _) in RELATIONS.items():
             if relation in own.index:
-                found = 100 * own.loc[relation, ["disagreement", "low", "high", "expected"]]
+                found = 100 * own.loc[relation, ["disagreement", *INTERVAL, "expected"]]
                 _draw_mean(axes, place + shift, found.astype(float), colour)
     axes.set_yticks(range(len(rows)), labels)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -83,7 +102,7 @@ def _draw_groups(axes: Axes, table: pd.DataFrame, n: int) -> None:
 
 
 def _draw_mean(axes: Axes, place: float, found: pd.Series, colour: str) -> None:
-    axes.hlines(place, found["low"], found["high"], color=colour, linewidth=1.1)
+    axes.hlines(place, *found[INTERVAL], color=colour, linewidth=1.1)
     axes.plot(found["disagreement"], place, "o", color=colour, markersize=3.6)
     axes.plot(
         found["expected"],

@@ -8,6 +8,23 @@ from matplotlib.lines import Line2D
 
 from weightscape.claims.analyses.null_effects import WEIGHTS
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
+
+HEAD = FigureHead(
+    reads=("null_effects",),
+    category="Null models",
+    caption=(
+        "Null models for {model} on {dataset} ({runs}): the rank correlation of each layer's "
+        "features with the final {claims[accuracy]} accuracy, by the final weights, by the initial "
+        "ones, by the final ones in random order, and by Gaussian weights of the same mean and "
+        "standard deviation; over all runs and with width held fixed. Strength pair is the "
+        "correlation of mean strengths of a layer and the next with each other, purity that of the "
+        "groups less its mean over shuffled groups. Bars are 95 % bootstrap intervals over runs; "
+        "filled marks have p < 0.05 after adjustment over all effects of the population. What "
+        "shuffled weights show as well is in their distribution alone: for mean, std, excess "
+        "kurtosis, near zero share and mean strength that is so by construction."
+    ),
+)
 
 LOOKS = dict(
     zip(
@@ -21,7 +38,7 @@ EFFECTS = {"pooled": "pooled", "within": "within width"}
 TITLE_SIZE = 6.5
 
 
-def draw(population: style.Population) -> Figure:
+def draw(population: style.Shown, split: str) -> Figure:
     """A column per layer: effects over all runs, and below them those with width held fixed.
 
     An effect is the rank correlation with accuracy; of strength_pair that of two layers, in the

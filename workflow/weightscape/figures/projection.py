@@ -7,8 +7,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.measures.runs.projection import ALL_WIDTHS, EMBEDDINGS, FEWEST
 from weightscape.runs.collecting import KEYS
+
+HEAD = FigureHead(
+    reads=("projection",),
+    category="Weight projection",
+    caption=(
+        "t-SNE of the weights of each layer for {model} on {dataset}, a point per run ({runs}), "
+        "coloured by final {figures[colour]} accuracy and beside it by width; crosses are runs of "
+        "the group non. Zero-padded: each layer in the corner of the largest, as the paper may "
+        "have done; runs of unequal widths are then apart by construction. Weight quantiles: the "
+        "distance is the 2-Wasserstein distance between two runs' distributions of weights, "
+        "whatever the widths. Shown are the largest perplexity of {projection[perplexities]} that "
+        "n allows, and of {projection[repeats]} random starts the one of the least divergence. T "
+        "is the trustworthiness of the map, 1 at best. Whether groups are nearer to themselves "
+        "than shuffled groups are, over all runs and within widths, is in the table purity. "
+        "{training} After Figures 11-13 of Zheng et al. (arXiv 2408.11720)."
+    ),
+    labels={"map": "all widths"},
+    grid=(
+        "Figures 11-13: t-SNE of each layer's weights, a point per run, coloured by accuracy and "
+        "beside it by width"
+    ),
+)
 
 NAMES = {
     "width": "as it is",
@@ -16,20 +39,18 @@ NAMES = {
     "padded": "zero-padded",
     "quantiles": "weight quantiles",
 }
-SHOWN_WIDTHS = 6
 NOTHING = f"no embedding: fewer than {FEWEST} runs of a width have finite weights"
 TITLE_SIZE = 6  # as many panels stand side by side
-LABEL_SIZE = 5  # sixteen rows of a ViT stand on a page
 
 
-def draw(populations: Sequence[style.Population], split: str) -> Figure:
+def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     """A row per layer: each embedding of all widths, coloured by accuracy and by width.
 
     Several populations of one model show their first such embedding each. Of perplexities the
     largest is shown, and of its repeats the one of the least divergence.
     """
     one = len(populations) == 1
-    tables = [_best(population.measure) for population in populations]
+    tables = [best(population.measure) for population in populations]
     layers = list(dict.fromkeys(layer for table in tables for layer in table["layer"]))
     shown = [_of_all_widths(table) for table in tables]
     rows = [
@@ -48,9 +69,9 @@ def draw(populations: Sequence[style.Population], split: str) -> Figure:
         population, table = populations[number], tables[number]
         column = table[table["embedding"] == embedding]
         points = column[column["layer"] == layer]
-        _scatter(axes, points, population.runs, colour, split)
+        draw_map(axes, points, population.runs, colour, split)
         where = [] if one else [style.name(population.dataset)]
-        _title(axes, points, column, [*where, NAMES[embedding]] if layer == layers[0] else [])
+        put_title(axes, points, column, [*where, NAMES[embedding]] if layer == layers[0] else [])
     for layer, row in zip(layers, rows, strict=True):
         panels[row[0]].set_ylabel(layer)
     for number, population in enumerate(populations):
@@ -62,39 +83,7 @@ def draw(populations: Sequence[style.Population], split: str) -> Figure:
     return figure
 
 
-def draw_widths(population: style.Population, split: str) -> Figure:
-    """Rows of layers, as they are and with matched nodes; a column per width, SHOWN_WIDTHS at most.
-
-    Colour is the final accuracy on `split`.
-    """
-    table = _best(population.measure)
-    table = table[table["embedding"].isin(["width", "matched"])]
-    _, numbers = style.width_scale(population.runs)
-    widths = [width for width in numbers if width in set(table["width"])]
-    widths = style.spread(widths, SHOWN_WIDTHS)
-    kinds = table[["layer", "embedding"]].drop_duplicates().itertuples(index=False, name=None)
-    rows = [[(layer, embedding, width) for width in widths] for layer, embedding in kinds]
-    if not any(rows):
-        return style.empty([population], NOTHING)
-    figure, panels = style.panels(rows, 1.5, 1.5)
-    for (layer, embedding, width), axes in panels.items():
-        is_shown = (table["layer"] == layer) & (table["embedding"] == embedding)
-        column = table[table["width"] == width]
-        points = column[is_shown[column.index]]
-        _scatter(axes, points, population.runs, "accuracy", split)
-        is_top = (layer, embedding) == rows[0][0][:2]
-        _title(axes, points, column, [f"width {width}"] if is_top else [])
-    for row in rows:
-        layer, embedding, _ = row[0]
-        panels[row[0]].set_ylabel(f"{layer}\n{NAMES[embedding]}", fontsize=LABEL_SIZE)
-    scale = style.accuracy_scale(population.runs, split)
-    style.add_colour_bar(figure, list(panels.values()), scale, split)
-    figure.suptitle(style.title(population))
-    style.add_non_legend(figure, [population])
-    return figure
-
-
-def _best(table: pd.DataFrame) -> pd.DataFrame:
+def best(table: pd.DataFrame) -> pd.DataFrame:
     """Of each embedding the largest perplexity, and its repeat of the least divergence."""
     of = ["layer", "embedding", "embedded_width"]
     of_one = table["embedding"].isin(["width", "matched"])
@@ -111,7 +100,7 @@ def _of_all_widths(table: pd.DataFrame) -> list[str]:
     return together if "padded" in together else found
 
 
-def _scatter(axes: Axes, points: pd.DataFrame, runs: pd.DataFrame, colour: str, split: str) -> None:
+def draw_map(axes: Axes, points: pd.DataFrame, runs: pd.DataFrame, colour: str, split: str) -> None:
     accuracy = runs[[*KEYS, f"{split}_accuracy"]]
     drawn = points.merge(accuracy, on=KEYS, validate="one_to_one")
     if colour == "width":
@@ -136,7 +125,7 @@ def _scatter(axes: Axes, points: pd.DataFrame, runs: pd.DataFrame, colour: str, 
         spine.set_visible(True)
 
 
-def _title(axes: Axes, points: pd.DataFrame, column: pd.DataFrame, head: list[str]) -> None:
+def put_title(axes: Axes, points: pd.DataFrame, column: pd.DataFrame, head: list[str]) -> None:
     """What a panel shows; the one with a head names what all `column` below it shows."""
     lines = list(head)
     if head and len(column):

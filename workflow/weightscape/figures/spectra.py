@@ -4,7 +4,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.runs.collecting import KEYS
+
+HEAD = FigureHead(
+    reads=("spectra",),
+    category="Weight spectra",
+    caption=(
+        "Singular values of each layer's final weights, as a matrix of nodes and what they read, "
+        "for {model} on {dataset}, a point per run ({runs}), against the final {figures[colour]} "
+        "accuracy. Stable rank: sum of squares over the largest square; effective rank: "
+        "exponential of the entropy of the singular values over their sum; spectral norm: the "
+        "largest; log-determinant: twice the sum of logarithms, where the matrix is not singular. "
+        "All but the norm are bounded by, or grow with, the number of singular values, and so with "
+        "width: compare points of one colour. Crosses are runs of the group non. What shuffled, "
+        "Gaussian and initial weights have is in the table nulls. {training}"
+    ),
+)
 
 SHOWN = {
     "stable_rank": "stable rank",
@@ -15,7 +31,7 @@ SHOWN = {
 TITLE_SIZE = 6  # four stand side by side
 
 
-def draw(population: style.Population, split: str) -> Figure:
+def draw(population: style.Shown, split: str) -> Figure:
     """A row of panels per layer, a point per run; the accuracy is the final one on `split`."""
     layers = list(population.measure["layer"].unique())
     rows = [[(layer, column) for column in SHOWN] for layer in layers]

@@ -7,10 +7,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.runs.collecting import KEYS
 
+HEAD = FigureHead(
+    reads=("statistics",),
+    category="Weight statistics",
+    caption=(
+        "Mean against population standard deviation of each layer's final weights (biases apart) "
+        "for {model} on {dataset}, a point per run and panel ({runs}). Colour is the final "
+        "{figures[colour]} accuracy; crosses are runs of the group non. Widths are pooled here: "
+        "width alone moves accuracy and both axes, so a trend over all points need not hold among "
+        "networks of one width. {training} After Figures 2-4 of Zheng et al. (arXiv 2408.11720)."
+    ),
+    grid=(
+        "Figures 2-4: mean against population standard deviation of each layer's weights, a point "
+        "per run"
+    ),
+)
 
-def draw(populations: Sequence[style.Population], split: str) -> Figure:
+
+def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     """A panel per layer of one population, or layer x dataset of several of one model.
 
     Colour is the final accuracy on `split`.

@@ -9,12 +9,34 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.runs.collecting import KEYS
+
+HEAD = FigureHead(
+    reads=("strength",),
+    category="Node strength",
+    caption=(
+        "Node strength S, the sum of the absolute weights that come into a node, for {model} on "
+        "{dataset}, a point per run ({runs}). Pairs of layers: mean strength in one against that "
+        "in the next. Since the mean of S over the nodes of a layer is fan-in times the mean of "
+        "abs(w) exactly, these panels show no more than the weights' size and the width do. Single "
+        "layers: the Gini coefficient of S over the nodes, which that identity does not fix, "
+        "against mean S over its expectation in a Gaussian layer of the same standard deviation. "
+        "Layer to layer: over the nodes of a run, the correlation r of incoming with outgoing "
+        "strength; it needs three nodes and differences on both sides, and its n is smaller where "
+        "runs lack them. Colour is the final {figures[colour]} accuracy; crosses are runs of the "
+        "group non. {training} After Figures 8-10 of Zheng et al. (arXiv 2408.11720)."
+    ),
+    grid=(
+        "Figures 8-10: mean node strength of a layer against that of the next, a point per run; it "
+        "is fan-in times the mean of abs(w)"
+    ),
+)
 
 TITLE_SIZE = 6  # three pairs of a ViT's layers stand side by side
 
 
-def draw(populations: Sequence[style.Population], split: str) -> Figure:
+def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     """Pairs of layers: mean strength in one against the next, a point per run (the paper's).
 
     One population also has, per layer, the Gini coefficient of the strength over nodes against its
@@ -49,7 +71,7 @@ def draw(populations: Sequence[style.Population], split: str) -> Figure:
     return figure
 
 
-def _rows(populations: Sequence[style.Population]) -> list[list[tuple]]:
+def _rows(populations: Sequence[style.Shown]) -> list[list[tuple]]:
     """Keys of panels: kind, number of the population, and the layer or pair of layers."""
     table, numbers = populations[0].measure, range(len(populations))
     layers = list(table["layer"].unique())

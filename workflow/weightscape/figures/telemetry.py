@@ -7,7 +7,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
 from weightscape.runs.groups import GROUPS
+
+HEAD = FigureHead(
+    reads=("telemetry",),
+    category="Convergence",
+    caption=(
+        "Dead units and gradient norms by epoch for {model} on {dataset}, per layer ({runs}). "
+        "Lines are medians over the runs of a group, shades the middle half of them. A unit is "
+        "dead if it is zero for every image of the test split; a layer whose units are all dead "
+        "passes no gradient to the layers before it, however large theirs may be. The norm is that "
+        "of the gradient of the mean loss on the first 1,000 training images. {training}"
+    ),
+    labels={"curve": "telemetry"},
+)
 
 KINDS = {
     "dead_units": "dead units (share of the layer)",
@@ -17,7 +31,7 @@ KINDS = {
 NOTHING = "no telemetry: these networks were trained elsewhere"
 
 
-def draw(population: style.Population) -> Figure:
+def draw(population: style.Shown, split: str) -> Figure:
     """A panel per layer and kind: the median over the runs of each group, and the middle half."""
     table = population.measure
     rows = []

@@ -8,17 +8,38 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
+
+HEAD = FigureHead(
+    reads=("transfer",),
+    category="Claims",
+    caption=(
+        "Claim C7: final {claims[accuracy]} accuracy of each population's runs (column), as "
+        "predicted by what the weights of another population taught (row): Spearman's correlation "
+        "of predicted and true accuracy, over all runs and as the mean over widths of 8 and more "
+        "runs. A run is told by numbers of its first layer, of its last, and by their means over "
+        "all layers, in standard scores of its own population; width is told as a number. On the "
+        "diagonal runs are predicted out of five folds. What width alone transfers is no likeness "
+        'of weights. Populations: {% for p in snakemake.config["described"] %}{model} on '
+        '{dataset}, {short}{{ "; " if not loop.last else "." }}'
+    ),
+    labels={"claim": "accuracy from weights"},
+    layers=False,
+    split="claims.accuracy",
+    each="study",
+)
 
 SCALE = ScalarMappable(Normalize(-1, 1), "PuOr")
 EFFECTS = {"pooled": "n", "within": "n_within"}
 TITLES = {"pooled": "all runs", "within": "within widths"}
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw(population: style.Shown, split: str) -> Figure:
     """Spearman's correlation of predicted and true accuracy, learned on (row) x predicted (column).
 
     A panel for each learner and features, over all runs and within widths; n runs are predicted.
     """
+    table = population.measure
     cases = table[["features", "learner"]].drop_duplicates().itertuples(index=False, name=None)
     # within a width it has nothing to say
     rows = [

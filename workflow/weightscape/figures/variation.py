@@ -10,6 +10,19 @@ from matplotlib.patches import Patch
 
 from weightscape.claims.analyses.variation import PARTS
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
+
+HEAD = FigureHead(
+    reads=("variation",),
+    category="Where variation comes from",
+    caption=(
+        "What the variance of accuracy and of each layer's statistics is made of, for {model} on "
+        "{dataset} ({runs}). Width: between the means of the widths. Within widths, each weighing "
+        "the same: {chance}. Components that are estimated below 0 are shown as 0. Intervals, "
+        "estimates and p are in the table variation, each width by itself in variation_widths. "
+        "{training}"
+    ),
+)
 
 ROW = 0.17  # inches of a bar
 AROUND = 0.45  # inches of a row of panels beside its bars
@@ -25,7 +38,7 @@ CROSSED = {
 PLAIN = CROSSED | {"residual": "initialisation and order (plain seeds)"}
 
 
-def draw(population: style.Population) -> Figure:
+def draw(population: style.Shown, split: str) -> Figure:
     """Stacked bars of the table variation: accuracies above, below a panel per layer."""
     table = population.measure.assign(layer=population.measure["layer"].fillna(""))
     layers = [layer for layer in table["layer"].unique() if layer]

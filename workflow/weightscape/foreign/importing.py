@@ -21,10 +21,36 @@ import weightscape
 from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.foreign.checkpoints import Tensors, read_tensors
+from weightscape.heads import MeasureHead, Table
 from weightscape.messages.progress import Progress
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
 from weightscape.storage.tables import write_table
 from weightscape.study.listing import Row
+
+HEAD = MeasureHead(
+    reads=(),
+    tables={
+        "imports": Table(
+            row=(
+                "checkpoint that was to be imported, good or bad, with the reason why it is "
+                "left out"
+            ),
+            keys=("model", "dataset", "width", "seed"),
+            columns={
+                "file": "checkpoint of the final weights, as a path below the import's folder",
+                "initial_file": (
+                    "checkpoint of the initial weights, likewise; empty where there is none"
+                ),
+                "status": "good, or bad where the checkpoint is left out",
+                "reason": "why it is left out; empty for a good one",
+                "sha256": (
+                    "SHA-256 of file in hexadecimal digits; empty where a file could not be "
+                    "read or does not fit the model"
+                ),
+            },
+        ),
+    },
+)
 
 log = logging.getLogger(__name__)
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from weightscape.runs.collecting import KEYS
+from weightscape import heads
 from weightscape.storage.shards import CURVES, Shard
 
 TELEMETRY = ("dead_units", "gradient_norm")
-CURVE_COLUMNS = (*KEYS, "group", "epoch", *CURVES)
-TELEMETRY_COLUMNS = (*KEYS, "group", "layer", "epoch", *TELEMETRY)
+CURVE_COLUMNS = tuple(heads.tables()["convergence"].names)
+TELEMETRY_COLUMNS = tuple(heads.tables()["telemetry"].names)
 
 
 def curves(shard: Shard, rows: list[int], groups: list[str]) -> pd.DataFrame:

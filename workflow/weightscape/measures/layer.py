@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
+
+from weightscape.models import Link
+from weightscape.storage.shards import Shard
+
+Found = TypeVar("Found")
 
 HUGE = 1e15  # float32 does not hold the sums of squares of larger weights
 
 
 class LayerWeights:
-    """Weights (out, in) or (out, in, kh, kw) of a layer, biases apart; sums are in float64."""
+    """Weights (out, in) or (out, in, kh, kw) of a layer, biases apart; sums are in float64.
 
-    def __init__(self, weight: np.ndarray):
-        self.weight = weight
+    Of a trained layer there are also its `initial` weights, of the same shape, and its `bias`
+    (out,); null models of the weights have neither.
+    """
+
+    def __init__(
+        self, weight: np.ndarray, initial: np.ndarray | None = None, bias: np.ndarray | None = None
+    ):
+        self.weight, self.initial, self.bias = weight, initial, bias
         self.size = weight.size
         self.fan_in = weight[0].size
         """weights of a node"""
+        self.readers: list[tuple[Link, LayerWeights]] = []
+        """the links by which other layers read its nodes, and these layers"""
+        self._found: dict[Callable[..., Any], Any] = {}
+
+    def once(self, describe: Callable[[LayerWeights], Found]) -> Found:
+        """`describe(self)`, worked out once for all that ask."""
+        if describe not in self._found:
+            self._found[describe] = describe(self)
+        return self._found[describe]  # type: ignore[no-any-return]
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -78,3 +100,23 @@ class LayerWeights:
 def is_moderate(weight: np.ndarray) -> bool:
     """Whether weights can be multiplied with each other in float32: finite, and below HUGE."""
     return bool(np.abs(weight).max() < HUGE)  # not so with NaN
+
+
+def trained_layers(shard: Shard, row: int) -> dict[str, LayerWeights]:
+    """The layers of one run after its last epoch, in the order of the forward pass."""
+    last = shard.header.final_epoch
+    layers = {
+        name: LayerWeights(
+            shard.weight(last, name, row), shard.weight(0, name, row), shard.bias(last, name, row)
+        )
+        for name in shard.header.layers
+    }
+    return linked(layers, shard.links)
+
+
+def linked(layers: dict[str, LayerWeights], links: list[Link]) -> dict[str, LayerWeights]:
+    """The same layers, each told which others read its nodes."""
+    for link in links:
+        for name in link.sources:
+            layers[name].readers.append((link, layers[link.target]))
+    return layers

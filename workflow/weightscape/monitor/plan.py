@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from weightscape import models
 from weightscape.errors import WeightscapeError
+from weightscape.heads import MeasureHead, Table
 from weightscape.messages.terminal import align
 from weightscape.storage.shards import CURVES
 from weightscape.study.catalogue import BUILTIN, Dataset
@@ -29,6 +30,33 @@ from weightscape.study.paths import (
 )
 from weightscape.study.population import Population, find_import, find_population, populations
 from weightscape.study.recipes import snapshots
+
+HEAD = MeasureHead(
+    reads=(),
+    tables={
+        "plan": Table(
+            row="population: its runs, how many are done, and what the rest costs",
+            keys=("model", "dataset"),
+            columns={
+                "widths": "number of widths",
+                "runs": "number of runs, done or not",
+                "runs_done": "runs whose shard is there already",
+                "jobs": "jobs that train or import these runs, one for each shard, done or not",
+                "parameters": "trainable parameters of all runs together; empty for imports",
+                "bytes": (
+                    "estimated size of all shards on disk (bytes); for imports the size of "
+                    "their checkpoints"
+                ),
+                "cpu_hours": "estimated CPU time of all these jobs, done or not (hours)",
+                "source": (
+                    "what cpu_hours comes from: assumptions, a number of benchmark records of "
+                    "earlier jobs, or import"
+                ),
+            },
+        ),
+    },
+    each="study",
+)
 
 # Assumptions, for one thread of a server processor of 2020: what a step costs apart from
 # arithmetic, by compiled gradients and by autograd, the rate of the arithmetic, and what a job

@@ -7,10 +7,81 @@ import numpy as np
 import pandas as pd
 
 from weightscape.errors import WeightscapeError
+from weightscape.heads import MeasureHead, Table
 from weightscape.runs.groups import Baseline, assign, choose_edges, is_non, summarise
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import CURVES, Shard, read_population
 from weightscape.study.population import Population
+
+HEAD = MeasureHead(
+    reads=(),
+    tables={
+        "runs": Table(
+            row="run, with its final losses and accuracies (%) and its group",
+            keys=("model", "dataset", "width", "seed"),
+            columns={
+                "shard": "path of the HDF5 file that holds the run's weights",
+                "train_loss": (
+                    "mean cross-entropy of the final weights over all training images (nats "
+                    "per image)"
+                ),
+                "train_accuracy": "accuracy of the final weights on all training images (%)",
+                "test_loss": (
+                    "mean cross-entropy of the final weights over all test images (nats per image)"
+                ),
+                "test_accuracy": "accuracy of the final weights on all test images (%)",
+                "group": (
+                    "non (did not converge), low, mid or high by final accuracy; ungrouped "
+                    "where it lies in none of them"
+                ),
+                "dead_unit_share": (
+                    "share of the network's ReLU units that are zero for every test image "
+                    "after the last epoch; empty without ReLU units and for imports"
+                ),
+                "init_seed": (
+                    "seed of the initial weights; the run's seed, unless seeds are crossed"
+                ),
+                "shuffle_seed": (
+                    "seed of the order of the training images and of dropout; the run's seed, "
+                    "unless seeds are crossed"
+                ),
+            },
+            texts=("shard",),
+        ),
+        "groups": Table(
+            row=(
+                "population and group: n runs and the minimum, median and maximum of their "
+                "final accuracy (%) on `split`, beside the paper's median; ungrouped are runs "
+                "in the gaps between groups"
+            ),
+            keys=("model", "dataset", "group"),
+            columns={
+                "n": "runs in the group",
+                "min": "lowest final accuracy of these runs on the split (%)",
+                "median": "median final accuracy of these runs on the split (%)",
+                "max": "highest final accuracy of these runs on the split (%)",
+                "edge_low": (
+                    "lower edge of the group (%), included; of non the majority class's share "
+                    "less 0.5 points; empty for ungrouped"
+                ),
+                "edge_high": (
+                    "upper edge (%), excluded unless it is the highest; of non the majority "
+                    "class's share plus 0.5 points; empty for ungrouped"
+                ),
+                "split": "split whose final accuracy sorts the runs: train or test",
+                "edges": (
+                    "where the edges of low, mid and high come from: config, paper (its Table "
+                    "2), or quantiles of the converged runs' accuracies"
+                ),
+                "paper_median": (
+                    "median accuracy of the group in the paper's Table 2 (%); empty where it "
+                    "has none"
+                ),
+            },
+            texts=("split", "edges"),
+        ),
+    },
+)
 
 KEYS = ["model", "dataset", "width", "seed"]
 

@@ -135,4 +135,4 @@ def summarise(
     table.insert(1, "dataset", dataset)
     paper = PAPER_MEDIANS.get((model, dataset), {})
     medians = [paper.get(name, math.nan) for name in GROUPS]
-    return table.assign(accuracy=split, edges=source, paper_median=medians)
+    return table.assign(split=split, edges=source, paper_median=medians)

@@ -6,10 +6,52 @@ from typing import Any
 
 import pandas as pd
 
+from weightscape.heads import MeasureHead, Table
 from weightscape.monitor import plan
 from weightscape.runs.groups import GROUPS
 from weightscape.study.config import Config
 from weightscape.study.population import Population, find_import, populations
+
+HEAD = MeasureHead(
+    reads=(),
+    tables={
+        "settings": Table(
+            row=(
+                "population and layer: Table 1, the sizes of the layer and how the runs were "
+                "trained, beside the paper's"
+            ),
+            keys=("model", "dataset", "layer"),
+            columns={
+                "inputs": (
+                    "weights that come into one node of the layer; from smallest to largest "
+                    "over the widths, as 2-20"
+                ),
+                "outputs": "nodes of the layer; from smallest to largest over the widths",
+                "batch": "images in one training step; empty for imports",
+                "epochs": "epochs of training",
+                "optimiser": "optimiser; empty for imports",
+                "learning_rate": "learning rate, constant over training; empty for imports",
+                "initial_std": (
+                    "standard deviation of the normal distribution that initial weights are "
+                    "drawn from; empty for imports"
+                ),
+                "widths": "the widths, with spaces between",
+                "seeds": (
+                    "runs of each width; with crossed seeds initialisations x orders of the "
+                    "training images"
+                ),
+                "shuffle_seeds": (
+                    "runs that share an initialisation, each with its own order of the "
+                    "training images; empty with plain seeds"
+                ),
+                "n": "runs of the population, all widths together",
+                "paper_widths": "widths in the paper; empty for populations that it does not have",
+                "paper_n": "runs in the paper; empty for populations that it does not have",
+            },
+        ),
+    },
+    each="study",
+)
 
 PAPER = {
     "dnn": {"widths": "5-200", "runs": 1000},
@@ -121,7 +163,7 @@ def render_groups(groups: pd.DataFrame) -> str:
     number = groups.groupby(["model", "dataset"], sort=False).ngroup()
     table = groups.assign(population=number, rank=groups["group"].map(order))
     table = table.sort_values(["population", "rank"]).drop(columns=["population", "rank"])
-    shares = " and ".join(dict.fromkeys(groups["accuracy"]))
+    shares = " and ".join(dict.fromkeys(groups["split"]))
     return _page(
         table,
         f"Table 2. Groups of runs by final {shares} accuracy (%): n runs, minimum, median and "

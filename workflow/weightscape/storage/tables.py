@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from weightscape.errors import WeightscapeError
+from weightscape.heads import texts
 from weightscape.storage.files import replace_whole
 
 FLOATS = "%.9g"  # enough to restore a float32
@@ -36,10 +37,8 @@ def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable]:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """A table with its names as text (a width `20` stays text, like `20x50`)."""
-    names = ("model", "dataset", "width", "group", "layer", "shard", "target", "embedding")
-    texts = dict.fromkeys(names, "str")
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""])
+    """A table whose columns of text are text: a width `20` is no number, like `20x50`."""
+    return pd.read_csv(path, dtype=texts(), keep_default_na=False, na_values=[""])
 
 
 def join_tables(parts: list[str], target: Path | str) -> None:

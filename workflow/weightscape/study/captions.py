@@ -2,34 +2,71 @@
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from weightscape.study.config import Config
 from weightscape.study.paths import import_tables
-from weightscape.study.population import Population, find_import, populations
+from weightscape.study.population import Population, find_import
+
+CROSSED = (
+    "initialisation and order of the images by themselves, and what only both together determine, "
+    "since a run has no other source of chance"
+)
+PLAIN = (
+    "all that the seed determines, initialisation and order together, which crossed seeds would "
+    "tell apart"
+)
+GRID = (
+    "{what}. {populations}. Colour is the final {figures[colour]} accuracy, scaled per population; "
+    "groups are by final {groups[accuracy]} accuracy. Widths are pooled: see the figure of each "
+    "population, and the table purity, for what holds within a width. After Zheng et al. (arXiv "
+    "2408.11720)."
+)
+TABLE = "Table *{name}* of the study {study}, one row per {row}. Populations: {counts}."
 
 
-def describe(config: Config) -> list[dict[str, Any]]:
-    """Of each population: model, dataset, n, `runs` with widths and seeds, `short`, `training`.
+def caption(text: str, config: Config, shown: Sequence[Population], **more: str) -> str:
+    """A head's text about some populations, its fields filled in.
 
-    `is_crossed` says whether several initialisations are trained in several orders.
+    Fields are `more`; the config's sections, as in {figures[colour]}; `populations`, all in one
+    line; and where there is one population what `describe` tells of it.
     """
-    return [
-        {"model": p.model, "dataset": p.dataset, **_describe(config, p)}
-        for p in populations(config)
-    ]
+    told = [describe(config, population) for population in shown]
+    sections = {key: _plain(value) for key, value in config.items() if isinstance(value, dict)}
+    lines = {
+        "populations": "; ".join("{model} on {dataset}, {short}".format(**p) for p in told),
+        "counts": "; ".join("{model} on {dataset}, n = {n} runs".format(**p) for p in told),
+        "study": config["study"],
+    }
+    return text.format(**sections | lines | (told[0] if len(told) == 1 else {}) | more)
+
+
+def _plain(section: dict[str, Any]) -> dict[str, Any]:
+    """A section of the config with its lists as text."""
+    return {
+        key: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for key, value in section.items()
+    }
+
+
+def describe(config: Config, population: Population) -> dict[str, Any]:
+    """Model, dataset, n, `runs` with widths and seeds, `short`, `training` and `chance`.
+
+    The last says what makes the runs of a width differ.
+    """
+    of = _describe_import if population.imported is not None else _describe
+    return {"model": population.model, "dataset": population.dataset, **of(config, population)}
 
 
 def _describe(config: Config, population: Population) -> dict[str, Any]:
-    if population.imported is not None:
-        return _describe_import(config, population)
     widths, n, orders = population.widths, population.seeds, population.shuffle_seeds
     seeds = f"{n // orders} x {orders}" if orders else n
     training = config["training"]
     return {
         "n": population.n_runs,
-        "is_crossed": orders is not None and 1 < orders < n,
+        "chance": CROSSED if orders is not None and 1 < orders < n else PLAIN,
         "runs": f"n = {population.n_runs} runs: widths {', '.join(widths)}, {seeds} seeds each",
         "short": f"n = {population.n_runs} runs ({len(widths)} widths x {seeds} seeds)",
         "training": (
@@ -58,7 +95,7 @@ def _describe_import(config: Config, population: Population) -> dict[str, Any]:
     epochs = find_import(config, population.model, population.dataset)["epochs"]
     return {
         "n": n,
-        "is_crossed": False,
+        "chance": PLAIN,
         "runs": f"n = {n} runs, imported: widths {widths}{bad}",
         "short": f"n = {n} runs, imported ({len(good)} widths{bad})",
         "training": f"Training: elsewhere, {epochs} epochs; what is not known of it is left out.",

@@ -27,7 +27,112 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from weightscape.heads import MeasureHead, Table
+from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
+
+HEAD = MeasureHead(
+    reads=("runs", "convergence", "telemetry", "predicted_classes"),
+    tables={
+        "failures": Table(
+            row=(
+                "run of the groups non and low: the cause of its failure, and the evidence "
+                "from its curves and telemetry"
+            ),
+            keys=("model", "dataset", "width", "seed", "group"),
+            columns={
+                "cause": (
+                    "first that fits of diverged, dead layer, vanishing gradient, constant "
+                    "output, nearly dead layer, slow, plateau, unknown"
+                ),
+                "diverged_epoch": (
+                    "first epoch with a loss that is not finite; empty if the run did not diverge"
+                ),
+                "dead_layer": (
+                    "first layer whose ReLU units are all zero for every test image at the "
+                    "end; empty if there is none or the run diverged"
+                ),
+                "dead_epoch": (
+                    "epoch from which on dead_layer is dead without a break, 0 for before "
+                    "training; empty without a dead layer"
+                ),
+                "deadest_layer": (
+                    "layer with the largest share of dead ReLU units at the end; empty for "
+                    "diverged runs and without ReLU layers"
+                ),
+                "dead_at_start": (
+                    "share of the units of deadest_layer that are zero for every test image "
+                    "before training, from 0 to 1"
+                ),
+                "dead_at_end": (
+                    "share of the units of deadest_layer that are zero for every test image "
+                    "after the last epoch, from 0 to 1"
+                ),
+                "n_classes_predicted": (
+                    "classes predicted for at least one test image; empty without stored "
+                    "predictions"
+                ),
+                "constant_output": (
+                    "True if one class is predicted for all test images; without stored "
+                    "predictions, if the run is non with a finite loss"
+                ),
+                "loss_fall": (
+                    "relative fall of the training loss over the last fifth of the epochs, 1 - "
+                    "loss at the end / loss before"
+                ),
+                "gradient_start": (
+                    "Euclidean norm of the loss gradient with respect to the first layer's "
+                    "weights, before training"
+                ),
+                "gradient_before_death": (
+                    "the same at the last epoch before dead_epoch; empty without a dead layer "
+                    "and if it was dead before training"
+                ),
+                "gradient_end": "the same after the last epoch",
+                "relative_gradient_start": (
+                    "gradient_start over the median of the successful runs of the same width "
+                    "at the same epoch"
+                ),
+                "relative_gradient_before_death": (
+                    "gradient_before_death over the median of the successful runs of the same "
+                    "width at the same epoch"
+                ),
+                "relative_gradient_end": (
+                    "gradient_end over the median of the successful runs of the same width at "
+                    "the same epoch"
+                ),
+                "relative_gradient_median": (
+                    "median over all epochs of the gradient norm relative to these successful "
+                    "runs; below 0.001 it has vanished, if no layer is dead"
+                ),
+                "reference": (
+                    "runs of the width that stand for success: high (that group) or best third "
+                    "(non and low left out); empty with fewer than three"
+                ),
+                "n_reference": "number of these successful runs; 0 with fewer than three",
+            },
+            texts=("cause", "dead_layer", "deadest_layer", "reference"),
+        ),
+        "causes": Table(
+            row=(
+                "group (non, low, or all others), width and cause: how many of n runs it fits first"
+            ),
+            keys=("model", "dataset", "group", "width"),
+            columns={
+                "cause": (
+                    "cause of failure, as in failures.csv; of the group others a mark that "
+                    "fits runs which did not fail"
+                ),
+                "count": "runs of the group and width with this cause",
+                "n": "all runs of the group and width",
+            },
+            texts=("cause",),
+        ),
+    },
+    settings={
+        "accuracy": "groups.accuracy",
+    },
+)
 
 FAILED = ("non", "low")
 OTHERS = "others"
@@ -49,30 +154,14 @@ SLOW = 0.05  # runs that succeed in the paper's 20 epochs end with falls of 2 to
 LAST_PART = 0.2  # of the epochs, over which the fall is measured; fewer are noise
 FEWEST_SUCCESSFUL = 3  # runs whose median stands for those that succeed
 
-FAILURE_COLUMNS = (
-    *KEYS,
-    "group",
-    "cause",
-    "diverged_epoch",
-    "dead_layer",
-    "dead_epoch",
-    "deadest_layer",
-    "dead_at_start",
-    "dead_at_end",
-    "n_classes_predicted",
-    "constant_output",
-    "loss_fall",
-    "gradient_start",
-    "gradient_before_death",
-    "gradient_end",
-    "relative_gradient_start",
-    "relative_gradient_before_death",
-    "relative_gradient_end",
-    "relative_gradient_median",
-    "reference",
-    "n_reference",
-)
-CAUSE_COLUMNS = ("model", "dataset", "group", "width", "cause", "count", "n")
+FAILURE_COLUMNS = tuple(HEAD.tables["failures"].names)
+CAUSE_COLUMNS = tuple(HEAD.tables["causes"].names)
+
+
+def make(job: Job) -> None:
+    tables = (job.table(name) for name in HEAD.reads)
+    failures, causes = explain(*tables, job.settings["accuracy"])
+    job.write(failures=failures, causes=causes)
 
 
 def explain(

@@ -24,60 +24,117 @@ import numpy as np
 import pandas as pd
 
 from weightscape.claims.effects import Draws, Numbers, Pair, spearman
+from weightscape.claims.evidence import excess
 from weightscape.claims.judge import adjust
-from weightscape.claims.statements import excess
+from weightscape.heads import MeasureHead, Table, told_layer_measures
+from weightscape.measures.job import Job
 from weightscape.measures.runs.nulls import FINAL, KINDS
 from weightscape.runs.collecting import KEYS
+
+HEAD = MeasureHead(
+    reads=("runs", "layers", "nulls", "purity"),
+    tables={
+        "null_effects": Table(
+            row=(
+                "figure, layer, feature and kind of weights (final, and null models): the "
+                "feature's effect with accuracy over n runs, pooled and within widths, and "
+                "whether what is seen of the final weights survives"
+            ),
+            keys=("model", "dataset"),
+            columns={
+                "figure": (
+                    "figure of the paper that shows the feature (2-4, 5-7, 8-10, 11-13), or spectra"
+                ),
+                "layer": "layer of the feature; two layers as fc1-fc2 for strength_pair",
+                "feature": (
+                    "number of each run that is correlated with accuracy; strength_pair "
+                    "correlates two layers, purity compares groups"
+                ),
+                "weights": (
+                    "weights that the feature is of: final, or a null model: initial, shuffled "
+                    "or gaussian"
+                ),
+                "n": "runs that pooled rests on",
+                "pooled": (
+                    "Spearman's correlation of feature and accuracy over all runs; "
+                    "strength_pair: of two layers; purity: less that of shuffled groups"
+                ),
+                "pooled_low": "lower end of the 95 % bootstrap interval of pooled",
+                "pooled_high": "upper end of the 95 % bootstrap interval of pooled",
+                "pooled_p": "two-sided p of pooled, from permutations over all runs",
+                "pooled_p_adjusted": (
+                    "pooled_p adjusted over all rows of the population (Benjamini and Hochberg "
+                    "1995)"
+                ),
+                "n_within": (
+                    "runs that within rests on, from widths of 8 runs or more; of purity all "
+                    "grouped runs"
+                ),
+                "within": (
+                    "the effect with width held fixed: mean of each width's, weighted by runs; "
+                    "purity: less that of groups shuffled within widths"
+                ),
+                "within_low": "lower end of the 95 % bootstrap interval of within",
+                "within_high": "upper end of the 95 % bootstrap interval of within",
+                "within_p": "two-sided p of within, from permutations within each width",
+                "within_p_adjusted": (
+                    "within_p adjusted over all rows of the population (Benjamini and Hochberg "
+                    "1995)"
+                ),
+                "n_pairs": (
+                    "runs whose feature is finite by the final and the null weights; empty for "
+                    "final, strength_pair and purity"
+                ),
+                "median_difference": (
+                    "median over n_pairs runs of the feature by the final weights less that by "
+                    "the null model, in the feature's unit"
+                ),
+                "share_larger": (
+                    "share of n_pairs runs where the feature is larger by the final weights, "
+                    "from 0 to 1"
+                ),
+                "survives": (
+                    "True if this null model shows pooled too (same sign, adjusted p below "
+                    "alpha); empty for final and if final shows none"
+                ),
+                "survives_within": "the same of within and within_p_adjusted",
+            },
+            texts=("figure", "feature", "weights"),
+        ),
+    },
+    settings={
+        "accuracy": "claims.accuracy",
+        "alpha": "claims.alpha",
+    },
+)
 
 WEIGHTS = (FINAL, *KINDS)
 DRAWS = Draws(500, 999)
 """Fewer than the claims have: four kinds of weights make four times as many effects."""
 
-STATISTICS = {
-    "2-4": ("mean", "std"),
-    "5-7": ("excess_kurtosis", "near_zero_share"),
+FEATURES = {
+    figure: tuple(head.prefix + column for column in columns)
+    for head in told_layer_measures().values()
+    for figure, columns in head.effects.items()
 }
-STRENGTH = ("strength_mean", "strength_gini", "strength_relative_std", "strength_in_out_spearman")
-SPECTRA = ("stable_rank", "effective_rank", "spectral_norm", "log_determinant")
-FEATURES = STATISTICS | {"8-10": STRENGTH, "spectra": SPECTRA}
 """Figures of the paper, or of ours, and the columns of a layer that they show."""
 
-COLUMNS = (
-    "model",
-    "dataset",
-    "figure",
-    "layer",
-    "feature",
-    "weights",
-    "n",
-    "pooled",
-    "pooled_low",
-    "pooled_high",
-    "pooled_p",
-    "pooled_p_adjusted",
-    "n_within",
-    "within",
-    "within_low",
-    "within_high",
-    "within_p",
-    "within_p_adjusted",
-    "n_pairs",
-    "median_difference",
-    "share_larger",
-    "survives",
-    "survives_within",
-)
+COLUMNS = tuple(HEAD.tables["null_effects"].names)
 
 _RUN = ["width", "seed"]
+
+
+def make(job: Job) -> None:
+    tables = Tables(job.runs, job.layers(), job.table("nulls"), job.table("purity"))
+    job.write(null_effects=measure(tables, job.settings["accuracy"], job.settings["alpha"]))
 
 
 class Tables(NamedTuple):
     """The tables of one population that are read."""
 
     runs: pd.DataFrame
-    statistics: pd.DataFrame
-    strength: pd.DataFrame
-    spectra: pd.DataFrame
+    layers: dict[str, pd.DataFrame]
+    """by the name of the measure"""
     nulls: pd.DataFrame
     purity: pd.DataFrame
 
@@ -126,13 +183,14 @@ def _of_features(tables: Tables, split: str, draws: Draws) -> Iterator[dict[str,
 def _frames(tables: Tables) -> dict[tuple[str, str], pd.DataFrame]:
     """(kind of weights, layer) -> its features, a row per run in the order of the runs."""
     where = [*_RUN, "layer"]
-    own = [name for names in STATISTICS.values() for name in names]
-    strength = tables.strength.set_axis(
-        [name if name in where else f"strength_{name}" for name in tables.strength], axis=1
-    )
-    final = tables.statistics[[*where, *own]]
-    for table, names in ((strength, STRENGTH), (tables.spectra, SPECTRA)):
-        final = final.merge(table[[*where, *names]], on=where, validate="one_to_one")
+    final: pd.DataFrame | None = None
+    for name, head in told_layer_measures().items():
+        own = [column for columns in head.effects.values() for column in columns]
+        table = tables.layers[name][[*where, *own]].rename(
+            columns={column: head.prefix + column for column in own}
+        )
+        final = table if final is None else final.merge(table, on=where, validate="one_to_one")
+    assert final is not None
     every = pd.concat([final.assign(weights=FINAL), tables.nulls[[*final, "weights"]]])
     order = pd.MultiIndex.from_frame(tables.runs[_RUN])
     return {

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from weightscape.claims.analyses.prediction import (
+from weightscape.claims.analyses.accuracy_from_weights import (
     Validation,
     make_validation,
     out_of_fold,
@@ -23,40 +23,92 @@ from weightscape.claims.analyses.prediction import (
     with_accuracy,
 )
 from weightscape.claims.effects import Draws, Numbers, Pair, spearman
-from weightscape.claims.features import over_layers, width_numbers
+from weightscape.claims.features import final_weights, over_layers, width_numbers
 from weightscape.claims.learners import LEARNERS, Learner, predict, standard_scores
+from weightscape.heads import MeasureHead, Table
+from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
+
+HEAD = MeasureHead(
+    reads=("runs", "layers"),
+    tables={
+        "transfer": Table(
+            row=(
+                "two populations, features and learner: how well the accuracies of the one are "
+                "predicted by what the weights of the other taught"
+            ),
+            keys=(),
+            columns={
+                "trained_model": "model of the runs that the learner was trained on",
+                "trained_dataset": "dataset of the runs that the learner was trained on",
+                "model": "model of the runs that are predicted",
+                "dataset": "dataset of the runs that are predicted",
+                "features": (
+                    "what the learner is told of a run: its width, or weights (numbers of the "
+                    "first layer, the last, and means over layers)"
+                ),
+                "learner": "linear (ridge regression) or boosting (gradient boosted trees)",
+                "n_trained": "runs of the population that was trained on",
+                "n": (
+                    "runs predicted, a population's own by 5 folds; 0 where there are too few "
+                    "to train on"
+                ),
+                "pooled": (
+                    "Spearman's rank correlation of predicted and true final accuracy over all "
+                    "n runs"
+                ),
+                "pooled_low": (
+                    "lower end of the 95 % bootstrap interval of pooled, runs drawn within "
+                    "each width"
+                ),
+                "pooled_high": "upper end of the 95 % bootstrap interval of pooled",
+                "pooled_p": "two-sided p of pooled, from permutations over all runs",
+                "n_within": "runs that within rests on, from widths of 8 runs or more",
+                "within": (
+                    "that correlation with width held fixed: mean of each width's, weighted by "
+                    "runs; empty if predictions do not vary within widths"
+                ),
+                "within_low": "lower end of the 95 % bootstrap interval of within",
+                "within_high": "upper end of the 95 % bootstrap interval of within",
+                "within_p": "two-sided p of within, from permutations within each width",
+                "sign_flip": "True where pooled and within differ in sign, whatever their p",
+                "r2": (
+                    "1 - sum (y - p)^2 / sum (y - mean y)^2 of accuracies y in standard scores "
+                    "of their own population and predictions p"
+                ),
+                "r2_low": "lower end of the 95 % bootstrap interval of r2",
+                "r2_high": "upper end of the 95 % bootstrap interval of r2",
+            },
+            texts=("trained_model", "trained_dataset", "features", "learner"),
+        ),
+    },
+    settings={
+        "accuracy": "claims.accuracy",
+        "resamples": "claims.resamples",
+        "permutations": "claims.permutations",
+    },
+    each="study",
+    report="Claims",
+)
 
 log = logging.getLogger(__name__)
 
 CASES = (("width", "linear"), ("weights", "linear"), ("weights", "boosting"))
 MOST = Draws(500, 999)  # of each pair: a study of nine populations has 81
-COLUMNS = (
-    "trained_model",
-    "trained_dataset",
-    "model",
-    "dataset",
-    "features",
-    "learner",
-    "n_trained",
-    "n",
-    "pooled",
-    "pooled_low",
-    "pooled_high",
-    "pooled_p",
-    "n_within",
-    "within",
-    "within_low",
-    "within_high",
-    "within_p",
-    "sign_flip",
-    "r2",
-    "r2_low",
-    "r2_high",
-)
+COLUMNS = tuple(HEAD.tables["transfer"].names)
 
 
-class Population(NamedTuple):
+def make(job: Job) -> None:
+    settings = job.settings
+    populations = [
+        make_taught(runs, final_weights(layers), settings["accuracy"])
+        for runs, layers in zip(job.tables("runs"), job.layers_of_each(), strict=True)
+    ]
+    draws = Draws(settings["resamples"], settings["permutations"])
+    job.write(transfer=measure(populations, draws))
+
+
+class Taught(NamedTuple):
     """The runs of a population whose accuracy is known, and what is told of them."""
 
     model: str
@@ -69,8 +121,8 @@ class Population(NamedTuple):
     """None where there are too few runs to learn from"""
 
 
-def make_population(runs: pd.DataFrame, final: pd.DataFrame, split: str) -> Population:
-    """From a table of runs and what `features.read_final` found, for the accuracy on `split`."""
+def make_taught(runs: pd.DataFrame, final: pd.DataFrame, split: str) -> Taught:
+    """From a table of runs and what `features.final_weights` found, for the accuracy on `split`."""
     known = with_accuracy(runs, split)
     off = known["accuracy"] - known["accuracy"].mean()
     spread = off.std(ddof=0)
@@ -79,10 +131,10 @@ def make_population(runs: pd.DataFrame, final: pd.DataFrame, split: str) -> Popu
     told = {"width": width, "weights": over_layers(final, known)}
     scores = {name: standard_scores(x, x) if len(known) else x for name, x in told.items()}
     model, dataset = runs[KEYS[:2]].iloc[0]
-    return Population(model, dataset, known, scores, make_validation(known, "nested"))
+    return Taught(model, dataset, known, scores, make_validation(known, "nested"))
 
 
-def measure(populations: list[Population], draws: Draws) -> pd.DataFrame:
+def measure(populations: list[Taught], draws: Draws) -> pd.DataFrame:
     """COLUMNS, a row for each ordered pair of populations and each of CASES.
 
     pooled and within are Spearman's correlations of predicted and true accuracy over the n runs of
@@ -106,7 +158,7 @@ def measure(populations: list[Population], draws: Draws) -> pd.DataFrame:
 
 
 def _predict(
-    trained: Population, others: list[Population], features: str, learner: Learner
+    trained: Taught, others: list[Taught], features: str, learner: Learner
 ) -> list[pd.DataFrame]:
     """The runs of each of the others with what is `predicted`; none if not enough taught."""
     if trained.validation is None:

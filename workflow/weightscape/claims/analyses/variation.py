@@ -24,58 +24,162 @@ import pandas as pd
 import scipy
 
 from weightscape.claims.effects import LEVEL, Numbers
+from weightscape.heads import MeasureHead, Table, layer_measures, told_layer_measures
+from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
+
+HEAD = MeasureHead(
+    reads=("runs", "layers"),
+    tables={
+        "variation": Table(
+            row=(
+                "number of a run, by layer: its variance, the components of width, "
+                "initialisation, order of the images and both together as estimated, their "
+                "shares with 95 % intervals, and p; n runs are used, n_left_out are not, as an "
+                "initialisation with a value that is not finite is left out"
+            ),
+            keys=("model", "dataset", "layer", "statistic"),
+            columns={
+                "n": "runs used",
+                "n_left_out": (
+                    "runs left out: of an initialisation with a value that is not finite, or "
+                    "of a width with fewer than two complete ones"
+                ),
+                "n_widths": "widths used",
+                "n_init": "initialisations used, summed over the widths",
+                "n_shuffle": (
+                    "orders of the training images used, summed over the widths; with plain "
+                    "seeds each run has its own"
+                ),
+                "variance": (
+                    "sum of the variance_ columns that are not empty: variance of a run of a "
+                    "width drawn from the study's (statistic's unit squared)"
+                ),
+                "variance_width": (
+                    "component of width: variance of the widths' means less what runs' scatter "
+                    "adds to it, may be negative; empty with one width"
+                ),
+                "variance_init": (
+                    "component of the initialisation, (MS_init - MS_residual) / orders, mean "
+                    "over widths, may be negative; empty with plain seeds"
+                ),
+                "variance_shuffle": (
+                    "component of the images' order, (MS_shuffle - MS_residual) / "
+                    "initialisations, mean over widths; empty with plain seeds"
+                ),
+                "variance_residual": (
+                    "interaction of initialisation and order, MS_residual, mean over widths; "
+                    "with plain seeds the variance of a width's runs"
+                ),
+                "share_width": (
+                    "share of width in the variance, from 0 to 1: variance_width over the sum, "
+                    "negative components taken for 0"
+                ),
+                "share_width_low": (
+                    "lower end of the 95 % jackknife interval of share_width; empty with fewer "
+                    "than three initialisations or orders"
+                ),
+                "share_width_high": "upper end of the 95 % jackknife interval of share_width",
+                "share_init": (
+                    "share of the initialisation in the variance, from 0 to 1: variance_init "
+                    "over the sum, negative components taken for 0"
+                ),
+                "share_init_low": "lower end of the 95 % jackknife interval of share_init",
+                "share_init_high": "upper end of the 95 % jackknife interval of share_init",
+                "share_shuffle": (
+                    "share of the order of the training images in the variance, from 0 to 1: "
+                    "variance_shuffle over the sum, negative components taken for 0"
+                ),
+                "share_shuffle_low": "lower end of the 95 % jackknife interval of share_shuffle",
+                "share_shuffle_high": "upper end of the 95 % jackknife interval of share_shuffle",
+                "share_residual": (
+                    "share of the residual in the variance, from 0 to 1: variance_residual "
+                    "over the sum, negative components taken for 0"
+                ),
+                "share_residual_low": "lower end of the 95 % jackknife interval of share_residual",
+                "share_residual_high": "upper end of the 95 % jackknife interval of share_residual",
+                "p_width": (
+                    "p of Welch's test that all widths have the same mean; empty with one width"
+                ),
+                "p_init": (
+                    "p of the initialisation's F tests in each width, combined by Fisher's "
+                    "method; empty with plain seeds"
+                ),
+                "p_shuffle": (
+                    "p of the order's F tests in each width, combined by Fisher's method; "
+                    "empty with plain seeds"
+                ),
+            },
+        ),
+        "variation_widths": Table(
+            row=(
+                "number of a run, by layer and width: mean, variance and its components within "
+                "the width, and F tests of initialisation and order"
+            ),
+            keys=("model", "dataset", "width", "layer", "statistic"),
+            columns={
+                "n": "runs of the width used",
+                "n_init": "initialisations used",
+                "n_shuffle": (
+                    "orders of the training images used; with plain seeds each run has its own"
+                ),
+                "mean": "mean of the statistic over these runs, in its unit",
+                "variance": (
+                    "sum of the variance_ columns that are not empty (statistic's unit squared)"
+                ),
+                "variance_init": (
+                    "component of the initialisation, (MS_init - MS_residual) / orders, may be "
+                    "negative; empty with plain seeds"
+                ),
+                "variance_shuffle": (
+                    "component of the images' order, (MS_shuffle - MS_residual) / "
+                    "initialisations, may be negative; empty with plain seeds"
+                ),
+                "variance_residual": (
+                    "interaction of initialisation and order, MS_residual; with plain seeds "
+                    "the sample variance of the runs"
+                ),
+                "share_init": (
+                    "share of the initialisation in the variance, from 0 to 1, negative "
+                    "components taken for 0; empty with plain seeds"
+                ),
+                "share_shuffle": (
+                    "share of the order of the training images in the variance, from 0 to 1, "
+                    "likewise"
+                ),
+                "share_residual": (
+                    "share of the residual in the variance, from 0 to 1, likewise; 1 with "
+                    "plain seeds"
+                ),
+                "f_init": (
+                    "F statistic of the initialisation, MS_init / MS_residual; empty with "
+                    "plain seeds"
+                ),
+                "p_init": "p of f_init",
+                "f_shuffle": (
+                    "F statistic of the order of the training images, MS_shuffle / "
+                    "MS_residual; empty with plain seeds"
+                ),
+                "p_shuffle": "p of f_shuffle",
+            },
+        ),
+    },
+)
 
 PARTS = ("width", "init", "shuffle", "residual")
 SEEDS = ["init_seed", "shuffle_seed"]
 ACCURACIES = ("test_accuracy", "train_accuracy")
-CHOSEN = {
-    "statistics": (
-        "mean",
-        "std",
-        "skew",
-        "excess_kurtosis",
-        "near_zero_share",
-        "l2_norm",
-        "relative_distance",
-        "cosine",
-    ),
-    "strength": ("mean", "gini", "relative_std"),
-}
+CHOSEN = {name: head.variation for name, head in told_layer_measures().items() if head.variation}
 """table -> its columns whose variation is told, beside the accuracies"""
-PREFIXES = {"strength": "strength_"}
 
 TESTS = ("p_width", "p_init", "p_shuffle")
-COLUMNS = (
-    *KEYS[:2],
-    "layer",
-    "statistic",
-    "n",
-    "n_left_out",
-    "n_widths",
-    "n_init",
-    "n_shuffle",
-    "variance",
-    *(f"variance_{part}" for part in PARTS),
-    *(f"share_{part}{end}" for part in PARTS for end in ("", "_low", "_high")),
-    *TESTS,
-)
-WIDTH_COLUMNS = (
-    *KEYS[:3],
-    "layer",
-    "statistic",
-    "n",
-    "n_init",
-    "n_shuffle",
-    "mean",
-    "variance",
-    *(f"variance_{part}" for part in PARTS[1:]),
-    *(f"share_{part}" for part in PARTS[1:]),
-    "f_init",
-    "p_init",
-    "f_shuffle",
-    "p_shuffle",
-)
+COLUMNS = tuple(HEAD.tables["variation"].names)
+WIDTH_COLUMNS = tuple(HEAD.tables["variation_widths"].names)
+
+
+def make(job: Job) -> None:
+    pooled, by_width = measure(job.runs, job.layers())
+    job.write(variation=pooled, variation_widths=by_width)
 
 
 def measure(runs: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> tuple[pd.DataFrame, ...]:
@@ -103,10 +207,10 @@ def _quantities(
     keys = pd.MultiIndex.from_frame(runs[KEYS])
     for layer in dict.fromkeys(tables["statistics"]["layer"]):
         for table, columns in CHOSEN.items():
-            rows = tables[table]
+            rows, prefix = tables[table], layer_measures()[table].prefix
             found = rows[rows["layer"] == layer].set_index(KEYS).reindex(keys)
             for column in columns:
-                yield layer, PREFIXES.get(table, "") + column, found[column].to_numpy(float)
+                yield layer, prefix + column, found[column].to_numpy(float)
 
 
 def find_layouts(runs: pd.DataFrame) -> dict[str, np.ndarray]:

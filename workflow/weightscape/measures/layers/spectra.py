@@ -9,6 +9,54 @@ from typing import NamedTuple
 
 import numpy as np
 
+from weightscape.heads import LayerHead
+from weightscape.measures.layer import LayerWeights
+
+HEAD = LayerHead(
+    row=(
+        "run and layer: norms, stable and effective rank, log-determinant and condition number "
+        "of the weights as a matrix, and a power law of the eigenvalues where there are enough"
+    ),
+    columns={
+        "n_singular_values": (
+            "singular values sigma of the weights as a matrix (out, in x kernel places): the "
+            "smaller of its two sides"
+        ),
+        "rank": (
+            "singular values above rounding, sigma > sigma_max x larger side x 2.2e-16; this "
+            "and all that follows is empty if a weight is not finite"
+        ),
+        "spectral_norm": "largest singular value",
+        "frobenius_norm": "sqrt(sum sigma^2), the Euclidean norm of all weights",
+        "stable_rank": "sum sigma^2 / max sigma^2",
+        "effective_rank": "exp(-sum p log p) with p = sigma / sum sigma (Roy and Vetterli 2007)",
+        "log_determinant": (
+            "2 sum log sigma, natural log of the determinant of the smaller Gram matrix; empty "
+            "where rank < n_singular_values"
+        ),
+        "condition_number": "max sigma / min sigma; empty where rank < n_singular_values",
+        "alpha": (
+            "exponent of a power law x^-alpha of the largest eigenvalues x = sigma^2; empty "
+            "with fewer than 50 above rounding"
+        ),
+        "alpha_se": (
+            "standard error of alpha, (alpha - 1) / sqrt(alpha_tail_n), with alpha_xmin taken "
+            "as known"
+        ),
+        "alpha_xmin": (
+            "eigenvalue sigma^2 from which on the power law is fitted, that of the least alpha_ks"
+        ),
+        "alpha_tail_n": (
+            "eigenvalues from alpha_xmin on, at least 20; 0 where no power law is fitted"
+        ),
+        "alpha_ks": (
+            "Kolmogorov-Smirnov distance of these eigenvalues from the power law, from 0 to 1"
+        ),
+    },
+    sizes=("n_singular_values", "rank", "alpha_tail_n"),
+    effects={"spectra": ("stable_rank", "effective_rank", "spectral_norm", "log_determinant")},
+)
+
 FEWEST = 50  # eigenvalues above rounding that a power law is fitted to
 TAIL = 20  # of them that its tail holds at least
 EQUAL = 1e-9  # mean log(x / xmin) of a tail that has no spread
@@ -17,21 +65,7 @@ WELL_CONDITIONED = (
     1e-6  # lambda_min / lambda_max from which a Gram matrix holds nine digits of both
 )
 
-COLUMNS = (
-    "n_singular_values",
-    "rank",
-    "spectral_norm",
-    "frobenius_norm",
-    "stable_rank",
-    "effective_rank",
-    "log_determinant",
-    "condition_number",
-    "alpha",
-    "alpha_se",
-    "alpha_xmin",
-    "alpha_tail_n",
-    "alpha_ks",
-)
+COLUMNS = tuple(HEAD.columns)
 
 
 class PowerLaw(NamedTuple):
@@ -46,8 +80,8 @@ class PowerLaw(NamedTuple):
     """Kolmogorov-Smirnov distance of the tail from the law"""
 
 
-def describe(weight: np.ndarray) -> dict[str, float]:
-    """COLUMNS of weights (out, in) or (out, in, kh, kw), with singular values sigma_i.
+def describe(layer: LayerWeights) -> dict[str, float]:
+    """COLUMNS of a layer, whose weights as a matrix have the singular values sigma_i.
 
     spectral_norm is the largest sigma; frobenius_norm sqrt(sum sigma^2); stable_rank
     sum sigma^2 / max sigma^2; effective_rank exp(-sum p log p) with p = sigma / sum sigma (Roy and
@@ -56,6 +90,7 @@ def describe(weight: np.ndarray) -> dict[str, float]:
     matrix is singular, that is where rank is below n_singular_values. alpha_ are of the power law
     of the eigenvalues sigma^2 of W'W (`fit_power_law`). All is NaN where a weight is not finite.
     """
+    weight = layer.weight
     matrix = weight.reshape(len(weight), -1).astype(np.float64)
     n = min(matrix.shape)
     if not np.isfinite(matrix).all():

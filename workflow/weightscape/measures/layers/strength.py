@@ -11,37 +11,91 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
+from weightscape.heads import LayerHead
+from weightscape.measures.layer import LayerWeights
 from weightscape.models import Link
+
+HEAD = LayerHead(
+    row=(
+        "run and layer: the distribution of node strength over the n_nodes nodes, its "
+        "width-free forms, signed and outgoing strength, and the correlation of incoming with "
+        "outgoing"
+    ),
+    columns={
+        "n_nodes": (
+            "nodes of the layer: units, output channels of a convolution, rows of a ViT's "
+            "projection; heads in strength_heads.csv"
+        ),
+        "fan_in": "weights that come into one node",
+        "mean": (
+            "mean over the nodes of the strength S_j = sum_i |w_ij| of the weights into node "
+            "j; equals fan_in x mean |w|"
+        ),
+        "std": "population standard deviation of S over the nodes",
+        "gini": (
+            "Gini coefficient of S over the nodes, sum_ij |S_i - S_j| / (2 n^2 mean S); 0 "
+            "where all are equal"
+        ),
+        "min": "smallest S of the nodes",
+        "q05": "5 % quantile of S over the nodes, by linear interpolation",
+        "q25": "25 % quantile of S over the nodes",
+        "q50": "median of S over the nodes",
+        "q75": "75 % quantile of S over the nodes",
+        "q95": "95 % quantile of S over the nodes",
+        "max": "largest S of the nodes",
+        "mean_per_input": "mean S / fan_in, the mean of |w|",
+        "relative_mean": (
+            "mean S / (fan_in sigma sqrt(2/pi)), near 1 for Gaussian weights of mean 0; sigma "
+            "is the std of the weights"
+        ),
+        "relative_std": (
+            "std of S / (sigma sqrt(fan_in (1 - 2/pi))), near 1 for Gaussian weights of mean "
+            "0; sigma is the std of the weights"
+        ),
+        "signed_mean": (
+            "mean over the nodes of the signed sum of the weights into a node, sum_i w_ij"
+        ),
+        "signed_std": "population standard deviation over the nodes of sum_i w_ij",
+        "signed_min": "smallest sum_i w_ij of the nodes",
+        "signed_max": "largest sum_i w_ij of the nodes",
+        "n_inputs": (
+            "inputs that the layer reads: pixels or earlier activations; input channels of a "
+            "convolution"
+        ),
+        "out_mean": (
+            "mean over the n_inputs inputs of the strength with which this layer reads input "
+            "i, sum_j |w_ij|"
+        ),
+        "out_std": "population standard deviation over the inputs of sum_j |w_ij|",
+        "out_gini": "Gini coefficient over the inputs of sum_j |w_ij|",
+        "out_max": "largest sum_j |w_ij| of the inputs",
+        "target": (
+            "the later layer that reads this layer's nodes; empty where none does, as of the "
+            "last layer"
+        ),
+        "in_out_pearson": (
+            "Pearson's correlation over the nodes of S with the strength with which target "
+            "reads them; empty below 3 nodes"
+        ),
+        "in_out_spearman": (
+            "Spearman's rank correlation over the nodes of S with the strength with which "
+            "target reads them; empty below 3 nodes"
+        ),
+    },
+    sizes=("n_nodes", "fan_in", "n_inputs"),
+    texts=("target",),
+    prefix="strength_",
+    effects={"8-10": ("mean", "gini", "relative_std", "in_out_spearman")},
+    variation=("mean", "gini", "relative_std"),
+    figure=8,
+)
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FOLDED_MEAN = math.sqrt(2 / math.pi)
 """E|w| / sigma for Gaussian weights of mean 0"""
 
-COLUMNS = (
-    "n_nodes",
-    "fan_in",
-    "mean",
-    "std",
-    "gini",
-    "min",
-    *(f"q{round(100 * share):02d}" for share in QUANTILES),
-    "max",
-    "mean_per_input",
-    "relative_mean",
-    "relative_std",
-    "signed_mean",
-    "signed_std",
-    "signed_min",
-    "signed_max",
-    "n_inputs",
-    "out_mean",
-    "out_std",
-    "out_gini",
-    "out_max",
-    "target",
-    "in_out_pearson",
-    "in_out_spearman",
-)
+COLUMNS = tuple(HEAD.columns)
+OF_LINK = ("target", "in_out_pearson", "in_out_spearman")
 
 
 class Strengths(NamedTuple):
@@ -58,8 +112,9 @@ class Strengths(NamedTuple):
 
 
 @np.errstate(invalid="ignore")  # infinite weights of both signs have no sum
-def strengths(weight: np.ndarray) -> Strengths:
-    """Strengths of weights (out, in) or (out, in, kh, kw)."""
+def strengths(layer: LayerWeights) -> Strengths:
+    """Strengths of a layer's nodes and inputs."""
+    weight = layer.weight
     flat = weight.reshape(len(weight), -1)
     absolute = np.abs(flat)
     inputs = absolute.sum(0, dtype=np.float64).reshape(weight.shape[1], -1)
@@ -71,38 +126,14 @@ def strengths(weight: np.ndarray) -> Strengths:
     )
 
 
-def describe_layers(
-    layers: dict[str, Strengths], stds: dict[str, float], links: list[Link]
-) -> dict[str, dict]:
-    """COLUMNS of each layer of one run; the layers' weights have the standard deviations `stds`."""
-    to = {name: link for link in links if link.parts is None for name in link.sources}
-    return {
-        name: _describe(found, stds[name]) | _in_out(found, to.get(name), layers)
-        for name, found in layers.items()
-    }
+def describe(layer: LayerWeights) -> dict[str, object]:
+    """COLUMNS of a layer; the last three are of the layer that reads its nodes one by one."""
+    readers = [(link, reader) for link, reader in layer.readers if link.parts is None]
+    found = layer.once(strengths)
+    return describe_nodes(found, layer.std) | in_out(found, *(readers[-1] if readers else ()))
 
 
-def describe_heads(
-    layers: dict[str, Strengths], stds: dict[str, float], links: list[Link]
-) -> dict[str, dict]:
-    """COLUMNS of each layer whose rows fall into heads, a head taken as one node."""
-    described = {}
-    for link in links:
-        if link.parts is None:
-            continue
-        for name in link.sources:
-            found = _pool(layers[name], link.parts)
-            described[name] = _describe(found, stds[name]) | _in_out(found, link, layers)
-    return described
-
-
-def _pool(found: Strengths, parts: int) -> Strengths:
-    incoming, signed = (s.reshape(parts, -1).sum(1) for s in (found.incoming, found.signed))
-    fan_in = found.fan_in * len(found.incoming) // parts
-    return Strengths(incoming, signed, found.outgoing, fan_in)
-
-
-def _describe(found: Strengths, std: float) -> dict[str, float]:
+def describe_nodes(found: Strengths, std: float) -> dict[str, float]:
     """The distribution of S over the nodes of one layer, whose weights have sigma `std`.
 
     Width-free forms: mean_per_input = mean S / fan_in; relative_mean = mean S over its expectation
@@ -138,20 +169,22 @@ def _describe(found: Strengths, std: float) -> dict[str, float]:
     return dict(zip(COLUMNS, values, strict=False))
 
 
-def _in_out(found: Strengths, link: Link | None, layers: dict[str, Strengths]) -> dict[str, object]:
-    """Over the nodes of one run: S against the strength with which the link's target reads them.
+def in_out(
+    found: Strengths, link: Link | None = None, reader: LayerWeights | None = None
+) -> dict[str, object]:
+    """Over the nodes of one run: S against the strength with which `reader` reads them.
 
     Correlations need three nodes at least, and are NaN where one side is constant.
     """
     pearson = spearman = math.nan
-    if link is not None:
+    if link is not None and reader is not None:
         incoming = found.incoming
-        outgoing = layers[link.target].outgoing.reshape(len(incoming), -1).sum(1)
+        outgoing = reader.once(strengths).outgoing.reshape(len(incoming), -1).sum(1)
         if len(incoming) >= 3 and _varies(incoming) and _varies(outgoing):
             pearson = float(np.corrcoef(incoming, outgoing)[0, 1])
             spearman = float(scipy.stats.spearmanr(incoming, outgoing).statistic)
     target = link.target if link else None
-    return dict(zip(COLUMNS[-3:], (target, pearson, spearman), strict=True))
+    return dict(zip(OF_LINK, (target, pearson, spearman), strict=True))
 
 
 def _varies(values: np.ndarray) -> bool:

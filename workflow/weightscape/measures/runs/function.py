@@ -26,7 +26,9 @@ import pandas as pd
 import scipy
 
 from weightscape.errors import WeightscapeError
+from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import distances
+from weightscape.measures.job import Job
 from weightscape.measures.layer import is_moderate
 from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.runs.collecting import KEYS, check_found
@@ -34,6 +36,135 @@ from weightscape.runs.groups import GROUPS
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import Shard, open_shard, read_population
 from weightscape.storage.tables import write_table
+
+HEAD = MeasureHead(
+    reads=("runs", "matching.h5", "images", "shards"),
+    tables={
+        "predicted_classes": Table(
+            row=(
+                "run: how many classes its final weights predict for at least one test image, "
+                "and the share (%) of the images that get the most frequent one"
+            ),
+            keys=("model", "dataset", "width", "seed", "group"),
+            columns={
+                "n_classes_predicted": (
+                    "classes that the final weights predict for at least one test image; empty "
+                    "without stored predictions"
+                ),
+                "largest_class_share": (
+                    "share of the test images that get the most frequently predicted class "
+                    "(%); empty without stored predictions"
+                ),
+            },
+        ),
+        "disagreement": Table(
+            row=(
+                "two groups and relation of widths: the share of test images on which two runs "
+                "predict different classes, a mean over n_pairs pairs of n_runs runs with its "
+                "interval over runs, beside that of independent errors"
+            ),
+            keys=("model", "dataset"),
+            columns={
+                "group_a": "group of one run of each pair",
+                "group_b": "group of the other run",
+                "widths": "which pairs count: of the same width, of an other width, or all",
+                "n_runs": "runs that are in at least one pair",
+                "n_pairs": "pairs of two runs that the means are over",
+                "disagreement": (
+                    "share of the test images for which the two runs predict different "
+                    "classes, mean over the pairs, from 0 to 1"
+                ),
+                "disagreement_low": (
+                    "lower end of the 95 % bootstrap interval of disagreement, over runs; "
+                    "empty with fewer than 5 runs on a side"
+                ),
+                "disagreement_high": "upper end of the 95 % bootstrap interval of disagreement",
+                "expected": (
+                    "mean of 1 - (ab + (1 - a)(1 - b)/(K - 1)): disagreement of independent "
+                    "errors at accuracies a, b and K classes"
+                ),
+                "ratio": (
+                    "disagreement / expected; below 1 where runs agree more than their "
+                    "accuracies alone make them"
+                ),
+                "ratio_low": "lower end of the 95 % bootstrap interval of ratio",
+                "ratio_high": "upper end of the 95 % bootstrap interval of ratio",
+                "same_wrong": (
+                    "of the test images that both runs get wrong, share with the same wrong "
+                    "class, mean over the pairs, from 0 to 1"
+                ),
+                "same_wrong_low": "lower end of the 95 % bootstrap interval of same_wrong",
+                "same_wrong_high": "upper end of the 95 % bootstrap interval of same_wrong",
+                "same_wrong_expected": (
+                    "1/(K - 1) for K classes: same_wrong of independent errors spread evenly "
+                    "over the wrong classes"
+                ),
+            },
+            texts=("group_a", "group_b", "widths"),
+        ),
+        "weight_function": Table(
+            row=(
+                "width and embedding: are runs that are close in weights close in function; "
+                "Spearman's correlation over n_pairs pairs of n runs, with p by permuting runs"
+            ),
+            keys=("model", "dataset", "width"),
+            columns={
+                "embedding": (
+                    "order of the nodes when weights are compared: width (as they are) or "
+                    "matched (to the width's best run)"
+                ),
+                "n": "runs of the width; for all, those of every width of at least 5 runs",
+                "n_pairs": "pairs of runs of one width that the correlation is over",
+                "spearman": (
+                    "Spearman's correlation over pairs of disagreement and distance of the "
+                    "weights; for all, mean over widths weighted by runs"
+                ),
+                "p": (
+                    "one-sided p of a spearman at least as high, from 999 permutations of the "
+                    "runs (Mantel 1967)"
+                ),
+                "partial": (
+                    "the same correlation with the pair's difference of test accuracy held "
+                    "fixed (partial rank correlation)"
+                ),
+                "p_partial": (
+                    "one-sided p of a partial at least as high, from the same permutations"
+                ),
+            },
+            texts=("embedding",),
+        ),
+        "function_pairs": Table(
+            row=(
+                "pair of runs of one width: their disagreement, and the distance between their "
+                "weights"
+            ),
+            keys=("model", "dataset", "width"),
+            columns={
+                "seed_a": (
+                    "seed of one run of the pair; 2,000 pairs of a width at most, drawn at random"
+                ),
+                "seed_b": "seed of the other run of the pair",
+                "disagreement": (
+                    "share of the test images for which the two runs predict different "
+                    "classes, from 0 to 1"
+                ),
+                "accuracy_difference": (
+                    "absolute difference of the two test accuracies (percentage points)"
+                ),
+                "distance": (
+                    "Euclidean distance of the two runs' final weights, all layers together, "
+                    "nodes as they are"
+                ),
+                "matched_distance": (
+                    "the same with the nodes of both in the order that matches the width's "
+                    "best run; empty if nodes cannot be reordered"
+                ),
+            },
+            joined=False,
+        ),
+    },
+    cost="pairs",
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,59 +177,15 @@ PERMUTATIONS = 999
 FEWEST_OF_WIDTH = 5  # runs: ten pairs, and 120 orders to permute to
 PAIRS_OF_WIDTH = 2000  # that are kept for the figure
 
-PREDICTION_COLUMNS = (*KEYS, "group", "n_classes_predicted", "largest_class_share")
-DISAGREEMENT_COLUMNS = (
-    "model",
-    "dataset",
-    "group_a",
-    "group_b",
-    "widths",
-    "n_runs",
-    "n_pairs",
-    "disagreement",
-    "low",
-    "high",
-    "expected",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-    "same_wrong",
-    "same_wrong_low",
-    "same_wrong_high",
-    "same_wrong_expected",
-)
-WEIGHT_COLUMNS = (
-    "model",
-    "dataset",
-    "width",
-    "embedding",
-    "n",
-    "n_pairs",
-    "spearman",
-    "p",
-    "partial",
-    "p_partial",
-)
-PAIR_COLUMNS = (
-    "model",
-    "dataset",
-    "width",
-    "seed_a",
-    "seed_b",
-    "disagreement",
-    "accuracy_difference",
-    "distance",
-    "matched_distance",
-)
+PREDICTION_COLUMNS = tuple(HEAD.tables["predicted_classes"].names)
+DISAGREEMENT_COLUMNS = tuple(HEAD.tables["disagreement"].names)
+WEIGHT_COLUMNS = tuple(HEAD.tables["weight_function"].names)
+PAIR_COLUMNS = tuple(HEAD.tables["function_pairs"].names)
 
 
-class Outputs(NamedTuple):
-    """The files that the measure writes."""
-
-    predictions: Path
-    disagreement: Path
-    weight_function: Path
-    pairs: Path
+def make(job: Job) -> None:
+    outputs = {name: job.output(name) for name in HEAD.tables}
+    measure(job.shards, job.runs, job.path_or_none("images"), job.path("matching.h5"), outputs)
 
 
 class Answers(NamedTuple):
@@ -113,7 +200,11 @@ class Answers(NamedTuple):
 
 
 def measure(
-    shards: list[str], runs: pd.DataFrame, dataset: Path | None, matching: Path, outputs: Outputs
+    shards: list[str],
+    runs: pd.DataFrame,
+    dataset: Path | None,
+    matching: Path,
+    outputs: dict[str, Path],
 ) -> None:
     """Compare what the runs of the table `runs` predict, and write `outputs`.
 
@@ -124,17 +215,18 @@ def measure(
     labels, classes = _read_labels(dataset)
     answers = read_answers(shards, runs, len(labels))
     pair = dict(runs[KEYS[:2]].iloc[0])
-    write_table(describe_predictions(answers, runs), outputs.predictions)
+    write_table(describe_predictions(answers, runs), outputs["predicted_classes"])
     found = compare(answers.predicted, labels, classes)
     rows = compare_groups(found, answers.runs)
     table = pd.DataFrame([pair | row for row in rows], columns=list(DISAGREEMENT_COLUMNS))
-    write_table(table, outputs.disagreement)
+    write_table(table, outputs["disagreement"])
     correlations, pairs = compare_weights(answers, found, matching)
     columns = list(WEIGHT_COLUMNS)
     write_table(
-        pd.DataFrame([pair | row for row in correlations], columns=columns), outputs.weight_function
+        pd.DataFrame([pair | row for row in correlations], columns=columns),
+        outputs["weight_function"],
     )
-    write_table(pairs.assign(**pair)[list(PAIR_COLUMNS)], outputs.pairs)
+    write_table(pairs.assign(**pair)[list(PAIR_COLUMNS)], outputs["function_pairs"])
 
 
 def _read_labels(dataset: Path | None) -> tuple[np.ndarray, int]:
@@ -289,8 +381,8 @@ def _describe_pairs(
         ratio, boot_ratio = np.float64(observed) / expected, boot / boot_expected
     found = {"n_runs": mine if twice else mine + theirs, "n_pairs": mask.sum() // (1 + twice)}
     found |= {"disagreement": observed, "expected": expected, "ratio": ratio, "same_wrong": wrong}
-    for name, draws in (("", boot), ("ratio_", boot_ratio), ("same_wrong_", boot_wrong)):
-        found[f"{name}low"], found[f"{name}high"] = _interval(draws)
+    for name, draws in (("disagreement", boot), ("ratio", boot_ratio), ("same_wrong", boot_wrong)):
+        found[f"{name}_low"], found[f"{name}_high"] = _interval(draws)
     return found | {"same_wrong_expected": 1 / (between.classes - 1)}
 
 

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from weightscape.heads import MeasureHead, Table
+from weightscape.measures.job import Job
 from weightscape.measures.layer import is_moderate
 from weightscape.messages.progress import Progress
 from weightscape.models import Link
@@ -26,14 +28,51 @@ from weightscape.storage.hdf5 import read_file, write_file
 from weightscape.storage.shards import Shard, open_shard, read_population
 from weightscape.storage.tables import grow_table
 
+HEAD = MeasureHead(
+    reads=("runs", "shards"),
+    tables={
+        "matching": Table(
+            row=(
+                "run and layer: the cosine with the best run of its width, before and after "
+                "its nodes are matched"
+            ),
+            keys=("model", "dataset", "width", "seed", "group", "layer"),
+            columns={
+                "reference_seed": (
+                    "seed of the run that the nodes are matched to: the width's best by final "
+                    "accuracy on the split that groups runs"
+                ),
+                "cosine": (
+                    "cosine of the layer's final weights with the reference run's, nodes in "
+                    "the order in which they are"
+                ),
+                "matched_cosine": (
+                    "the same with the run's nodes in the order that best matches the "
+                    "reference run, all layers together"
+                ),
+            },
+        ),
+    },
+    files=("matching.h5",),
+    settings={
+        "accuracy": "groups.accuracy",
+    },
+    cost="shards",
+)
+
 MATCHING_VERSION = 1
 SWEEPS = 20
-COLUMNS = (*KEYS, "group", "layer", "reference_seed", "cosine", "matched_cosine")
+COLUMNS = tuple(HEAD.tables["matching"].names)
 
 Weights = dict[str, np.ndarray]
 """Layer -> weights (out, in) or (out, in, kh, kw) of one run."""
 Orders = dict[Link, np.ndarray]
 """Link -> for each place, the part of the run that is to stand there."""
+
+
+def make(job: Job) -> None:
+    orders = job.output("matching.h5")
+    measure(job.shards, job.runs, job.settings["accuracy"], job.output("matching"), orders)
 
 
 def match(weights: Weights, reference: Weights, links: list[Link]) -> Orders:

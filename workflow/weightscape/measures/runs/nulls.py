@@ -10,14 +10,16 @@ the start, the distribution, or two numbers of it.
 
 import hashlib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from weightscape.measures.layer import LayerWeights
-from weightscape.measures.layers import spectra, statistics, strength
+from weightscape.heads import MeasureHead, Table, told_layer_measures
+from weightscape.measures.job import Job
+from weightscape.measures.layer import LayerWeights, linked
 from weightscape.measures.runs.weights import LAYER_KEYS
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, check_found
@@ -25,17 +27,37 @@ from weightscape.storage.shards import Shard, read_population
 from weightscape.storage.tables import grow_table
 from weightscape.study.recipes import canonical_json
 
+HEAD = MeasureHead(
+    reads=("runs", "shards"),
+    tables={
+        "nulls": Table(
+            row=(
+                "run, layer and null model (initial, shuffled and Gaussian weights): what the "
+                "tables statistics, strength and spectra say of the final weights"
+            ),
+            keys=("model", "dataset", "width", "seed", "group", "layer"),
+            columns={
+                "weights": "null model of the weights: initial, shuffled or gaussian",
+            },
+            texts=("weights",),
+            of_layers=True,
+        ),
+    },
+    cost="shards",
+)
+
 FINAL = "final"
 KINDS = ("initial", "shuffled", "gaussian")
 
-STRENGTH = tuple(name for name in strength.COLUMNS if name != "target")
 COLUMNS = (
     *LAYER_KEYS,
     "weights",
-    *statistics.OF_WEIGHTS,
-    *(f"strength_{name}" for name in STRENGTH),
-    *spectra.COLUMNS,
+    *(head.prefix + name for head in told_layer_measures().values() for name in head.of_nulls),
 )
+
+
+def make(job: Job) -> None:
+    measure(job.shards, job.runs, job.output("nulls"))
 
 
 def weights_of(kind: str, shard: Shard, layer: str, row: int) -> np.ndarray:
@@ -88,17 +110,15 @@ def measure(shards: list[str], runs: pd.DataFrame, table: Path) -> None:
 
 
 def describe_run(shard: Shard, row: int) -> Iterator[dict[str, Any]]:
-    """The columns of the table but the run's own: what statistics, strength and spectra find."""
+    """The columns of the table but the run's own: what the measures of one layer find."""
     for kind in KINDS:
         layers = {
             name: LayerWeights(weights_of(kind, shard, name, row)) for name in shard.header.layers
         }
-        strengths = strength.describe_layers(
-            {name: strength.strengths(layer.weight) for name, layer in layers.items()},
-            {name: layer.std for name, layer in layers.items()},
-            shard.links,
-        )
-        for name, layer in layers.items():
-            of_nodes = {f"strength_{key}": strengths[name][key] for key in STRENGTH}
-            alone = statistics.describe_weights(layer) | spectra.describe(layer.weight)
-            yield {"layer": name, "weights": kind} | alone | of_nodes
+        for name, layer in linked(layers, shard.links).items():
+            found: dict[str, Any] = {"layer": name, "weights": kind}
+            for measure, head in told_layer_measures().items():
+                describe = import_module(f"weightscape.measures.layers.{measure}").describe
+                told = describe(layer)
+                found |= {head.prefix + column: told[column] for column in head.of_nulls}
+            yield found

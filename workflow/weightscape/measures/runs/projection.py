@@ -26,7 +26,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import Vectors, distances
+from weightscape.measures.job import Job
 from weightscape.measures.layer import LayerWeights, is_moderate
 from weightscape.measures.runs.nulls import FINAL, KINDS, weights_of
 from weightscape.measures.vectors import Matched, Run, vectors_of
@@ -34,6 +36,95 @@ from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS
 from weightscape.storage.shards import Shard, read_population
 from weightscape.storage.tables import grow_table
+
+HEAD = MeasureHead(
+    reads=("runs", "matching.h5", "shards"),
+    tables={
+        "projection": Table(
+            row=(
+                "run, layer, embedding, perplexity and repeat: the place in the map, and the "
+                "map's trustworthiness"
+            ),
+            keys=("model", "dataset", "width", "seed", "group", "layer"),
+            columns={
+                "embedding": (
+                    "vectors that t-SNE starts from: width, matched (nodes in matched order), "
+                    "padded (with zeros), quantiles (of the weights)"
+                ),
+                "perplexity": (
+                    "perplexity of t-SNE (runs), about the number of neighbours that count"
+                ),
+                "repeat": "number of the random start, from 0",
+                "x": "first coordinate of the run in the t-SNE map, without a unit",
+                "y": "second coordinate of the run in the t-SNE map",
+                "trustworthiness": (
+                    "how far nearest neighbours in the map are also near in the original "
+                    "space, up to 1; of the whole map (Venna and Kaski 2001)"
+                ),
+                "kl_divergence": (
+                    "Kullback-Leibler divergence that t-SNE reached for the whole map (nats); "
+                    "lower is better"
+                ),
+            },
+            texts=("embedding",),
+        ),
+        "purity": Table(
+            row=(
+                "layer, embedding and kind of weights (final, and null models): the share of a "
+                "run's nearest neighbours that are of its group, over n grouped runs, beside "
+                "shuffled groups and groups shuffled within widths"
+            ),
+            keys=("model", "dataset", "layer"),
+            columns={
+                "embedding": (
+                    "vectors whose distances count: width, matched (nodes in matched order), "
+                    "padded (with zeros), quantiles (of the weights)"
+                ),
+                "width": (
+                    "width of the runs compared; all where runs of all widths are compared together"
+                ),
+                "weights": "final weights, or a null model of them: initial, shuffled or gaussian",
+                "n": "runs compared, those that are ungrouped left out",
+                "neighbours": (
+                    "nearest neighbours of a run that are looked at, at most a third of the "
+                    "others; 0 with fewer than two groups"
+                ),
+                "purity": (
+                    "mean over the runs of the share of a run's nearest neighbours that are of "
+                    "its own group, from 0 to 1"
+                ),
+                "purity_low": "lower end of the 95 % bootstrap interval of purity, over runs",
+                "purity_high": "upper end of the 95 % bootstrap interval of purity, over runs",
+                "shuffled": "mean purity when the groups are shuffled among all n runs",
+                "p": (
+                    "(1 + shuffles at least as pure) / (1 + shuffles), of groups shuffled "
+                    "among all n runs"
+                ),
+                "p_less": (
+                    "(1 + shuffles at most as pure) / (1 + shuffles), of groups shuffled among "
+                    "all n runs"
+                ),
+                "shuffled_within_width": (
+                    "mean purity when groups are shuffled among runs of one width; empty with "
+                    "one width, or where each has one group"
+                ),
+                "p_within_width": "as p, of groups shuffled among the runs of each width only",
+                "p_less_within_width": (
+                    "as p_less, of groups shuffled among the runs of each width only"
+                ),
+            },
+            texts=("embedding", "weights"),
+        ),
+    },
+    settings={
+        "perplexities": "projection.perplexities",
+        "repeats": "projection.repeats",
+        "neighbours": "projection.neighbours",
+        "shuffles": "projection.shuffles",
+    },
+    each="layer",
+    cost="pairs",
+)
 
 EMBEDDINGS = ("width", "matched", "padded", "quantiles")
 OF_NULLS = ("width", "padded")  # whose groups are compared by null models of the weights too
@@ -43,31 +134,9 @@ LARGE = 2000  # runs beyond which openTSNE is faster than scikit-learn
 BLOCK_ROWS = 500
 RESAMPLES = 1000  # of the runs, for the interval of the purity
 
-COLUMNS = (
-    *KEYS,
-    "group",
-    "layer",
-    "embedding",
-    "perplexity",
-    "repeat",
-    "x",
-    "y",
-    "trustworthiness",
-    "kl_divergence",
-)
+COLUMNS = tuple(HEAD.tables["projection"].names)
 OBSERVED = ("purity", "purity_low", "purity_high")
-PURITY_COLUMNS = (
-    "model",
-    "dataset",
-    "layer",
-    "embedding",
-    "width",
-    "weights",
-    "n",
-    "neighbours",
-    *OBSERVED,
-    *(f"{name}{where}" for where in ("", "_within_width") for name in ("shuffled", "p", "p_less")),
-)
+PURITY_COLUMNS = tuple(HEAD.tables["purity"].names)
 ALL_WIDTHS = "all"
 
 
@@ -82,6 +151,18 @@ class Settings(NamedTuple):
     repeats: int
     neighbours: int
     shuffles: int
+
+
+def make(job: Job) -> None:
+    measure(
+        job.shards,
+        job.runs,
+        job.path("matching.h5"),
+        job.layer,
+        Settings(**job.settings),
+        job.output("projection"),
+        job.output("purity"),
+    )
 
 
 def measure(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
 
 import h5py
 import pandas as pd
 
+from weightscape.heads import MeasureHead, Table, layer_measures, tables_of
 from weightscape.measures import convergence, density
-from weightscape.measures.layer import LayerWeights
-from weightscape.measures.layers import spectra, statistics, strength
+from weightscape.measures.job import Job
+from weightscape.measures.layer import trained_layers
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, check_found
 from weightscape.runs.groups import GROUPS
@@ -20,34 +21,65 @@ from weightscape.storage.hdf5 import read_file, write_file
 from weightscape.storage.shards import Shard, read_population
 from weightscape.storage.tables import grow_table
 
+HEAD = MeasureHead(
+    reads=("runs", "shards"),
+    tables={
+        "convergence": Table(
+            row="run and epoch: losses and accuracies",
+            keys=("model", "dataset", "width", "seed", "group", "epoch"),
+            columns={
+                "train_loss": (
+                    "mean cross-entropy over the epoch's training images as they were trained "
+                    "on (nats per image); epoch 0: before training"
+                ),
+                "train_accuracy": (
+                    "accuracy over the epoch's training images as they were trained on (%); "
+                    "epoch 0: before training"
+                ),
+                "test_loss": (
+                    "mean cross-entropy over the test images after the epoch (nats per image); "
+                    "of imports only the last epoch is known"
+                ),
+                "test_accuracy": "accuracy on the test images after the epoch (%)",
+            },
+            joined=False,
+        ),
+        "telemetry": Table(
+            row="run, layer and epoch: dead units and the norm of the gradient",
+            keys=("model", "dataset", "width", "seed", "group", "layer", "epoch"),
+            columns={
+                "dead_units": (
+                    "share of the layer's ReLU units (channels) that are zero for every test "
+                    "image, after the epoch, from 0 to 1; empty without ReLU"
+                ),
+                "gradient_norm": (
+                    "Euclidean norm of the loss gradient with respect to the layer's weights, "
+                    "on the first 1,000 training images, after the epoch"
+                ),
+            },
+            joined=False,
+        ),
+    },
+    files=("densities.h5",),
+    settings={
+        "bandwidth": "density.bandwidth",
+    },
+    cost="shards",
+    layers=True,
+)
+
 DENSITIES_VERSION = 1
 LAYER_KEYS = (*KEYS, "group", "layer")
-
-
-class Outputs(NamedTuple):
-    """The files that the pass writes."""
-
-    statistics: Path
-    strength: Path
-    strength_heads: Path
-    spectra: Path
-    convergence: Path
-    telemetry: Path
-    densities: Path
-
-
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "statistics": (*LAYER_KEYS, *statistics.COLUMNS),
-    "strength": (*LAYER_KEYS, *strength.COLUMNS),
-    "strength_heads": (*LAYER_KEYS, *strength.COLUMNS),
-    "spectra": (*LAYER_KEYS, *spectra.COLUMNS),
-    "convergence": convergence.CURVE_COLUMNS,
-    "telemetry": convergence.TELEMETRY_COLUMNS,
-}
+COLUMNS = {name: tuple(table.names) for name, table in tables_of(HEAD).items()}
 """Of each table that the pass writes."""
 
 
-def measure(shards: Iterable[str], runs: pd.DataFrame, rule: str, outputs: Outputs) -> None:
+def make(job: Job) -> None:
+    outputs = {name: job.output(name) for name in (*COLUMNS, "densities.h5")}
+    measure(job.shards, job.runs, job.settings["bandwidth"], outputs)
+
+
+def measure(shards: Iterable[str], runs: pd.DataFrame, rule: str, outputs: dict[str, Path]) -> None:
     """Measure the runs of the table `runs`, which has their groups, and write `outputs`.
 
     Final weights are described, and initial ones beside them; `rule` is the bandwidth's. One run is
@@ -56,12 +88,12 @@ def measure(shards: Iterable[str], runs: pd.DataFrame, rule: str, outputs: Outpu
     groups = runs.set_index(KEYS)["group"].to_dict()
     with ExitStack() as stack, Progress("measuring", len(runs)) as progress:
         add = {
-            name: stack.enter_context(grow_table(getattr(outputs, name), columns))
+            name: stack.enter_context(grow_table(outputs[name], columns))
             for name, columns in COLUMNS.items()
         }
         pair = {key: runs[key].iloc[0] for key in ("model", "dataset")}
         attributes = {"format_version": DENSITIES_VERSION, "rule": rule, **pair}
-        file = stack.enter_context(write_file(outputs.densities, attributes))
+        file = stack.enter_context(write_file(outputs["densities.h5"], attributes))
         densities: density.Densities | None = None
         for shard in read_population(shards):
             keys = [(*shard.key, seed) for seed in shard.seeds]
@@ -84,23 +116,13 @@ def measure(shards: Iterable[str], runs: pd.DataFrame, rule: str, outputs: Outpu
 def _measure_run(
     shard: Shard, row: int, group: str, add: dict[str, Callable], densities: density.Densities
 ) -> None:
-    header, last = shard.header, shard.header.final_epoch
     run = {**dict(zip(KEYS, (*shard.key, shard.seeds[row]), strict=True)), "group": group}
-    layers = {name: LayerWeights(shard.weight(last, name, row)) for name in header.layers}
-    described = {
-        name: statistics.describe(layer, shard.weight(0, name, row), shard.bias(last, name, row))
-        for name, layer in layers.items()
-    }
-    strengths = {name: strength.strengths(layer.weight) for name, layer in layers.items()}
-    stds = {name: layer.std for name, layer in layers.items()}
-    for table, by_layer in (
-        ("statistics", described),
-        ("strength", strength.describe_layers(strengths, stds, shard.links)),
-        ("strength_heads", strength.describe_heads(strengths, stds, shard.links)),
-        ("spectra", {name: spectra.describe(layer.weight) for name, layer in layers.items()}),
-    ):
-        add[table]([run | {"layer": name} | found for name, found in by_layer.items()])
-    densities.add(header.width, shard.seeds[row], group, layers)
+    layers = trained_layers(shard, row)
+    for name in layer_measures():
+        describe = import_module(f"weightscape.measures.layers.{name}").describe
+        found = {layer: describe(weights) for layer, weights in layers.items()}
+        add[name]([run | {"layer": layer} | told for layer, told in found.items() if told])
+    densities.add(shard.header.width, shard.seeds[row], group, layers)
 
 
 def join_densities(parts: list[Path], target: Path) -> None:

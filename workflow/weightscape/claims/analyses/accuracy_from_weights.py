@@ -18,9 +18,110 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from weightscape.claims.effects import CELLS, LEVEL, Draws, Numbers, spearman
-from weightscape.claims.features import by_layer, width_names, width_numbers
+from weightscape.claims.features import (
+    by_layer,
+    final_weights,
+    initial_weights,
+    width_names,
+    width_numbers,
+)
 from weightscape.claims.learners import LEARNERS, Learner, deal, predict
+from weightscape.heads import MeasureHead, Table
+from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
+
+HEAD = MeasureHead(
+    reads=("runs", "layers", "nulls"),
+    tables={
+        "accuracy_from_weights": Table(
+            row=(
+                "kind of features, learner and validation: how well accuracy is predicted over "
+                "n runs (R2, rank correlation, mean absolute error in points), and what of it "
+                "is more than the width tells"
+            ),
+            keys=("model", "dataset"),
+            columns={
+                "features": (
+                    "what the learner is told of a run: its width, numbers of its initial "
+                    "weights, of its final weights, or weights+width"
+                ),
+                "learner": "linear (ridge regression) or boosting (gradient boosted trees)",
+                "validation": (
+                    "nested (5 outer folds of every width's runs) or leave_one_width_out (a "
+                    "width is predicted from the others)"
+                ),
+                "n": "runs predicted; 0 where there are too few runs or widths",
+                "n_features": "numbers that the learner is told of each run",
+                "n_folds": "outer folds, each predicted by a model that was trained on the others",
+                "r2": (
+                    "1 - sum (y - p)^2 / sum (y - mean y)^2 of final accuracies y and their "
+                    "predictions p; below 0 if worse than the mean"
+                ),
+                "r2_low": (
+                    "lower end of the 95 % bootstrap interval of r2, over runs drawn within "
+                    "each width"
+                ),
+                "r2_high": "upper end of the 95 % bootstrap interval of r2",
+                "mean_absolute_error": "mean of |y - p| (percentage points)",
+                "spearman": (
+                    "Spearman's rank correlation of accuracy and prediction over all runs; "
+                    "empty if all predictions are equal"
+                ),
+                "r2_within_width": (
+                    "r2 of accuracies and predictions less their mean over the runs of the "
+                    "width; 0 if no more than the width is known"
+                ),
+                "r2_within_width_low": (
+                    "lower end of the 95 % bootstrap interval of r2_within_width"
+                ),
+                "r2_within_width_high": (
+                    "upper end of the 95 % bootstrap interval of r2_within_width"
+                ),
+                "n_ranked_within_width": (
+                    "runs that spearman_within_width rests on, of widths of 8 runs or more"
+                ),
+                "spearman_within_width": (
+                    "Spearman's correlation of accuracy and prediction in each width, mean "
+                    "weighted by runs; empty if width alone is told"
+                ),
+            },
+            texts=("features", "learner", "validation"),
+        ),
+        "predicted_accuracy": Table(
+            row=(
+                "run, kind of features, learner and validation: the accuracy that was "
+                "predicted without the run"
+            ),
+            keys=("model", "dataset", "width", "seed", "group"),
+            columns={
+                "features": (
+                    "what the learner is told of a run: its width, numbers of its initial "
+                    "weights, of its final weights, or weights+width"
+                ),
+                "learner": "linear (ridge regression) or boosting (gradient boosted trees)",
+                "validation": (
+                    "nested (5 outer folds of every width's runs) or leave_one_width_out (a "
+                    "width is predicted from the others)"
+                ),
+                "accuracy": (
+                    "final accuracy of the run (%), on the split that claims are about "
+                    "(claims.accuracy)"
+                ),
+                "predicted": "accuracy that a model predicts which was not trained on this run (%)",
+                "beyond": (
+                    "predicted less the mean of the same model's predictions for all runs of "
+                    "the width (percentage points)"
+                ),
+            },
+            texts=("features", "learner", "validation"),
+            joined=False,
+        ),
+    },
+    settings={
+        "accuracy": "claims.accuracy",
+        "resamples": "claims.resamples",
+    },
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +132,16 @@ FEWEST_STARTS = 2 * OUTER  # from which a population is predicted
 FEWEST_WIDTHS = 4  # from which one is left out, since the others are to learn and to choose from
 
 CASE = ("features", "learner", "validation")
-PREDICTED = (*KEYS, "group", *CASE, "accuracy", "predicted", "beyond")
+PREDICTED = tuple(HEAD.tables["predicted_accuracy"].names)
 COUNTS = ("n", "n_features", "n_folds", "n_ranked_within_width")
-COLUMNS = (
-    *KEYS[:2],
-    *CASE,
-    *COUNTS[:3],
-    "r2",
-    "r2_low",
-    "r2_high",
-    "mean_absolute_error",
-    "spearman",
-    "r2_within_width",
-    "r2_within_width_low",
-    "r2_within_width_high",
-    "n_ranked_within_width",
-    "spearman_within_width",
-)
+COLUMNS = tuple(HEAD.tables["accuracy_from_weights"].names)
+
+
+def make(job: Job) -> None:
+    final, initial = final_weights(job.layers()), initial_weights(job.table("nulls"))
+    split, resamples = job.settings["accuracy"], job.settings["resamples"]
+    scores, predicted = measure(job.runs, final, initial, split, resamples)
+    job.write(accuracy_from_weights=scores, predicted_accuracy=predicted)
 
 
 class Validation(NamedTuple):
@@ -71,8 +165,8 @@ def measure(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """COLUMNS of one population, and PREDICTED of its runs, for the final accuracy on `split`.
 
-    `final` and `initial` come from `features.read_final` and `read_initial`. What a population is
-    too small for has a row of n = 0, and no predictions.
+    `final` and `initial` come from `features.final_weights` and `initial_weights`. What a
+    population is too small for has a row of n = 0, and no predictions.
     """
     known = with_accuracy(runs, split)
     tables, parts = [], []

@@ -11,9 +11,25 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, statistic_name
+from weightscape.claims.scorecard import COLOURS, SIGNS, statistic_name
 from weightscape.drawing import style
-from weightscape.storage.tables import read_table
+from weightscape.heads import FigureHead, claims
+
+HEAD = FigureHead(
+    reads=("claims", "claim_widths", "claim_values"),
+    category="Claims",
+    caption=(
+        "One claim on {model} on {dataset} ({runs}). A row per statement: its effect over all runs "
+        "(dots) and with width held fixed (diamonds), with 95 % bootstrap intervals over runs, and "
+        "the effect in each width (strokes, coloured by width). The grey half is what the claim "
+        "predicts; verdicts at alpha = {claims[alpha]} after adjustment over all statements of the "
+        "study. Below, the runs themselves, coloured by width, crosses where they are non: pooled, "
+        "and by their ranks within their width. By final {claims[accuracy]} accuracy. The table of "
+        "all statements has n, p and Cliff's delta."
+    ),
+    layers=False,
+    each="claim",
+)
 
 POOLED, WITHIN = "#222222", "#0072B2"
 ROW = 0.21  # inches of a statement
@@ -21,14 +37,15 @@ SHOWN_LAYERS = 3
 APART = 0.17  # of a row, between pooled and within
 
 
-def draw(claim: str, runs: pd.DataFrame, files: list[str]) -> Figure:
-    """One claim on one population: `files` are the tables claims, claim_widths and claim_values.
+def draw(population: style.Shown, split: str, claim: str) -> Figure:
+    """One claim on one population.
 
     Above, a row per statement: pooled and within-width effect with 95 % intervals, and the effect
     in each width. Below, where a statement is of a number of each run, the runs of the first such
     statistic: as they are, and by their ranks within their width.
     """
-    judged, widths, values = (_of(read_table(file), claim, runs) for file in files)
+    runs = population.runs
+    judged, widths, values = (_of(population.measure[name], claim, runs) for name in HEAD.reads)
     first = values[values["statistic"] == values["statistic"].iloc[0]] if len(values) else values
     layers = style.spread(list(dict.fromkeys(first["layer"].fillna(""))), SHOWN_LAYERS)
     height = 1.4 + ROW * max(len(judged), 1)
@@ -45,9 +62,9 @@ def draw(claim: str, runs: pd.DataFrame, files: list[str]) -> Figure:
         for column, layer in zip(panels.T, layers, strict=True):
             _draw_runs(column, first[first["layer"].fillna("") == layer], scale, numbers)
         style.add_width_bar(parts[1], list(panels.ravel()), scale, numbers)
-    title = f"{style.title(style.Population(runs, None))}\n{claim}: {CLAIMS[claim]}"
+    title = f"{style.title(population)}\n{claim}: {claims()[claim].says}"
     figure.suptitle(title, fontsize=8)
-    style.add_non_legend(parts[-1], [style.Population(runs, None)])
+    style.add_non_legend(parts[-1], [population])
     return figure
 
 

@@ -4,11 +4,33 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
+from weightscape.heads import FigureHead
+
+HEAD = FigureHead(
+    reads=("accuracy_from_weights", "predicted_accuracy"),
+    category="Claims",
+    caption=(
+        "Final {claims[accuracy]} accuracy predicted from what is known of a run, for {model} on "
+        "{dataset} ({runs}). Left: the share of the variance of accuracy that is predicted, from "
+        "the width alone, from numbers of the initial or of the final weights, and from final "
+        "weights and width; by ridge regression and by gradient boosting of trees. Filled marks "
+        "are runs of known widths, predicted out of five folds; open ones are runs of a width that "
+        "no training run had. Middle: the same of accuracies less their width's mean, that is what "
+        "is known beyond the width; width alone has 0. An arrow stands for a value below the axis. "
+        "Bars are 95 % bootstrap intervals over runs. Right: predicted against true accuracy from "
+        "weights by the better learner, a point per run, coloured by width; crosses are runs of "
+        "the group non. {training} After Unterthiner et al. (arXiv 2002.11448)."
+    ),
+    labels={"claim": "accuracy from weights"},
+    layers=False,
+    split="claims.accuracy",
+)
 
 LEFTMOST = -1.0  # R2 below is told by an arrow
 FEATURES = {
@@ -22,18 +44,20 @@ VALIDATIONS = {"nested": "new runs of known widths", "leave_one_width_out": "run
 PANELS = {"r2": "R² over all runs", "r2_within_width": "R² within widths"}
 
 
-def draw(population: style.Population, predicted: pd.DataFrame, split: str) -> Figure:
+def draw(population: style.Shown, split: str) -> Figure:
     """R2 of all features and learners with its interval, and the best prediction from weights.
 
-    `population.measure` is prediction.csv and `predicted` its runs, for the accuracy on `split`.
+    It is of the final accuracy on `split`.
     """
-    table = population.measure
+    table, predicted = (population.measure[name] for name in HEAD.reads)
     figure, panels = style.panels([[*PANELS, "runs"]], height=2.9)
     for column, what in PANELS.items():
         _draw_scores(panels[column], table, column)
         panels[column].set_title(f"{what} (n = {table['n'].max()})")
     panels["r2_within_width"].tick_params(labelleft=False)
-    _draw_runs(figure, panels["runs"], population, predicted, split)
+    scale = style.width_scale(population.runs)
+    _draw_runs(panels["runs"], table, predicted, scale, split)
+    style.add_width_bar(figure, [panels["runs"]], *scale)
     figure.suptitle(style.title(population))
     style.add_legend(figure, _handles(), width=2.6)
     style.add_non_legend(figure, [population])
@@ -71,15 +95,18 @@ def _draw_dot(axes: Axes, value: float, y: float, interval: tuple[float, float],
 
 
 def _draw_runs(
-    figure: Figure, axes: Axes, population: style.Population, predicted: pd.DataFrame, split: str
+    axes: Axes,
+    table: pd.DataFrame,
+    predicted: pd.DataFrame,
+    widths: tuple[ScalarMappable, dict[str, float]],
+    split: str,
 ) -> None:
     """Predicted against true accuracy of the best learner on weights, a point per run."""
-    table = population.measure
     nested = table[(table["features"] == "weights") & (table["validation"] == "nested")]
     best = nested.loc[nested["r2"].idxmax()] if nested["r2"].notna().any() else nested.iloc[0]
     case = ["features", "learner", "validation"]
     points = predicted[(predicted[case] == best[case]).all(axis=1)]
-    scale, numbers = style.width_scale(population.runs)
+    scale, numbers = widths
     is_non = points["group"] == "non"
     many = len(points) > style.MANY
     converged, failed = points[~is_non], points[is_non]
@@ -107,7 +134,6 @@ def _draw_runs(
         axes.plot(ends, ends, color="black", linewidth=0.5, zorder=0)
     axes.set_title(f"weights, {best['learner']} (n = {len(points)})")
     axes.set(xlabel=f"final {split} accuracy (%)", ylabel="predicted (%)")
-    style.add_width_bar(figure, [axes], scale, numbers)
 
 
 def _handles() -> list[Line2D]:

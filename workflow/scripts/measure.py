@@ -1,0 +1,18 @@
+"""Make the tables of one measure, or of one analysis, of a population."""
+
+from importlib import import_module
+
+from weightscape import heads
+from weightscape.measures.job import Job
+from weightscape.messages.logs import job_log
+
+with job_log(snakemake.log[0]) as log:
+    params, head = snakemake.params, heads.measures()[snakemake.params.measure]
+    job = Job(
+        dict(snakemake.input.items()),
+        dict(snakemake.output.items()),
+        params.settings,
+        snakemake.wildcards.get("layer", ""),
+    )
+    import_module(heads.measure_module(params.measure)).make(job)
+    log.info("wrote %s", ", ".join(head.tables))

@@ -1,0 +1,75 @@
+"""Evidence: the columns of one population's runs, and the statements that are made of them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from weightscape.claims.effects import Draws, Effect, Numbers, Pair, cliffs_delta, spearman, thirds
+from weightscape.measures.runs.projection import OBSERVED
+
+NOTHING = Effect(math.nan, math.nan, math.nan, math.nan, 0, {}, {})
+
+
+class Statement(NamedTuple):
+    """A number of each run, how it is compared, and the sign that the claim predicts of it."""
+
+    layer: str
+    """one layer, or two as `fc3-fc1`; empty where the statement is of the whole network"""
+    statistic: str
+    measure: str
+    predicted: int
+    effect: Pair
+    contrast: Pair | None = None
+    """Cliff's delta, group high against low, and within widths upper against lower third"""
+    x: Numbers | None = None
+    """(n,) of each run, for figures"""
+    y: Numbers | None = None
+    n_smaller: float = math.nan
+    """where sets of runs are compared, the runs of the smaller; of groups, of the second largest"""
+
+
+class Evidence:
+    """One population: its runs, and the tables that a claim names in its head."""
+
+    def __init__(
+        self, runs: pd.DataFrame, tables: dict[str, pd.DataFrame], split: str, draws: Draws
+    ):
+        """Accuracies are the final ones on `split`."""
+        self.runs, self.tables, self.draws = runs.reset_index(drop=True), tables, draws
+        self.family = self.runs["model"].iloc[0]
+        self.widths = self.runs["width"].to_numpy()
+        self.accuracy = self.runs[f"{split}_accuracy"].to_numpy(float)
+        self.groups = self.runs["group"].to_numpy()
+        self.layers = list(dict.fromkeys(tables["statistics"]["layer"]))
+        self.upper, self.lower = thirds(self.accuracy, self.widths)
+
+    def column(self, table: str, layer: str, name: str) -> Numbers:
+        """(n,) of a layer, in the order of the runs; NaN for runs that the table lacks."""
+        rows = self.tables[table]
+        of_layer = rows[rows["layer"] == layer].set_index(["width", "seed"])[name]
+        wanted = pd.MultiIndex.from_frame(self.runs[["width", "seed"]])
+        return of_layer.reindex(wanted).to_numpy(float)
+
+    def with_accuracy(self, layer: str, statistic: str, predicted: int, x: Numbers) -> Statement:
+        """A statistic's rank correlation with accuracy, beside the contrast of high and low."""
+        high, low = self.groups == "high", self.groups == "low"
+        few = self.draws._replace(permutations=1)  # the contrast stands beside, without a test
+        contrast = Pair(
+            cliffs_delta(x, high, low, self.widths, few).pooled,
+            cliffs_delta(x, self.upper, self.lower, self.widths, few).within,
+        )
+        effect = spearman(x, self.accuracy, self.widths, self.draws)
+        return Statement(
+            layer, statistic, "spearman", predicted, effect, contrast, x, self.accuracy
+        )
+
+
+def excess(row: pd.Series, where: str = "") -> Effect:
+    """Purity less its mean over shuffled groups (`where` they are shuffled), with two-sided p."""
+    value, low, high = (row[name] - row[f"shuffled{where}"] for name in OBSERVED)
+    p = np.minimum(1, 2 * np.minimum(row[f"p{where}"], row[f"p_less{where}"]))  # of NaN it is NaN
+    return Effect(value, low, high, float(p), int(row["n"]), {}, {})

@@ -1,0 +1,26 @@
+"""C3: the weight density of accurate runs has a sharp peak near zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from weightscape.claims.evidence import Evidence, Statement
+from weightscape.heads import ClaimHead
+
+HEAD = ClaimHead(
+    says="Their weight density has a sharp peak near zero.",
+    reads=("statistics",),
+    statistics={
+        "near_zero_share": "share within 0.1 σ of zero",
+        "initial_near_zero_share": "share within 0.1 initial σ of zero",
+        "excess_kurtosis": "excess kurtosis",
+    },
+)
+
+
+def statements(evidence: Evidence) -> Iterator[Statement]:
+    """C3: the density of high-accuracy runs has a sharp peak near zero."""
+    for name in HEAD.statistics:
+        for layer in evidence.layers:
+            x = evidence.column("statistics", layer, name)
+            yield evidence.with_accuracy(layer, name, 1, x)

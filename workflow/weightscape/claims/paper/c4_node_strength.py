@@ -1,0 +1,38 @@
+"""C4: node strengths of neighbouring layers correlate, and rise with accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from weightscape.claims.effects import spearman
+from weightscape.claims.evidence import Evidence, Statement
+from weightscape.heads import ClaimHead
+
+HEAD = ClaimHead(
+    says="Node strengths of neighbouring layers correlate, and rise with accuracy (ViT: fall).",
+    reads=("statistics", "strength"),
+    statistics={
+        "strength_mean": "mean node strength",
+        "strength_pair": "strength, layer against next",
+        "in_out_spearman": "strength in against out, over nodes",
+    },
+)
+
+FALLING = ("vit",)  # families whose node strength falls with accuracy, by the paper
+
+
+def statements(evidence: Evidence) -> Iterator[Statement]:
+    """C4: node strengths of neighbouring layers correlate, and rise with accuracy."""
+    rises = -1 if evidence.family in FALLING else 1
+    means = {layer: evidence.column("strength", layer, "mean") for layer in evidence.layers}
+    for layer in evidence.layers:
+        yield evidence.with_accuracy(layer, "strength_mean", rises, means[layer])
+    for one, following in pairwise(evidence.layers):
+        x, y = means[one], means[following]
+        effect = spearman(x, y, evidence.widths, evidence.draws)
+        yield Statement(f"{one}-{following}", "strength_pair", "spearman", 1, effect, None, x, y)
+    linked = evidence.tables["strength"].dropna(subset="target")["layer"]
+    for layer in dict.fromkeys(linked):
+        x = evidence.column("strength", layer, "in_out_spearman")
+        yield evidence.with_accuracy(layer, "in_out_spearman", 1, x)

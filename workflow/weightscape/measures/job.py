@@ -1,0 +1,78 @@
+"""A job: the files that a measure or an analysis reads and writes, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from weightscape.heads import told_layer_measures
+from weightscape.storage.tables import read_table, write_table
+
+
+class Job:
+    """One job of a measure, by the names that its head has for what it reads and writes.
+
+    In the names of files `_` stands for the point, since Snakemake wants names of Python.
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, str | Sequence[str]],
+        outputs: Mapping[str, str],
+        settings: Mapping[str, Any],
+        layer: str = "",
+    ):
+        self.inputs, self.outputs = inputs, outputs
+        self.settings, self.layer = settings, layer
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """The table of runs of the population."""
+        return self.table("runs")
+
+    @property
+    def shards(self) -> list[str]:
+        return self._paths("shards")
+
+    def table(self, name: str) -> pd.DataFrame:
+        (path,) = self._paths(name)
+        return read_table(path)
+
+    def tables(self, name: str) -> list[pd.DataFrame]:
+        """A table of each population, of a job for the whole study."""
+        return list(map(read_table, self._paths(name)))
+
+    def layers(self) -> dict[str, pd.DataFrame]:
+        """The tables of the measures of one layer, by name."""
+        return {name: self.table(name) for name in told_layer_measures()}
+
+    def layers_of_each(self) -> list[dict[str, pd.DataFrame]]:
+        """The same for each population, of a job for the whole study."""
+        tables = {name: self.tables(name) for name in told_layer_measures()}
+        return [
+            dict(zip(tables, of_one, strict=True)) for of_one in zip(*tables.values(), strict=True)
+        ]
+
+    def path(self, name: str) -> Path:
+        """A file that is read."""
+        (path,) = self._paths(name)
+        return Path(path)
+
+    def path_or_none(self, name: str) -> Path | None:
+        """The same, of a file that some populations lack."""
+        return self.path(name) if self._paths(name) else None
+
+    def output(self, name: str) -> Path:
+        return Path(self.outputs[name.replace(".", "_")])
+
+    def write(self, **tables: pd.DataFrame) -> None:
+        for name, table in tables.items():
+            write_table(table, self.output(name))
+
+    def _paths(self, name: str) -> list[str]:
+        found = self.inputs[name.replace(".", "_")]
+        return [found] if isinstance(found, str) else list(found)

@@ -1,6 +1,4 @@
-# what rules take from the heads of measures, claims and figures: their inputs, outputs and captions
-from typing import NamedTuple
-
+# what rules take from the heads of measures and claims: inputs, outputs, settings
 from weightscape import heads
 
 JOBS = heads.measures()
@@ -36,11 +34,13 @@ def get_paths(name, populations):
     return [get_path(name).format(model=p.model, dataset=p.dataset) for p in populations]
 
 
-def get_place(head):
-    """Where logs of a measure lie, from coarse to fine."""
-    return {"study": "", "population": "/{model}/{dataset}", "layer": "/{model}/{dataset}/{layer}"}[
-        head.each
-    ]
+def get_log(measure, head):
+    """Where the logs of a measure lie, from coarse to fine."""
+    return {
+        "study": f"measure_{measure}",
+        "population": f"measure_{measure}/{{model}}/{{dataset}}",
+        "layer": f"measure_{measure}/{{model}}/{{dataset}}/{{layer}}",
+    }[head.each]
 
 
 def get_job_inputs(head):
@@ -96,118 +96,3 @@ def get_table_caption(wildcards, output):
 def get_populations(wildcards, output):
     """All populations in one line, for the report's first page."""
     return captions.caption("{populations}", config, POPULATIONS)
-
-
-class Sheet(NamedTuple):
-    """What one plotting rule draws."""
-
-    figures: list
-    """names of figures"""
-    labels: dict
-    """name of a file -> its labels in the report"""
-    category: str
-    runs: object
-    measure: object
-    """inputs"""
-    caption: object
-    """of wildcards and output"""
-    split: str
-    log: str
-
-
-def get_sheets():
-    """Rule -> what it draws."""
-    sheets = {f"plot_{name}": get_sheet(name, head) for name, head in FIGURES.items()}
-    for name, head in FIGURES.items():
-        if head.grid and head.grid_of == "study":
-            sheets[f"plot_{name}_grid"] = get_study_grid(name, head)
-    return sheets | {"plot_grid": get_model_grids()}
-
-
-def get_sheet(name, head):
-    """A figure of each population, or of the study; or of each claim."""
-    if head.each == "study":
-        labels = {name: head.labels | {"model": "all", "dataset": "all"}}
-        runs, measure = get_paths("runs", POPULATIONS), list(map(get_path, head.reads))
-        caption, log = get_study_caption(head.caption), f"plot_{name}"
-    else:
-        labels = {
-            f"{figure}-{{model}}-{{dataset}}": get_labels(head, own)
-            for figure, own in get_drawn(name, head).items()
-        }
-        runs, measure = [get_path("runs")], list(map(get_path, head.reads))
-        caption, log = get_population_caption(head), f"plot_{name}/{{model}}/{{dataset}}"
-    figures = list(get_drawn(name, head))
-    return Sheet(figures, labels, head.category, runs, measure, caption, head.split, log)
-
-
-def get_drawn(name, head):
-    """The figures that a file draws, and what tells each from its neighbours."""
-    if head.each != "claim":
-        return {name: head.labels}
-    claims = [claim for claim, of in heads.claims().items() if of.each == "population"]
-    return {f"{name}_{claim}": {"claim": claim} for claim in claims}
-
-
-def get_labels(head, own):
-    """Labels of a figure of a population in the report, with the layers that it shows."""
-    if not head.layers:
-        return own | {"model": "{model}", "dataset": "{dataset}"}
-
-    def get(wildcards):
-        layers = ", ".join(study.layers(config, get_population(wildcards)))
-        return {"model": wildcards.model, "dataset": wildcards.dataset, "layer": layers} | own
-
-    return get
-
-
-def get_population_caption(head):
-    def get(wildcards, output):
-        return captions.caption(head.caption, config, [get_population(wildcards)])
-
-    return get
-
-
-def get_study_caption(text, **more):
-    def get(wildcards, output):
-        return captions.caption(text, config, POPULATIONS, **more)
-
-    return get
-
-
-def get_study_grid(name, head):
-    """A figure with a panel for each population."""
-    (file,) = head.reads
-    return Sheet(
-        [name],
-        {name: {"figure": name, "model": "all"}},
-        "Figures of the paper",
-        get_paths("runs", POPULATIONS),
-        get_paths(file, POPULATIONS),
-        get_study_caption(captions.GRID, what=head.grid),
-        head.split,
-        f"plot_{name}_grid",
-    )
-
-
-def get_model_grids():
-    """The paper's grids of layer x dataset, of all figures that have them."""
-    return Sheet(
-        ["{grid}"],
-        {"{grid}-{model}": {"figure": "{grid}", "model": "{model}"}},
-        "Figures of the paper",
-        lambda wildcards: get_paths("runs", get_same_model(wildcards)),
-        lambda wildcards: get_paths(*FIGURES[wildcards.grid].reads, get_same_model(wildcards)),
-        get_grid_caption,
-        "figures.colour",
-        "plot_grid/{grid}/{model}",
-    )
-
-
-def get_grid_caption(wildcards, output):
-    what = FIGURES[wildcards.grid].grid
-    return captions.caption(captions.GRID, config, get_same_model(wildcards), what=what)
-
-
-def get_same_model(wildcards):
-    return [p for p in POPULATIONS if p.model == wildcards.model]

@@ -9,9 +9,9 @@ for measure, head in JOBS.items():
         output:
             **get_job_outputs(head),
         log:
-            f"{RESULTS}/logs/measure_{measure}{get_place(head)}.log",
+            f"{RESULTS}/logs/{get_log(measure, head)}.log",
         benchmark:
-            f"{RESULTS}/benchmarks/measure_{measure}{get_place(head)}.jsonl"
+            f"{RESULTS}/benchmarks/{get_log(measure, head)}.jsonl"
         conda:
             ENVIRONMENT
         resources:

@@ -1,5 +1,4 @@
 include: "workflow/Snakefile"
 
 
-# Snakemake takes no default target from an included file
-workflow.default_target = "all"
+set_default_target("all")

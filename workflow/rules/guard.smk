@@ -1,8 +1,94 @@
-# before the first job and after the last: one snakemake for a study, and a cluster that fits it
+"""Before the first job and after the last: one snakemake for a study, a cluster that fits it."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+from weightscape.errors import WeightscapeError
+from weightscape.monitor import slurm, status
+from weightscape.monitor.locks import hold
+
+READING = {"plan", "status"}  # rules that may run beside another snakemake
+LOCKS = []  # that this snakemake holds: the study's, then those of datasets
+
+
+def hold_locks(jobs):
+    """The study's lock, and that of each dataset that it prepares, which all studies share."""
+    LOCKS.append(hold(Path(RESULTS, ".lock"), f"the study {config['study']}"))
+    for dataset in {job.wildcards.dataset for job in jobs if job.rule_name == "prepare_dataset"}:
+        path = Path("results/datasets", f".{dataset}.lock")
+        LOCKS.append(hold(path, f"the dataset {dataset}"))
+
+
+def cancel_leftovers():
+    """Cancel what a killed snakemake left in the queue: it would write where new jobs write."""
+    lock = LOCKS[0]
+    # results that came from a cluster may be worked on elsewhere
+    if lock.left and shutil.which("squeue"):
+        if cancelled := slurm.cancel(lock.left):
+            logger.warning(
+                f"Cancelled {cancelled} jobs that a killed snakemake had left in the queue."
+            )
+        lock.settle()
+
+
+def check_cluster(executor, jobs):
+    """Refuse what would wait for ever, before anything is submitted."""
+    LOCKS[0].note_queue_name(get_queue_name(executor))
+    skip_guess_of_account(executor)
+    if get_status_command() == "squeue":
+        slurm.check_memory_of_queue(get_first_look())
+    for warning in slurm.check_requests(get_requests(jobs)):
+        logger.warning(f"Warning: {warning}.")
+
+
+def get_requests(jobs):
+    """The longest runtime that each rule asks of a partition."""
+    longest = {}
+    for job in jobs:
+        minutes = job.resources.get("runtime")
+        if isinstance(minutes, int) and not job.is_local:
+            key = job.rule_name, job.resources.get("slurm_partition")
+            longest[key] = max(minutes, longest.get(key, 0))
+    PARTITIONS.update(longest.keys())
+    return [slurm.Request(*key, minutes) for key, minutes in longest.items()]
+
+
+def end_study(outcome):
+    """Let the study go, and tell whom the config names."""
+    if not LOCKS:
+        return
+    for lock in LOCKS:
+        lock.release()
+    if config["notify"]:
+        known = {"WEIGHTSCAPE_STUDY": config["study"], "WEIGHTSCAPE_OUTCOME": outcome}
+        done = subprocess.run(
+            config["notify"],
+            shell=True,
+            check=False,
+            text=True,
+            input=get_status() + "\n",
+            env=os.environ | known,
+        )
+        if done.returncode:
+            logger.warning(f"notify: the command ended with exit status {done.returncode}.")
+
+
+def get_status():
+    """What `snakemake status` prints."""
+    try:
+        return status.render(config, status.make_status(config, time.time()))
+    except WeightscapeError as error:
+        return str(error)
 
 
 onstart:
-    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name not in READING]
+    jobs = [job for job in get_planned_jobs() if job.rule_name not in READING]
     if jobs:
         try:
             hold_locks(jobs)

@@ -1,0 +1,102 @@
+"""All that the workflow uses of Snakemake and its Slurm plugin beyond what they document.
+
+Any of it may go with the next version, hence the bounds in pyproject.toml; a part that is gone is
+told in one sentence. These are functions without rules in a rule file, and no module of Python, since
+Snakemake brings a rule file along from wherever the workflow comes, and the library holds no
+Snakemake.
+"""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+SLURM_PLUGIN = "snakemake-executor-plugin-slurm"
+
+
+def get_private(path, owner=workflow, package="snakemake"):
+    """A part of an object, by names with dots between them."""
+    part = owner
+    for name in path.split("."):
+        if not hasattr(part, name):
+            raise WorkflowError(
+                f"{package} {version(package)} has no `{path}`, which weightscape uses: install "
+                "the version that weightscape's requirements.lock names."
+            )
+        part = getattr(part, name)
+    return part
+
+
+def get_rules_folder():
+    """Where the rule file lies that is read now."""
+    return Path(get_private("current_basedir.get_path_or_uri")(secret_free=True))
+
+
+def is_main_process():
+    """Whether this is the snakemake that a user started, and not one that it started for a job."""
+    return get_private("is_main_process")
+
+
+def is_dry_run():
+    return get_private("output_settings.dryrun")
+
+
+def is_config_given():
+    """Whether --configfile names a config."""
+    return bool(get_private("overwrite_configfiles"))
+
+
+def set_default_target(rule_name):
+    """Snakemake takes no default target from an included file."""
+    get_private("default_target")
+    workflow.default_target = rule_name
+
+
+class PlannedJob:
+    """A job that is to run; Snakemake works out its resources when they are first asked for."""
+
+    def __init__(self, job):
+        self.rule_name = get_private("rule.name", job)
+        self.wildcards = get_private("wildcards", job)
+        self._job = job
+
+    @property
+    def resources(self):
+        return get_private("resources", self._job)
+
+    @property
+    def is_local(self):
+        return get_private("is_local", self._job)
+
+
+def get_planned_jobs():
+    """The jobs that are to run, once Snakemake knows them."""
+    return [PlannedJob(job) for job in get_private("dag.needrun_jobs")()]
+
+
+def get_slurm_executor():
+    """The executor that submits to Slurm; None elsewhere."""
+    executor = get_private("scheduler._executor")
+    package = type(executor).__module__.partition(".")[0]
+    return executor if package == SLURM_PLUGIN.replace("-", "_") else None
+
+
+def get_queue_name(executor):
+    """The name that all jobs of this snakemake have in the queue."""
+    return get_private("run_uuid", executor, SLURM_PLUGIN)
+
+
+def skip_guess_of_account(executor):
+    """The plugin's guess never succeeds, and without sacct it ends each submission."""
+    get_private("_fallback_account_arg", executor, SLURM_PLUGIN)
+    executor._fallback_account_arg = ""
+
+
+def get_status_command():
+    """What the plugin asks how jobs are."""
+    return get_private("executor_settings.status_command", package=SLURM_PLUGIN)
+
+
+def get_first_look():
+    """Seconds until the plugin first looks at a job."""
+    return get_private("executor_settings.init_seconds_before_status_checks", package=SLURM_PLUGIN)

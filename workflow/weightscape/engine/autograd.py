@@ -5,7 +5,7 @@ On a GPU the step is captured once as a CUDA graph, so that a step costs one lau
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -67,7 +67,7 @@ class AutogradStack(Stack):
         rows = torch.stack(list(orders)).to(self.device)
         self.loss.zero_()
         self.right.zero_()
-        for batch in rows.split(self.recipe["batch_size"], 1):
+        for batch in torch.split(rows, self.recipe["batch_size"], 1):
             size = batch.shape[1]
             if size not in self._steps:
                 self._steps[size] = _Step(self, size)
@@ -114,9 +114,9 @@ class AutogradStack(Stack):
             {name: array[run].copy() for name, array in arrays.items()} for run in range(self.runs)
         ]
 
-    def _blocks(self, split: Split):
+    def _blocks(self, split: Split) -> Iterable[tuple[Tensor, Tensor]]:
         size = EVALUATED if self.runs == 1 else self.recipe["batch_size"]
-        return zip(split.images.split(size), split.labels.split(size), strict=True)
+        return zip(*(torch.split(array, size) for array in split), strict=True)
 
     def _forward(self, images: Tensor, masks: list[Tensor] | None) -> tuple[Tensor, Values]:
         """Logits (R, batch, classes) and ReLU outputs (R, batch, ..., units).
@@ -124,12 +124,17 @@ class AutogradStack(Stack):
         `images` (batch, ...) are the same for all runs, or with masks (R, batch, ...) each run's.
         """
 
-        def one(values: Values, images: Tensor, masks: list[Tensor] | None):
+        def one(
+            values: Values, images: Tensor, masks: list[Tensor] | None
+        ) -> tuple[Tensor, Values]:
             return self.network.forward(values, images, keep if masks is None else _Masks(masks))
 
         if self.runs > 1:
             own = None if masks is None else 0
-            return torch.vmap(one, (0, own, own))(self.values, images, masks)
+            found: tuple[Tensor, Values] = torch.vmap(one, (0, own, own))(
+                self.values, images, masks
+            )
+            return found
         # squeezed, not indexed: the way back is then a view, too
         first = {name: value.squeeze(0) for name, value in self.values.items()}
         if masks is not None:
@@ -185,12 +190,12 @@ class _Step:
         stack.loss += losses.detach().double().sum(1)
         stack.right += (logits.detach().argmax(2) == labels).sum(1)
 
-    def _capture(self):
+    def _capture(self) -> Callable[[], None]:
         """The step as a CUDA graph; what the steps before the capture changed is put back."""
         stack = self.stack
         touched = [*stack.values.values(), *stack.adam.state, stack.loss, stack.right]
         before = [tensor.detach().clone() for tensor in touched]
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):

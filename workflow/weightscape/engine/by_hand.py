@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from weightscape.engine.stack import PROBE, Evaluation, Scores, Split, Stack
 from weightscape.kernels.by_hand import ByHand
-from weightscape.kernels.primitives import Parameter
+from weightscape.kernels.primitives import Array, Parameter
 from weightscape.models import Model
 
 EVALUATED = 100  # images at a time; as small as a batch, so that their outputs stay in cache
@@ -82,15 +81,15 @@ class HandStack(Stack):
         return [{name: np.array(self.method.unpack(name, p.value)) for name, p in pairs}]
 
 
-def _at_rest(value: NDArray) -> Parameter:
+def _at_rest(value: Array) -> Parameter:
     return Parameter(value, np.zeros_like(value), np.zeros_like(value))
 
 
-def _arrays(split: Split) -> tuple[NDArray, NDArray]:
+def _arrays(split: Split) -> tuple[Array, Array]:
     return split.images.flatten(1).numpy(), split.labels.numpy()
 
 
-def _batches(order: NDArray, size: int) -> list[NDArray]:
+def _batches(order: Array, size: int) -> list[Array]:
     """The whole batches (steps, size) of an order, and the rest as one smaller batch."""
     whole = len(order) // size * size
     parts = order[:whole].reshape(-1, size), order[whole:].reshape(1, -1)

@@ -5,6 +5,9 @@ torch multiplies by MKL, which on processors of other makers than Intel stays at
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -17,7 +20,13 @@ from weightscape.kernels.primitives import matrix_product
 class FastLinear(TorchFunctionMode):
     """Within it, torch.nn.functional.linear of float32 matrices on the CPU is ours."""
 
-    def __torch_function__(self, function, types, arguments=(), options=None):
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Any,
+        arguments: tuple[Any, ...] = (),
+        options: dict[str, Any] | None = None,
+    ) -> Any:
         if function is linear and not options and len(arguments) == 3 and _fits(*arguments):
             return _Linear.apply(*arguments)
         return function(*arguments, **(options or {}))
@@ -38,7 +47,7 @@ class _Linear(torch.autograd.Function):
     """x (..., in) times weight (out, in) transposed, plus bias (out,)."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias):
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         # BLAS reads numbers that lie side by side along an axis
         rows, weight = x.reshape(-1, x.shape[-1]).contiguous(), weight.contiguous()
         ctx.save_for_backward(rows, weight)
@@ -49,7 +58,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *deltas):
+    def backward(ctx: Any, *deltas: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         rows, weight = ctx.saved_tensors
         delta = deltas[0].reshape(len(rows), -1).contiguous()
         by_x = None

@@ -83,7 +83,8 @@ class Source(NamedTuple):
 
     @property
     def layers(self) -> dict[str, dict[str, Any]]:
-        return self.recipe["layers"]
+        layers: dict[str, dict[str, Any]] = self.recipe["layers"]
+        return layers
 
 
 class _Seen(NamedTuple):

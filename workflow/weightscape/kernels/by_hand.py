@@ -5,9 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from numpy.typing import NDArray
-
-from weightscape.kernels.primitives import Parameter
+from weightscape.kernels.primitives import Array, Parameter
 
 
 class ByHand(ABC):
@@ -19,20 +17,20 @@ class ByHand(ABC):
     relus: ClassVar[tuple[str, ...]]
     """the layers whose outputs go through a ReLU"""
 
-    def pack(self, name: str, value: NDArray) -> NDArray:
+    def pack(self, name: str, value: Array) -> Array:
         """The array in which training holds a parameter of the shard's shape."""
         return value
 
-    def unpack(self, name: str, value: NDArray) -> NDArray:
+    def unpack(self, name: str, value: Array) -> Array:
         """The reverse of `pack`."""
         return value
 
     @abstractmethod
     def train(
         self,
-        images: NDArray,
-        labels: NDArray,
-        batches: NDArray,
+        images: Array,
+        labels: Array,
+        batches: Array,
         first_step: int,
         learning_rate: float,
         parameters: tuple[Parameter, ...],
@@ -42,7 +40,7 @@ class ByHand(ABC):
 
     @abstractmethod
     def evaluate(
-        self, images: NDArray, labels: NDArray, batches: NDArray, parameters: tuple[Parameter, ...]
-    ) -> tuple[float, int, tuple[NDArray, ...], NDArray]:
+        self, images: Array, labels: Array, batches: Array, parameters: tuple[Parameter, ...]
+    ) -> tuple[float, int, tuple[Array, ...], Array]:
         """Sums of loss and of right answers over all rows of `batches`, for each of `relus` which
         units (units,) were above zero for an image, and the answers (steps, batch)."""

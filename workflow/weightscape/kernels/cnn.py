@@ -12,6 +12,7 @@ import numpy as np
 
 from weightscape.kernels.by_hand import ByHand
 from weightscape.kernels.primitives import (
+    Array,
     Parameter,
     compiled,
     cross_entropy,
@@ -28,7 +29,16 @@ KEPT_BYTES = 2**23  # of all channels' outputs; a core's share of the last cache
 
 
 @compiled
-def train(images, labels, batches, first_step, learning_rate, parameters, planes, line):
+def train(
+    images: Array,
+    labels: Array,
+    batches: Array,
+    first_step: int,
+    learning_rate: float,
+    parameters: tuple[Parameter, ...],
+    planes: int,
+    line: int,
+) -> tuple[float, int]:
     """One step for each row of `batches` (steps, batch); sums of loss and of right answers.
 
     images (N, planes x lines x line); conv1 (channels, planes, 9); fc (channels, classes, places).
@@ -75,7 +85,14 @@ def train(images, labels, batches, first_step, learning_rate, parameters, planes
 
 
 @compiled
-def evaluate(images, labels, batches, parameters, planes, line):
+def evaluate(
+    images: Array,
+    labels: Array,
+    batches: Array,
+    parameters: tuple[Parameter, ...],
+    planes: int,
+    line: int,
+) -> tuple[float, int, tuple[Array, ...], Array]:
     """Sums of loss and of right answers over all rows of `batches`, the active channels, and the
     answers (steps, batch)."""
     conv1, b1, fc, b2 = parameters
@@ -102,7 +119,7 @@ def evaluate(images, labels, batches, parameters, planes, line):
 
 
 @compiled
-def convolve(x, kernel, bias, line, maps):
+def convolve(x: Array, kernel: Array, bias: float, line: int, maps: Array) -> None:
     """One channel's ReLU outputs, into maps (images, places).
 
     x (images, planes, pixels), kernel (planes, 9).
@@ -136,13 +153,13 @@ def convolve(x, kernel, bias, line, maps):
 
 
 @compiled
-def through_convolution(x, maps, delta, line, gradient):
+def through_convolution(x: Array, maps: Array, delta: Array, line: int, gradient: Array) -> float:
     """Holds delta (images, places) to where the ReLU is open, in place, and fills the kernel's
     gradient (planes, 9); returns the bias's."""
     zero = maps.dtype.type(0)
     places = maps.shape[1]
     gradient[:] = zero
-    total = zero
+    total: float = zero
     for i in range(len(x)):
         d, out = delta[i], maps[i]
         for p in range(places):
@@ -184,7 +201,7 @@ class CNNByHand(ByHand):
         self.planes, self.lines, self.line = shape
         self.classes = classes
 
-    def pack(self, name, value):
+    def pack(self, name: str, value: Array) -> Array:
         if name == "conv1.weight":
             return value.reshape(len(value), self.planes, KERNEL * KERNEL)
         if name == "fc.weight":
@@ -194,7 +211,7 @@ class CNNByHand(ByHand):
             return padded.reshape(*padded.shape[:2], -1)
         return value
 
-    def unpack(self, name, value):
+    def unpack(self, name: str, value: Array) -> Array:
         if name == "conv1.weight":
             return value.reshape(len(value), self.planes, KERNEL, KERNEL)
         if name == "fc.weight":
@@ -202,10 +219,20 @@ class CNNByHand(ByHand):
             return maps.swapaxes(0, 1).reshape(self.classes, -1)
         return value
 
-    def train(self, images, labels, batches, first_step, learning_rate, parameters):
+    def train(
+        self,
+        images: Array,
+        labels: Array,
+        batches: Array,
+        first_step: int,
+        learning_rate: float,
+        parameters: tuple[Parameter, ...],
+    ) -> tuple[float, int]:
         return train(
             images, labels, batches, first_step, learning_rate, parameters, self.planes, self.line
         )
 
-    def evaluate(self, images, labels, batches, parameters):
+    def evaluate(
+        self, images: Array, labels: Array, batches: Array, parameters: tuple[Parameter, ...]
+    ) -> tuple[float, int, tuple[Array, ...], Array]:
         return evaluate(images, labels, batches, parameters, self.planes, self.line)

@@ -4,6 +4,8 @@ import numpy as np
 
 from weightscape.kernels.by_hand import ByHand
 from weightscape.kernels.primitives import (
+    Array,
+    Parameter,
     add_bias_and_rectify,
     compiled,
     cross_entropy,
@@ -18,9 +20,18 @@ from weightscape.kernels.primitives import (
     through_relu,
 )
 
+Room = tuple[Array, ...]
+
 
 @compiled
-def train(images, labels, batches, first_step, learning_rate, parameters):
+def train(
+    images: Array,
+    labels: Array,
+    batches: Array,
+    first_step: int,
+    learning_rate: float,
+    parameters: tuple[Parameter, ...],
+) -> tuple[float, int]:
     """One step for each row of `batches` (steps, batch); sums of loss and of right answers."""
     fc1, b1, fc2, b2, fc3, b3 = parameters
     room = make_room(images, batches, parameters)
@@ -49,7 +60,9 @@ def train(images, labels, batches, first_step, learning_rate, parameters):
 
 
 @compiled
-def evaluate(images, labels, batches, parameters):
+def evaluate(
+    images: Array, labels: Array, batches: Array, parameters: tuple[Parameter, ...]
+) -> tuple[float, int, tuple[Array, ...], Array]:
     """Sums of loss and of right answers over all rows of `batches`, which units were active, and
     the answers (steps, batch)."""
     room = make_room(images, batches, parameters)
@@ -68,7 +81,7 @@ def evaluate(images, labels, batches, parameters):
 
 
 @compiled
-def make_room(images, batches, parameters):
+def make_room(images: Array, batches: Array, parameters: tuple[Parameter, ...]) -> Room:
     """Arrays for one batch: images, labels, both hidden layers, logits, two for the softmax, and
     the answers."""
     fc1, _, fc2, _, fc3, _ = parameters
@@ -81,7 +94,9 @@ def make_room(images, batches, parameters):
 
 
 @compiled
-def answer(images, labels, rows, parameters, room):
+def answer(
+    images: Array, labels: Array, rows: Array, parameters: tuple[Parameter, ...], room: Room
+) -> tuple[float, int]:
     """The forward pass of one batch into its room; sums of loss and of right answers."""
     fc1, b1, fc2, b2, fc3, b3 = parameters
     x, y, h1, h2, logits, top, total, answers = room
@@ -99,8 +114,18 @@ class DNNByHand(ByHand):
 
     relus = ("fc1", "fc2")
 
-    def train(self, images, labels, batches, first_step, learning_rate, parameters):
+    def train(
+        self,
+        images: Array,
+        labels: Array,
+        batches: Array,
+        first_step: int,
+        learning_rate: float,
+        parameters: tuple[Parameter, ...],
+    ) -> tuple[float, int]:
         return train(images, labels, batches, first_step, learning_rate, parameters)
 
-    def evaluate(self, images, labels, batches, parameters):
+    def evaluate(
+        self, images: Array, labels: Array, batches: Array, parameters: tuple[Parameter, ...]
+    ) -> tuple[float, int, tuple[Array, ...], Array]:
         return evaluate(images, labels, batches, parameters)

@@ -1,13 +1,16 @@
 """What hand-derived training is made of: loops compiled by numba around products by BLAS.
 
 A layer's outputs are (units, images), so that loops run along the images, which lie side by side in
-memory. Numbers are of the parameters' type: float32 in training, float64 in tests. None of it is
-annotated: numba compiles for the types that come.
+memory. Numbers are of the parameters' type: float32 in training, float64 in tests. numba compiles
+for the types that come; the annotations are for readers.
 """
+
+from __future__ import annotations
 
 import math
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import llvmlite.binding
 import numba
@@ -16,6 +19,12 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from weightscape.kernels import cache
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # OpenBLAS must be told before scipy loads it: it takes a processor newer than itself for an old
 # one, and some sites hold all programs to an old one, at half the speed. Shards name what was used.
@@ -30,7 +39,9 @@ SGEMM, DGEMM = (
 def _blas_in_use() -> str:
     """Name, version and kernels of scipy's BLAS: its own copy, or the one that all share."""
     found = [info for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"]
-    ours: dict = min(found, key=lambda info: "scipy.libs" not in info["filepath"], default={})
+    ours: dict[str, Any] = min(
+        found, key=lambda info: "scipy.libs" not in info["filepath"], default={}
+    )
     parts = (ours.get(key) for key in ("internal_api", "version", "architecture"))
     return " ".join(str(part) for part in parts if part) or "unknown"
 
@@ -47,7 +58,7 @@ WIDE = 256  # rows from which a product pays for copying its operands into order
 cache.keep(BLAS)
 
 
-def compiled(function):
+def compiled(function: Function) -> Function:
     """The function as machine code, kept on disk where there is a place for it.
 
     Sums may be reordered, as BLAS does it too; NaN and infinity mean what they mean everywhere.
@@ -55,7 +66,7 @@ def compiled(function):
     compilations, with sums in other orders, and which one runs depends on what was kept on disk.
     """
 
-    def compile_it(keep: bool):
+    def compile_it(keep: bool) -> Any:
         return numba.njit(
             cache=keep,
             forceinline=True,
@@ -64,18 +75,20 @@ def compiled(function):
             error_model="numpy",
         )(function)
 
+    code: Function
     try:
-        return compile_it(keep=True)
+        code = compile_it(keep=True)
     except RuntimeError:  # no folder that can be written to
-        return compile_it(keep=False)
+        code = compile_it(keep=False)
+    return code
 
 
 class Parameter(NamedTuple):
     """A weight or bias with Adam's moments, all of one shape."""
 
-    value: NDArray
-    mean: NDArray
-    square: NDArray
+    value: Array
+    mean: Array
+    square: Array
 
 
 class Pace(NamedTuple):
@@ -86,12 +99,12 @@ class Pace(NamedTuple):
 
 
 @compiled
-def pace(step, learning_rate):
+def pace(step: int, learning_rate: float) -> Pace:
     return Pace(learning_rate / (1 - 0.9**step), 1 / math.sqrt(1 - 0.999**step))
 
 
 @compiled
-def descend(parameter, gradient, at):
+def descend(parameter: Parameter, gradient: Array, at: Pace) -> None:
     """One step of Adam for a parameter with the gradient of its shape."""
     _descend(
         parameter.value.ravel(),
@@ -103,7 +116,7 @@ def descend(parameter, gradient, at):
 
 
 @compiled
-def _descend(value, mean, square, gradient, at):
+def _descend(value: Array, mean: Array, square: Array, gradient: Array, at: Pace) -> None:
     number = value.dtype.type
     keep1, add1, keep2, add2 = number(0.9), number(0.1), number(0.999), number(0.001)
     step, root, eps = number(at.step), number(at.root), number(1e-8)
@@ -115,7 +128,7 @@ def _descend(value, mean, square, gradient, at):
 
 
 @compiled
-def gather(images, labels, rows, x, y):
+def gather(images: Array, labels: Array, rows: Array, x: Array, y: Array) -> None:
     """The images (N, pixels) uint8 and labels of one batch, the pixels as shares of 255."""
     scale = x.dtype.type(1 / 255)
     for i in range(len(rows)):
@@ -125,7 +138,7 @@ def gather(images, labels, rows, x, y):
             x[i, k] = images[row, k] * scale
 
 
-def _callable(name, address):
+def _callable(name: str, address: int) -> Any:
     """A BLAS routine as a function that numba can call, and that cached code can find."""
     llvmlite.binding.add_symbol(name, address)
     arguments = [numba.types.voidptr] * 13
@@ -136,15 +149,16 @@ _SGEMM = _callable("weightscape_sgemm", SGEMM)
 _DGEMM = _callable("weightscape_dgemm", DGEMM)
 
 
-def product(a, b, out, start):
+def product(a: Array, b: Array, out: Array, start: float) -> None:
     """out = start * out + a b by one call of BLAS; a and b may be transposed, and each a block."""
 
 
 @numba.extending.overload(product)
-def _product(a, b, out, start):
+def _product(a: Array, b: Array, out: Array, start: float) -> Callable[..., None]:
+    # numba gives the arguments' types, and asks that both functions are annotated alike
     gemm = _SGEMM if out.dtype == numba.float32 else _DGEMM
 
-    def call(a, b, out, start):
+    def call(a: Array, b: Array, out: Array, start: float) -> None:
         # BLAS counts by columns: it makes the transposed product, out' = b' a'
         number = out.dtype.type
         sizes = np.empty(6, np.int32)
@@ -175,7 +189,7 @@ def _product(a, b, out, start):
 
 
 @compiled
-def _form(matrix):
+def _form(matrix: Array) -> tuple[int, int]:
     """BLAS's letter, N or T, for the transpose of a matrix, and its leading dimension.
 
     The stride of an axis of length 1 can be anything.
@@ -187,17 +201,17 @@ def _form(matrix):
 
 
 @compiled
-def _whole_product(a, b, out, start):
+def _whole_product(a: Array, b: Array, out: Array, start: float) -> None:
     product(a, b, out, start)
 
 
-def matrix_product(a, b, out, start=0):
+def matrix_product(a: Tensor, b: Tensor, out: Tensor, start: float = 0) -> None:
     """out = start * out + a b for torch's matrices on the CPU; a and b may be transposed."""
     _whole_product(a.detach().numpy(), b.detach().numpy(), out.numpy(), start)
 
 
 @compiled
-def cut(rows, high, long, short):
+def cut(rows: int, high: int, long: int, short: int) -> tuple[int, int]:
     """(high, part): the blocks in which to make a product of `rows` rows, `high` at a time, that
     OpenBLAS makes with its kernels for small matrices; or the whole, where those do not pay."""
     part = max(1, SMALL_PRODUCT // (high * short))
@@ -207,7 +221,7 @@ def cut(rows, high, long, short):
 
 
 @compiled
-def multiply(a, b, out):
+def multiply(a: Array, b: Array, out: Array) -> None:
     """out = a b for a (rows, inner) as it lies in memory; b may be transposed."""
     rows, inner = a.shape
     wanted = 12 if b.strides[1] == b.itemsize else 8
@@ -223,7 +237,7 @@ def multiply(a, b, out):
 
 
 @compiled
-def descend_layer(parameter, delta, inputs, at):
+def descend_layer(parameter: Parameter, delta: Array, inputs: Array, at: Pace) -> None:
     """One step of Adam for a weight (units, inputs) whose gradient is delta (units, images) times
     inputs (images, inputs), made in blocks that are still in cache when they are used."""
     units, count = parameter.value.shape
@@ -243,7 +257,7 @@ def descend_layer(parameter, delta, inputs, at):
 
 
 @compiled
-def add_bias_and_rectify(outputs, bias):
+def add_bias_and_rectify(outputs: Array, bias: Array) -> None:
     """ReLU of outputs + bias, in place. NaN stays NaN."""
     zero = outputs.dtype.type(0)
     for unit in range(len(outputs)):
@@ -253,7 +267,7 @@ def add_bias_and_rectify(outputs, bias):
 
 
 @compiled
-def through_relu(delta, outputs, gradient):
+def through_relu(delta: Array, outputs: Array, gradient: Array) -> None:
     """The loss's derivative before a ReLU from that after it, in place; the bias's gradient."""
     zero = outputs.dtype.type(0)
     for unit in range(len(outputs)):
@@ -266,7 +280,9 @@ def through_relu(delta, outputs, gradient):
 
 
 @compiled
-def cross_entropy(logits, bias, labels, top, total, answers):
+def cross_entropy(
+    logits: Array, bias: Array, labels: Array, top: Array, total: Array, answers: Array
+) -> tuple[float, int]:
     """Adds the bias; sums over the batch of cross-entropy and of right answers.
 
     logits (classes, images) becomes exp(logit - top of its image), whose sum is `total` (images,);
@@ -300,7 +316,7 @@ def cross_entropy(logits, bias, labels, top, total, answers):
 
 
 @compiled
-def through_cross_entropy(logits, labels, total, gradient):
+def through_cross_entropy(logits: Array, labels: Array, total: Array, gradient: Array) -> None:
     """From what `cross_entropy` left to the mean loss's derivative by the logits, and the bias's
     gradient."""
     number = logits.dtype.type
@@ -321,7 +337,7 @@ def through_cross_entropy(logits, labels, total, gradient):
 
 
 @compiled
-def note_active(outputs, active):
+def note_active(outputs: Array, active: Array) -> None:
     """Marks the units (units, images) that are above zero for an image."""
     for unit in range(len(outputs)):
         for i in range(outputs.shape[1]):

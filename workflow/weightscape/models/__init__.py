@@ -9,9 +9,10 @@ import functools
 import importlib
 import inspect
 import pkgutil
+from typing import Any
 
 from weightscape.errors import WeightscapeError
-from weightscape.models.base import Layer, Link, Model
+from weightscape.models.base import Layer, Link, Model, Options, Shape
 
 __all__ = [
     "Layer",
@@ -40,7 +41,7 @@ def families() -> dict[str, type[Model]]:
     return found
 
 
-def build(name: str, width: str, shape: tuple[int, int, int], classes: int, options: dict) -> Model:
+def build(name: str, width: str, shape: Shape, classes: int, options: Options) -> Model:
     """The model `name` of one width for images of `shape` (channels, height, width).
 
     Raises WeightscapeError if the model can't take such images.
@@ -51,7 +52,7 @@ def build(name: str, width: str, shape: tuple[int, int, int], classes: int, opti
         raise WeightscapeError(f"{name} of width {width}: {error}") from error
 
 
-def layer_names(name: str, width: str, options: dict) -> list[str]:
+def layer_names(name: str, width: str, options: Options) -> list[str]:
     """The layers of the model `name` in the order of the forward pass.
 
     They do not depend on the images, so none need to be there: any shape stands in.
@@ -60,7 +61,7 @@ def layer_names(name: str, width: str, options: dict) -> list[str]:
 
 
 def fixed_shapes(
-    name: str, width: str, classes: int, options: dict
+    name: str, width: str, classes: int, options: Options
 ) -> dict[str, tuple[int | None, ...]]:
     """Each layer's shape, None where it depends on the images; nothing of an unknown family."""
     if name not in families():
@@ -74,14 +75,14 @@ def fixed_shapes(
     }
 
 
-def links_in(name: str, width: str, recipe: dict) -> list[Link]:
+def links_in(name: str, width: str, recipe: dict[str, Any]) -> list[Link]:
     """The links of networks of a recipe: their family's, or those that an import tells."""
     told = recipe.get("layers", {}).items()
     own = [Link((entry["reads"],), layer) for layer, entry in told if entry["reads"]]
     return own or links_of(name, width, recipe.get("options", {}))
 
 
-def links_of(name: str, width: str, options: dict) -> list[Link]:
+def links_of(name: str, width: str, options: Options) -> list[Link]:
     """The links of the model `name`; none of a family that is not known here."""
     family = families().get(name)
     return family.links(width, options) if family else []

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
     from weightscape.kernels.by_hand import ByHand
 
+    Parameters = dict[str, Tensor]
+    Dropout = Callable[[Tensor], Tensor]
+
+Options = dict[str, Any]
+"""A family's options by name, all of them."""
+Shape = tuple[int, int, int]
+"""(channels, height, width) of an image"""
+
 
 class Layer(NamedTuple):
     """A layer with a weight and a bias, in the shard's layout."""
@@ -59,18 +67,18 @@ class Model(ABC):
     auxiliary: dict[str, tuple[tuple[int, ...], str]]
     """Parameters that are no layer's weights: name -> (shape, start: zeros, ones or normal)."""
 
-    def __init__(self, width: str, shape: tuple[int, int, int], classes: int, options: dict):
+    def __init__(self, width: str, shape: Shape, classes: int, options: Options):
         self.width, self.shape, self.classes, self.options = width, shape, classes, options
         self.layers, self.auxiliary = [], {}
 
     @staticmethod
     @abstractmethod
-    def check_width(width: str, options: dict) -> None:
+    def check_width(width: str, options: Options) -> None:
         """Raise ValueError, saying what fits, unless `width` is one that this family can take."""
 
     @abstractmethod
     def forward(
-        self, parameters: dict[str, Tensor], images: Tensor, drop: Callable[[Tensor], Tensor]
+        self, parameters: Parameters, images: Tensor, drop: Dropout
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits (batch, classes) and each ReLU layer's output (batch, ..., units) by layer name.
 
@@ -83,7 +91,7 @@ class Model(ABC):
         return None
 
     @staticmethod
-    def links(width: str, options: dict) -> list[Link]:
+    def links(width: str, options: Options) -> list[Link]:
         """Which layers' nodes another layer reads; measures of nodes and their order need it."""
         return []
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from weightscape.models.base import Layer, Link, Model, parse_count
+from typing import TYPE_CHECKING
+
+from weightscape.models.base import Layer, Link, Model, Options, Shape, parse_count
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from weightscape.kernels.by_hand import ByHand
+    from weightscape.models.base import Dropout, Parameters
 
 KERNEL = 3
 
@@ -20,10 +28,10 @@ class CNN(Model):
     }
 
     @staticmethod
-    def check_width(width, options):
+    def check_width(width: str, options: Options) -> None:
         parse_count(width, "channels")
 
-    def __init__(self, width, shape, classes, options):
+    def __init__(self, width: str, shape: Shape, classes: int, options: Options):
         super().__init__(width, shape, classes, options)
         outputs, (channels, height, breadth) = int(width), shape
         if min(height, breadth) < KERNEL:
@@ -35,7 +43,9 @@ class CNN(Model):
             Layer("fc", (classes, features)),
         ]
 
-    def forward(self, parameters, images, drop):
+    def forward(
+        self, parameters: Parameters, images: Tensor, drop: Dropout
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         from torch.nn.functional import linear
 
         p = parameters
@@ -50,14 +60,14 @@ class CNN(Model):
         return linear(flat, p["fc.weight"], p["fc.bias"]), {"conv1": maps}
 
     @staticmethod
-    def links(width, options):
+    def links(width: str, options: Options) -> list[Link]:
         return [Link(("conv1",), "fc")]
 
     @property
-    def has_gradients_by_hand(self):
-        return self.options["head"] == "flatten"
+    def has_gradients_by_hand(self) -> bool:
+        return bool(self.options["head"] == "flatten")
 
-    def by_hand(self):
+    def by_hand(self) -> ByHand | None:
         if not self.has_gradients_by_hand:
             return None
         from weightscape.kernels.cnn import CNNByHand

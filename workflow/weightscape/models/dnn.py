@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from weightscape.models.base import Layer, Link, Model, parse_count
+from typing import TYPE_CHECKING
+
+from weightscape.models.base import Layer, Link, Model, Options, Shape, parse_count
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from weightscape.kernels.by_hand import ByHand
+    from weightscape.models.base import Dropout, Parameters
 
 
 class DNN(Model):
     """fc1 -> ReLU -> fc2 -> ReLU -> fc3; the width is h1 = h2, or h1 x h2 as in `20x50`."""
 
     @staticmethod
-    def check_width(width, options):
+    def check_width(width: str, options: Options) -> None:
         hidden_units(width)
 
-    def __init__(self, width, shape, classes, options):
+    def __init__(self, width: str, shape: Shape, classes: int, options: Options):
         super().__init__(width, shape, classes, options)
         first, second = hidden_units(width)
         channels, height, breadth = shape
@@ -22,7 +30,9 @@ class DNN(Model):
             Layer("fc3", (classes, second)),
         ]
 
-    def forward(self, parameters, images, drop):
+    def forward(
+        self, parameters: Parameters, images: Tensor, drop: Dropout
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         from torch.nn.functional import linear
 
         p = parameters
@@ -32,10 +42,10 @@ class DNN(Model):
         return logits, {"fc1": hidden1, "fc2": hidden2}
 
     @staticmethod
-    def links(width, options):
+    def links(width: str, options: Options) -> list[Link]:
         return [Link(("fc1",), "fc2"), Link(("fc2",), "fc3")]
 
-    def by_hand(self):
+    def by_hand(self) -> ByHand:
         from weightscape.kernels.dnn import DNNByHand
 
         return DNNByHand()

@@ -7,8 +7,14 @@ with query, key and value as layers of their own.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from weightscape.models.base import Layer, Link, Model, parse_count
+from weightscape.models.base import Layer, Link, Model, Options, Shape, parse_count
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from weightscape.models.base import Dropout, Parameters
 
 
 class ViT(Model):
@@ -52,7 +58,7 @@ class ViT(Model):
     }
 
     @staticmethod
-    def check_width(width, options):
+    def check_width(width: str, options: Options) -> None:
         heads = parse_count(width, "heads")
         if options["d_model"] % heads:
             fitting = [str(n) for n in range(1, 17) if options["d_model"] % n == 0]
@@ -61,7 +67,7 @@ class ViT(Model):
                 f"as {', '.join(fitting)} do"
             )
 
-    def __init__(self, width, shape, classes, options):
+    def __init__(self, width: str, shape: Shape, classes: int, options: Options):
         super().__init__(width, shape, classes, options)
         channels, height, breadth = shape
         self.grid = 4 if options["tokens"] == "patches" else 1
@@ -86,7 +92,7 @@ class ViT(Model):
         self.layers.append(Layer("fc", (classes, d_model)))
 
     @staticmethod
-    def links(width, options):
+    def links(width: str, options: Options) -> list[Link]:
         found = []
         for end in _block_ends(options):
             projections = tuple(f"{name}{end}" for name in ("query", "key", "value"))
@@ -98,7 +104,9 @@ class ViT(Model):
             ]
         return found
 
-    def forward(self, parameters, images, drop):
+    def forward(
+        self, parameters: Parameters, images: Tensor, drop: Dropout
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         tokens = _linear(parameters, "patch", self._cut(images)) + parameters["position"]
         units = {}
         for end in _block_ends(self.options):
@@ -110,18 +118,18 @@ class ViT(Model):
             tokens = _norm(parameters, f"norm2{end}", tokens + drop(out))
         return _linear(parameters, "fc", tokens.mean(1)), units
 
-    def _cut(self, images):
+    def _cut(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) -> (batch, tokens, pixels of a patch)."""
         n, channels, _, _ = images.shape
         tall, broad = self.patch
         cut = images.reshape(n, channels, self.grid, tall, self.grid, broad)
         return cut.permute(0, 2, 4, 1, 3, 5).reshape(n, self.tokens, channels * tall * broad)
 
-    def _attend(self, parameters, end, tokens, drop):
+    def _attend(self, parameters: Parameters, end: str, tokens: Tensor, drop: Dropout) -> Tensor:
         """Multi-head self-attention; dropout falls on the attention weights, as in torch."""
         n, count, d_model = tokens.shape
 
-        def split(name):  # (batch, heads, tokens, d_model / heads)
+        def split(name: str) -> Tensor:  # (batch, heads, tokens, d_model / heads)
             projected = _linear(parameters, f"{name}{end}", tokens)
             return projected.view(n, count, self.heads, -1).transpose(1, 2)
 
@@ -132,18 +140,18 @@ class ViT(Model):
         return _linear(parameters, f"attention_out{end}", joined)
 
 
-def _block_ends(options: dict) -> list[str]:
+def _block_ends(options: Options) -> list[str]:
     """What the names of each encoder layer's layers end in."""
     return ["" if block == 1 else f"_{block}" for block in range(1, options["depth"] + 1)]
 
 
-def _linear(parameters, name, x):
+def _linear(parameters: Parameters, name: str, x: Tensor) -> Tensor:
     from torch.nn.functional import linear
 
     return linear(x, parameters[f"{name}.weight"], parameters[f"{name}.bias"])
 
 
-def _norm(parameters, name, x):
+def _norm(parameters: Parameters, name: str, x: Tensor) -> Tensor:
     from torch.nn.functional import layer_norm
 
     return layer_norm(x, x.shape[-1:], parameters[f"{name}.weight"], parameters[f"{name}.bias"])

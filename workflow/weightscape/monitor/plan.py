@@ -275,11 +275,11 @@ def _plan_population(config: Config, population: Population) -> Row:
 
 def _shard_bytes(config: Config, population: Population, built: models.Model, n_runs: int) -> int:
     """Size of a shard: its numbers, and what HDF5 adds per file, array and chunk."""
-    n_layers, columns = len(built.layers), config["training"]["epochs"] + 1
+    n_layers, epochs = len(built.layers), int(config["training"]["epochs"])
     kept = len(snapshots(config))
     curves = len(CURVES) + 2 * n_layers
     arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 4
-    numbers = kept * built.n_parameters + curves * columns
+    numbers = kept * built.n_parameters + curves * (epochs + 1)
     predictions = built.class_bytes * _sizes(config, population.dataset).test
     each = 4 * numbers + predictions + 16 * arrays
     return BYTES_PER_SHARD + BYTES_PER_ARRAY * arrays + n_runs * each
@@ -313,11 +313,11 @@ def _assumed_seconds(
     training: dict[str, Any], network: models.Model, sizes: Dataset, n_runs: int
 ) -> float:
     """CPU seconds of the training steps and evaluations of `n_runs` runs, start-up apart."""
-    steps = math.ceil(sizes.train / training["batch_size"])
+    epochs, steps = int(training["epochs"]), math.ceil(sizes.train / int(training["batch_size"]))
     images = TRAINING_PASSES * sizes.train + sizes.test
     arithmetic = images * network.n_multiply_adds / MULTIPLY_ADDS_PER_SECOND
     per_step = SECONDS_PER_STEP if network.has_gradients_by_hand else SECONDS_PER_AUTOGRAD_STEP
-    return n_runs * training["epochs"] * (steps * per_step + arithmetic)
+    return n_runs * epochs * (steps * per_step + arithmetic)
 
 
 def _calibrate(config: Config, population: Population) -> tuple[float, str]:

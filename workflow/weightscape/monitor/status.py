@@ -151,13 +151,13 @@ def logs_folder(rule: str, study: str, model: str, dataset: str, width: str) -> 
     return Path("results", study, "logs", rule, model, dataset, f"width-{width}")
 
 
-def _entries(folder: Path) -> dict[str, os.DirEntry]:
+def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         return {entry.name: entry for entry in entries}
     return {}
 
 
-def _read_log(log: os.DirEntry | None, now: float) -> tuple[str, float]:
+def _read_log(log: os.DirEntry[str] | None, now: float) -> tuple[str, float]:
     """A job's state, and the seconds since it last touched its log."""
     if log is None:
         return "left", 0.0

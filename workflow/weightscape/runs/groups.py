@@ -65,10 +65,11 @@ def is_non(loss: np.ndarray, accuracy: np.ndarray, baseline: Baseline) -> np.nda
     """
     chance = math.log(baseline.classes)
     is_unknown = np.isnan(loss) & baseline.imported
-    constant = (is_unknown | (np.abs(loss - chance) <= LOSS_TOLERANCE * chance)) & (
-        np.abs(accuracy - baseline.majority_share) <= ACCURACY_TOLERANCE
-    )
-    return constant | ~(np.isfinite(loss) | is_unknown)
+    is_chance = np.abs(loss - chance) <= LOSS_TOLERANCE * chance
+    is_majority = np.abs(accuracy - baseline.majority_share) <= ACCURACY_TOLERANCE
+    is_broken = ~(np.isfinite(loss) | is_unknown)
+    non: np.ndarray = (is_unknown | is_chance) & is_majority | is_broken
+    return non
 
 
 def choose_edges(

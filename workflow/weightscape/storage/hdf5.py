@@ -17,7 +17,7 @@ import h5py
 from weightscape.errors import WeightscapeError
 from weightscape.storage.files import replace_whole
 
-_sound: set[tuple] = set()  # states of files whose seal was right
+_sound: set[tuple[str, int, int, int]] = set()  # states of files whose seal was right
 
 USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
 

@@ -232,12 +232,10 @@ def _is_test(path: str, split: np.ndarray) -> np.ndarray:
     """Mask of the test images, from 0/1, booleans, or the words train and test."""
     if split.dtype.kind in "biu" and np.isin(split, (0, 1)).all():
         return split.astype(bool)
-    words = np.asarray(
-        [word.decode() if isinstance(word, bytes) else str(word) for word in split.tolist()]
-    )
-    if not np.isin(words, ("train", "test")).all():
+    words = [word.decode() if isinstance(word, bytes) else str(word) for word in split.tolist()]
+    if not set(words) <= {"train", "test"}:
         raise WeightscapeError(f"{path}: split must hold only train and test, or 0 and 1")
-    return words == "test"
+    return np.asarray([word == "test" for word in words], dtype=bool)
 
 
 def _check_splits(name: str, splits: Splits) -> None:

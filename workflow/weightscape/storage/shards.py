@@ -191,9 +191,10 @@ class Shard:
     def read(self, name: str, row: int | None = None) -> np.ndarray:
         """The array `name` whole, or of one run."""
         try:
-            return self._file[name][() if row is None else row]
+            values: np.ndarray = self._file[name][() if row is None else row]
         except DAMAGE as error:
             raise self._refuse(f"{name} can't be read ({error})") from error
+        return values
 
     def run(self, row: int) -> RunRecord:
         """All of one run, as `write_shard` takes it."""

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +14,8 @@ from weightscape.storage.files import replace_whole
 
 FLOATS = "%.9g"  # enough to restore a float32
 
+Rows = pd.DataFrame | list[dict[str, Any]]
+
 
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
     with replace_whole(Path(path)) as aside:
@@ -20,7 +23,7 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
 
 
 @contextmanager
-def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable]:
+def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable[[Rows], None]]:
     """A function that appends rows (dicts, or a table) to a table of these columns, as they come.
 
     The file appears when the block ends without an error; without rows it holds the header.
@@ -28,7 +31,7 @@ def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable]:
     names = list(columns)
     with replace_whole(Path(path)) as aside, aside.open("w", newline="") as file:
 
-        def add(rows: pd.DataFrame | list[dict]) -> None:
+        def add(rows: Rows) -> None:
             table = pd.DataFrame(rows, columns=names)
             table.to_csv(file, index=False, header=False, float_format=FLOATS)
 

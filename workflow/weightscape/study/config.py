@@ -47,7 +47,8 @@ def load_schema() -> dict[str, Any]:
         has_options = {"if": is_family, "then": {"properties": {"options": options}}}
         for population in populations:
             population["allOf"].append(has_options)
-    return _resolve(schema, schema["$defs"])
+    resolved: dict[str, Any] = _resolve(schema, schema["$defs"])
+    return resolved
 
 
 def check(config: Config) -> Config:
@@ -57,7 +58,7 @@ def check(config: Config) -> Config:
     wrong types and values, widths that do not fit their model, missing files and folders.
     """
     _raise(list(_schema_faults(config)))
-    full = _fill(copy.deepcopy(config), load_schema())
+    full: Config = _fill(copy.deepcopy(config), load_schema())
     for population in [*full["populations"], *full["import"]]:
         common = full["models"].get(population["model"], {})
         population["options"] = common | population["options"]
@@ -121,7 +122,7 @@ def _infinite(value: Any, where: str) -> Iterator[str]:
         yield from _infinite(item, _dotted([*([where] if where else []), key]))
 
 
-def _unknown_keys(where: str, found: dict, schema: dict[str, Any]) -> Iterator[str]:
+def _unknown_keys(where: str, found: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
     known = list(schema.get("properties", {}))
     for key in (str(key) for key in found if key not in known):
         hint = _hint(key, known, "known here: ")

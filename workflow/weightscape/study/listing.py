@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 REQUIRED = ("file", "width", "test_accuracy")
 ACCURACIES, LOSSES = ("train_accuracy", "test_accuracy"), ("train_loss", "test_loss")
@@ -20,6 +20,8 @@ COLUMNS = (*REQUIRED, "train_accuracy", *LOSSES, "seed", "initial_file")
 
 WIDTH = re.compile(r"[1-9][0-9]*(x[1-9][0-9]*)*|[A-Za-z][A-Za-z0-9_]*")
 SEED = re.compile(r"[0-9]{1,9}")
+
+Item = TypeVar("Item")
 
 
 class Row(NamedTuple):
@@ -84,7 +86,7 @@ def _column_faults(columns: list[str]) -> Iterator[str]:
     yield from (f"the column {name} stands there twice" for name in _repeated(columns))
 
 
-def _repeated(items: Iterable) -> list:
+def _repeated(items: Iterable[Item]) -> list[Item]:
     return [item for item, count in Counter(items).items() if count > 1]
 
 

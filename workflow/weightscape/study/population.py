@@ -91,8 +91,9 @@ def _imported(item: dict[str, Any]) -> Population:
 
 def layer_map(item: dict[str, Any], width: str) -> dict[str, dict[str, Any]]:
     """Layer -> the tensors that an import takes as its `weight` and `bias`, and what it `reads`."""
-    if item["layers"]:
-        return item["layers"]
+    told: dict[str, dict[str, Any]] = item["layers"]
+    if told:
+        return told
     return {
         layer: {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "reads": None}
         for layer in models.layer_names(item["model"], width, item["options"])

@@ -38,11 +38,11 @@ RULES = (
     "judge_claims",
     "measure_null_effects",
     "measure_variation",
-    "explain_failures",
-    "predict_accuracy",
-    "transfer_accuracy",
+    "measure_causes",
+    "measure_accuracy_from_weights",
+    "measure_transfer",
 )
-OF_POPULATION = ("null_effects", "variation", "failures", "prediction")
+OF_POPULATION = ("null_effects", "variation", "failures", "accuracy_from_weights")
 
 
 def main() -> None:
@@ -136,7 +136,7 @@ def draw(population: Population, folder: Path) -> None:
         "nulls": by({"layer": layers, "weights": list(nulls.KINDS)}, of_nulls),
         "convergence": by({"epoch": epochs}, CURVES),
         "telemetry": by({"layer": layers, "epoch": epochs}, convergence.TELEMETRY),
-        "predictions": by({}, PREDICTION_COLUMNS[-2:]),
+        "predicted_classes": by({}, PREDICTION_COLUMNS[-2:]),
         "purity": _purity(runs, layers, random),
     }
     for name, table in tables.items():

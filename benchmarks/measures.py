@@ -37,7 +37,7 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 def one_pass(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
     tables = {name: out / f"{name}.csv" for name in weights.COLUMNS}
-    outputs = weights.Outputs(**tables, densities=out / "densities.h5")
+    outputs = tables | {"densities.h5": out / "densities.h5"}
     weights.measure(shards, runs, "silverman", outputs)
 
 

@@ -12,10 +12,9 @@ import torch
 from benchmarks import claims, floor, gpu, jobs, measures, scale, torch_peers, training
 from benchmarks.case import BATCH, STACKED, Case, make_case
 from benchmarks.population import make_population
-from weightscape import models
+from weightscape import heads, models
 from weightscape.claims import statements
 from weightscape.claims.effects import Draws
-from weightscape.claims.statements import Tables
 from weightscape.measures.runs import matching
 from weightscape.storage.images import prepare
 from weightscape.storage.shards import read_population
@@ -270,9 +269,10 @@ def test_drawn_measures_are_tables_that_claims_are_made_of(tmp_path):
     population = Population("dnn", "mnist", ("5", "50"), 12)
     claims.draw(population, tmp_path)
     folder = tmp_path / "dnn" / "mnist"
-    tables = Tables(*(read_table(folder / f"{name}.csv") for name in Tables._fields))
-    assert len(tables.runs) == 24
-    found = statements.measure(tables, "test", Draws(20, 99)).effects
+    tables = {name: read_table(folder / f"{name}.csv") for name in heads.read_by_claims()}
+    runs = read_table(folder / "runs.csv")
+    assert len(runs) == 24
+    found = statements.measure(runs, tables, "test", Draws(20, 99)).effects
     of_std = found[(found["claim"] == "C1") & (found["statistic"] == "std")]
     assert of_std["layer"].tolist() == ["fc1", "fc2", "fc3"]
     assert (of_std["n"] == 24).all()

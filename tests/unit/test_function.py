@@ -16,10 +16,10 @@ from weightscape.errors import WeightscapeError
 from weightscape.measures.runs import function, matching
 from weightscape.measures.runs.function import (
     DISAGREEMENT_COLUMNS,
+    HEAD,
     PAIR_COLUMNS,
     PREDICTION_COLUMNS,
     WEIGHT_COLUMNS,
-    Outputs,
     agreement,
     compare,
     compare_groups,
@@ -305,9 +305,9 @@ def study(synthesise, header, labels, tmp_path):
         runs = runs.assign(group="low", test_accuracy=range(len(runs)))
         orders = tmp_path / "orders.h5"
         matching.measure(paths, runs, "test", tmp_path / "matching.csv", orders)
-        outputs = Outputs(*(tmp_path / f"{name}.csv" for name in Outputs._fields))
+        outputs = {name: tmp_path / f"{name}.csv" for name in HEAD.tables}
         measure(paths, runs, dataset, orders, outputs)
-        return {name: read_table(getattr(outputs, name)) for name in Outputs._fields}
+        return {name: read_table(path) for name, path in outputs.items()}
 
     return run
 
@@ -338,7 +338,9 @@ def test_classes_that_a_run_predicts(study, labels):
     everything, one = labels.astype(np.uint8), np.full(IMAGES, 2, np.uint8)
     two = np.where(np.arange(IMAGES) < 45, 0, 3).astype(np.uint8)
     parameters = network(np.random.default_rng(0))
-    found = study(("4x3", [(parameters, own) for own in (everything, one, two)]))["predictions"]
+    found = study(("4x3", [(parameters, own) for own in (everything, one, two)]))[
+        "predicted_classes"
+    ]
     assert found["n_classes_predicted"].tolist() == [4, 1, 2]
     most = 100 * max(np.mean(labels == label) for label in range(CLASSES))
     assert found["largest_class_share"].tolist() == pytest.approx([most, 100, 75])
@@ -375,7 +377,7 @@ def test_matched_distances_are_those_of_reordered_networks(study, labels):
                 for p, order, own in zip(networks, orders, predicted, strict=True)
             ],
         )
-    )["pairs"]
+    )["function_pairs"]
     assert len(found) == 15
 
     def apart(a, b):
@@ -405,7 +407,7 @@ def test_widths_are_combined_by_their_runs(study, labels):
 def test_many_pairs_are_a_sample_for_the_figure_alone(study, labels, monkeypatch):
     monkeypatch.setattr(function, "PAIRS_OF_WIDTH", 10)
     tables = study(("4x3", planted(labels, 8)))
-    assert len(tables["pairs"].drop_duplicates()) == 10
+    assert len(tables["function_pairs"].drop_duplicates()) == 10
     assert tables["weight_function"]["n_pairs"].tolist() == [28] * 4
 
 
@@ -417,22 +419,25 @@ def test_runs_without_predictions_are_named_and_left_out(study, labels, caplog):
     members = planted(labels, 6)
     tables = study(("4x3", members), ("4x3", [(p, None) for p, _ in members[:2]]))
     assert "2 of 8 runs have no predictions" in caplog.text
-    assert tables["predictions"]["n_classes_predicted"].isna().tolist() == [False] * 6 + [True] * 2
+    assert (
+        tables["predicted_classes"]["n_classes_predicted"].isna().tolist()
+        == [False] * 6 + [True] * 2
+    )
     assert tables["disagreement"]["n_runs"].tolist() == [6, 6]
     assert tables["weight_function"]["n"].tolist() == [6] * 4
 
 
 def test_a_population_without_predictions_has_empty_tables(study, labels):
     tables = study(("4x3", [(p, None) for p, _ in planted(labels, 6)]))
-    assert tables["predictions"]["largest_class_share"].isna().all()
-    assert [len(tables[name]) for name in Outputs._fields] == [6, 0, 0, 0]
-    assert tuple(tables["pairs"].columns) == PAIR_COLUMNS
+    assert tables["predicted_classes"]["largest_class_share"].isna().all()
+    assert [len(tables[name]) for name in HEAD.tables] == [6, 0, 0, 0]
+    assert tuple(tables["function_pairs"].columns) == PAIR_COLUMNS
 
 
 def test_without_a_dataset_there_are_no_predictions(study, labels):
     members = [(parameters, None) for parameters, _ in planted(labels, 6)]
     tables = study(("4x3", members), dataset=None)
-    assert [len(tables[name]) for name in Outputs._fields] == [6, 0, 0, 0]
+    assert [len(tables[name]) for name in HEAD.tables] == [6, 0, 0, 0]
 
 
 def test_predictions_of_other_images_are_refused(study, labels):
@@ -448,4 +453,4 @@ def test_a_run_that_diverged_disagrees_but_is_nowhere_in_weights(study, labels):
     tables = study(("4x3", members))
     assert tables["disagreement"]["n_runs"].tolist() == [7, 7]
     assert tables["weight_function"]["n"].tolist() == [6] * 4
-    assert not {3} & {*tables["pairs"]["seed_a"], *tables["pairs"]["seed_b"]}
+    assert not {3} & {*tables["function_pairs"]["seed_a"], *tables["function_pairs"]["seed_b"]}

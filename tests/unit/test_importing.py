@@ -10,15 +10,16 @@ import pandas as pd
 import pytest
 from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 
+from weightscape import heads
 from weightscape.claims import statements
+from weightscape.claims.analyses import accuracy_from_weights, null_effects, transfer, variation
 from weightscape.claims.analyses import causes as failures
-from weightscape.claims.analyses import null_effects, prediction, transfer, variation
 from weightscape.claims.effects import Draws
-from weightscape.claims.features import read_final, read_initial
+from weightscape.claims.features import final_weights, initial_weights
 from weightscape.claims.judge import judge
-from weightscape.claims.statements import Tables
 from weightscape.engine.training import train_shard
 from weightscape.errors import WeightscapeError
+from weightscape.figures import draw as draw_figure
 from weightscape.foreign.importing import Source, import_runs
 from weightscape.measures.runs import function, matching, nulls, projection, weights
 from weightscape.models import Link, layer_names
@@ -294,7 +295,8 @@ def test_a_file_that_changes_while_it_is_imported_ends_the_job(source, monkeypat
 
 
 def outputs(folder):
-    return weights.Outputs(*(folder / f"{name}.csv" for name in weights.Outputs._fields))
+    files = {name: folder / f"{name}.csv" for name in weights.COLUMNS}
+    return files | {"densities.h5": folder / "densities.h5"}
 
 
 def measured(folder, shards, population):
@@ -419,7 +421,7 @@ def measure_all(folder, shards, runs):
     files = [folder / "projection.csv", folder / "purity.csv"]
     projection.measure(shards, runs, orders, "first", settings, *files)
     nulls.measure(shards, runs, folder / "nulls.csv")
-    of_function = function.Outputs(*(folder / f"{n}.csv" for n in function.Outputs._fields))
+    of_function = {name: folder / f"{name}.csv" for name in function.HEAD.tables}
     function.measure(shards, runs, None, orders, of_function)
 
 
@@ -429,14 +431,15 @@ def judge_all(runs, folder):
     def read(name):
         return read_table(folder / f"{name}.csv")
 
-    found = statements.measure(Tables(runs, *map(read, Tables._fields[1:])), "test", Draws(50, 50))
-    of_nulls = null_effects.Tables(runs, *map(read, null_effects.Tables._fields[1:]))
-    of_weights = [folder / f"{name}.csv" for name in ("statistics", "strength", "spectra")]
-    final, initial = read_final(*of_weights), read_initial(folder / "nulls.csv")
-    scores, predicted = prediction.measure(runs, final, initial, "test", 20)
+    tables = {name: read(name) for name in heads.read_by_claims()}
+    found = statements.measure(runs, tables, "test", Draws(50, 50))
+    layers = {name: read(name) for name in heads.told_layer_measures()}
+    of_nulls = null_effects.Tables(runs, layers, read("nulls"), read("purity"))
+    final, initial = final_weights(layers), initial_weights(read("nulls"))
+    scores, predicted = accuracy_from_weights.measure(runs, final, initial, "test", 20)
     one = transfer.make_taught(runs, final, "test")
     failed, causes = failures.explain(
-        runs, *map(read, ("convergence", "telemetry", "predictions")), "test"
+        runs, *map(read, ("convergence", "telemetry", "predicted_classes")), "test"
     )
     return {
         "claims": judge(found.effects, 0.05),
@@ -444,8 +447,8 @@ def judge_all(runs, folder):
         "claim_values": found.values,
         "null_effects": null_effects.measure(of_nulls, "test", 0.05, Draws(20, 20)),
         "variation": variation.measure(runs, {n: read(n) for n in variation.CHOSEN})[0],
-        "prediction": scores,
-        "predicted": predicted,
+        "accuracy_from_weights": scores,
+        "predicted_accuracy": predicted,
         "transfer": transfer.measure([one, one._replace(dataset="cars")], Draws(20, 20)),
         "failures": failed,
         "causes": causes,
@@ -463,25 +466,21 @@ def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figur
     tables = judge_all(runs, folder)
     verdicts = tables["claims"].set_index(["claim", "statistic"])["verdict"]
     assert set(verdicts["C6"]["initial_std"]) == {"too few runs"}
-    nested = tables["prediction"].query("validation == 'nested'")
+    nested = tables["accuracy_from_weights"].query("validation == 'nested'")
     assert set(nested.loc[nested["features"] == "weights", "n"]) == {17}
     assert set(nested.loc[nested["features"] == "initial", "n"]) == {0}  # which imports lack
     failed = tables["failures"].groupby("group")["cause"].unique().map(set)
     assert failed.to_dict() == {"non": {"unknown"}, "low": {"unknown"}}
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
-    several = {
-        **{f"claim_C{n}": ("claims", "claim_widths", "claim_values") for n in range(1, 7)},
-        "prediction": ("prediction", "predicted"),
-        "function": ("disagreement", "weight_function", "pairs", "predictions"),
-        "failures": ("causes", "failures", "telemetry"),
-        "density": ("densities",),
-        "projection_widths": ("projection",),
-        "nulls": ("null_effects",),
+    drawn = {
+        name: [f"{name}_C{n}" for n in range(1, 7)] if head.each == "claim" else [name]
+        for name, head in heads.figures().items()
     }
-    for name, draw in FIGURES.items():
-        files = [str(folder / f"{file}.csv") for file in several.get(name, (name,))]
-        figure = draw([runs], files, "test")
-        titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+    for name, head in heads.figures().items():
+        files = [str(folder / (f if "." in f else f"{f}.csv")) for f in head.reads]
+        figures = [draw_figure(figure, [runs], files, "test") for figure in drawn[name]]
         n = 34 if name == "transfer" else 17  # two populations
-        assert f"n = {n}" in "\n".join(titles), name
+        for figure in figures:
+            titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+            assert f"n = {n}" in "\n".join(titles), name

@@ -1,11 +1,14 @@
 """Null effects on a planted population: what is seen, and what survives which null model."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from weightscape.claims.analyses.null_effects import COLUMNS, FEATURES, WEIGHTS, Tables, measure
+from weightscape.claims.analyses import null_effects
+from weightscape.claims.analyses.null_effects import COLUMNS, FEATURES, WEIGHTS
 from weightscape.claims.effects import Draws
 from weightscape.measures.runs.nulls import KINDS
 
@@ -16,6 +19,21 @@ DRAWS = Draws(resamples=60, permutations=999)
 WIDTHS, SEEDS = ("5", "20", "80"), 24
 NAMES = [name for names in FEATURES.values() for name in names]
 N = len(WIDTHS) * SEEDS
+
+
+class Tables(NamedTuple):
+    runs: pd.DataFrame
+    statistics: pd.DataFrame
+    strength: pd.DataFrame
+    spectra: pd.DataFrame
+    nulls: pd.DataFrame
+    purity: pd.DataFrame
+
+
+def measure(tables, *settings):
+    layers = {name: getattr(tables, name) for name in ("statistics", "strength", "spectra")}
+    of_one = null_effects.Tables(tables.runs, layers, tables.nulls, tables.purity)
+    return null_effects.measure(of_one, *settings)
 
 
 def plant(planted, seed=0, diverged=()):

@@ -22,7 +22,6 @@ from weightscape.measures.runs.nulls import (
     weights_of,
 )
 from weightscape.measures.runs.weights import COLUMNS as OF_PASS
-from weightscape.measures.runs.weights import Outputs
 from weightscape.measures.runs.weights import measure as one_pass
 from weightscape.storage.shards import CURVES, RunRecord, open_shard, write_shard
 from weightscape.storage.tables import read_table
@@ -80,7 +79,7 @@ def measured(paths, folder, keys=RUNS):
 def passed(paths, folder, keys=RUNS):
     """What the one pass finds of the final weights: statistics, strength and spectra."""
     files = {name: folder / f"{name}.csv" for name in OF_PASS}
-    one_pass(paths, table_of(keys), "scott", Outputs(**files, densities=folder / "d.h5"))
+    one_pass(paths, table_of(keys), "scott", files | {"densities.h5": folder / "d.h5"})
     return [read_table(files[name]) for name in ("statistics", "strength", "spectra")]
 
 

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.legend import Legend
-from test_statements import ALPHA, DRAWS, plant
+from test_statements import ALPHA, DRAWS, measure, plant
 
 from weightscape.claims import judge
-from weightscape.claims.scorecard import CLAIMS, COLOURS, SIGNS, STATISTICS, render
-from weightscape.claims.statements import measure
+from weightscape.claims.scorecard import COLOURS, SIGNS, render, statistic_name
 from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure
 from weightscape.storage.tables import write_table
@@ -39,8 +38,8 @@ def page(judged):
 
 
 def test_every_statement_and_verdict_has_its_words(judged):
-    assert set(judged["claim"]) <= set(CLAIMS)
-    assert set(judged["statistic"]) <= set(STATISTICS)
+    for claim, statistic in set(zip(judged["claim"], judged["statistic"], strict=True)):
+        assert statistic_name(claim, statistic)
     assert set(SIGNS) == set(COLOURS) == set(judge.VERDICTS)
 
 

@@ -9,15 +9,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import linalg, stats
 
+from weightscape.measures.layer import LayerWeights
 from weightscape.measures.layers import spectra
 from weightscape.measures.layers.spectra import (
     COLUMNS,
     FEWEST,
     TAIL,
-    describe,
     fit_power_law,
     singular_values,
 )
+
+
+def described(weight):
+    return spectra.describe(LayerWeights(weight))
+
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -53,7 +58,7 @@ def test_every_column_but_alpha_against_numpy_and_scipy(shape):
     gram = matrix @ matrix.T if shape[0] == n else matrix.T @ matrix
     sign, log_determinant = np.linalg.slogdet(gram)
     assert sign == 1
-    found = describe(weight)
+    found = described(weight)
     assert tuple(found) == COLUMNS
     expected = {
         "n_singular_values": n,
@@ -90,7 +95,7 @@ def test_well_conditioned_matrices_have_nine_digits(smallest, monkeypatch):
 
 @pytest.mark.parametrize("n", [1, 3, 40])
 def test_the_identity_has_full_rank_in_every_sense(n):
-    found = describe(2 * np.eye(n, dtype=np.float32))
+    found = described(2 * np.eye(n, dtype=np.float32))
     assert found["n_singular_values"] == found["rank"] == n
     for name, value in {
         "spectral_norm": 2,
@@ -105,14 +110,14 @@ def test_the_identity_has_full_rank_in_every_sense(n):
 
 def test_orthogonal_rows_are_as_the_identity():
     rows = np.linalg.qr(np.random.default_rng(0).normal(size=(50, 12)))[0].T
-    found = describe(rows.reshape(12, 2, 5, 5).astype(np.float32))
+    found = described(rows.reshape(12, 2, 5, 5).astype(np.float32))
     for name, value in {"stable_rank": 12, "effective_rank": 12, "log_determinant": 0}.items():
         assert found[name] == pytest.approx(value, abs=1e-5)
 
 
 def test_one_direction_has_rank_one():
     # whole numbers: the products are exact
-    found = describe(np.outer([1, 2, 3, 4], [2, -1, 5]).astype(np.float32))
+    found = described(np.outer([1, 2, 3, 4], [2, -1, 5]).astype(np.float32))
     assert (found["n_singular_values"], found["rank"]) == (3, 1)
     assert found["spectral_norm"] == pytest.approx(30, rel=1e-12)  # sqrt 30 sqrt 30
     assert found["stable_rank"] == pytest.approx(1, rel=1e-12)
@@ -123,7 +128,7 @@ def test_one_direction_has_rank_one():
 
 def test_a_planted_diagonal_by_hand():
     # sigma 4, 2, 1, 1 of a sum of 8: entropy 1/2 log 2 + 1/4 log 4 + 2/8 log 8 = 1.75 log 2
-    found = describe(np.diag([1, -4, 2, 1]).astype(np.float32))
+    found = described(np.diag([1, -4, 2, 1]).astype(np.float32))
     assert found["stable_rank"] == pytest.approx(22 / 16, rel=1e-12)
     assert found["effective_rank"] == pytest.approx(2**1.75, rel=1e-12)
     assert found["log_determinant"] == pytest.approx(2 * math.log(8), rel=1e-12)
@@ -132,7 +137,7 @@ def test_a_planted_diagonal_by_hand():
 
 @given(weights)
 def test_ranks_have_their_order_and_norms_theirs(weight):
-    found = describe(weight)
+    found = described(weight)
     n = found["n_singular_values"]
     matrix = weight.reshape(len(weight), -1).astype(np.float64)
     norm = np.linalg.norm(matrix)
@@ -152,14 +157,14 @@ def test_ranks_have_their_order_and_norms_theirs(weight):
 def test_neither_rows_nor_columns_have_an_order(weight, seed):
     random = np.random.default_rng(seed)
     mixed = random.permutation(random.permutation(weight), axis=1)
-    found, again = describe(weight), describe(mixed)
+    found, again = described(weight), described(mixed)
     for name in ("spectral_norm", "frobenius_norm", "stable_rank", "effective_rank"):
         assert again[name] == pytest.approx(found[name], rel=1e-7, abs=1e-12, nan_ok=True)
 
 
 @given(weights, st.sampled_from([2.0, 1024.0]))
 def test_ranks_have_no_unit(weight, factor):
-    found, again = describe(weight), describe(weight * np.float32(factor))
+    found, again = described(weight), described(weight * np.float32(factor))
     for name in ("rank", "stable_rank", "effective_rank", "condition_number"):
         assert again[name] == pytest.approx(found[name], rel=1e-9, nan_ok=True)
     shift = 2 * found["n_singular_values"] * math.log(factor)
@@ -171,14 +176,14 @@ def test_ranks_have_no_unit(weight, factor):
 def test_weights_that_are_not_finite_have_no_spectrum(bad):
     weight = gaussian(60, 80)
     weight[3, 5] = bad
-    found = describe(weight)
+    found = described(weight)
     assert found["n_singular_values"] == 60
     assert all(math.isnan(found[name]) for name in COLUMNS[1:])
 
 
 def test_the_largest_float32_are_described():
     weight = np.full((3, 4), np.finfo(np.float32).max)
-    found = describe(weight)
+    found = described(weight)
     assert found["spectral_norm"] == pytest.approx(float(weight[0, 0]) * math.sqrt(12), rel=1e-9)
     assert found["rank"] == 1
 
@@ -260,14 +265,14 @@ def test_too_few_values_have_no_alpha():
 def test_equal_eigenvalues_have_no_alpha():
     assert math.isnan(fit_power_law(np.full(FEWEST, 0.3)).alpha)
     assert math.isnan(
-        describe(np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0])["alpha"]
+        described(np.linalg.qr(np.random.default_rng(0).normal(size=(60, 60)))[0])["alpha"]
     )
 
 
 def test_alpha_is_of_the_eigenvalues_above_rounding():
     values = pareto(2.5, 70, 0)
     matrix = with_spectrum(np.sqrt(values), 80, 90).astype(np.float64)
-    found = describe(matrix)
+    found = described(matrix)
     assert (found["n_singular_values"], found["rank"]) == (80, 70)
     expected = by_loops(values)
     assert [found[name] for name in ALPHA] == pytest.approx(expected, rel=1e-6)
@@ -344,7 +349,7 @@ def reference_matrices():
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_as_weightwatcher_finds(name, reference_matrices):
-    found = describe(reference_matrices[name])
+    found = described(reference_matrices[name])
     known = found | {
         "lambda_max": found["spectral_norm"] ** 2,
         "log_norm": math.log10(found["frobenius_norm"] ** 2),

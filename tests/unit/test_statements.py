@@ -1,28 +1,35 @@
 """The paper's claims on planted populations: the effects, the adjustment and the verdicts."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from weightscape.claims import judge
+from weightscape.claims import judge, statements
 from weightscape.claims.effects import Draws
-from weightscape.claims.statements import (
-    EFFECT_COLUMNS,
-    SHAPES,
-    VALUE_COLUMNS,
-    WIDTH_COLUMNS,
-    Tables,
-    across_families,
-    measure,
-)
+from weightscape.claims.statements import EFFECT_COLUMNS, VALUE_COLUMNS, WIDTH_COLUMNS
+from weightscape.heads import claims
 
 LAYERS = ("fc1", "fc2", "fc3")
 DRAWS = Draws(resamples=200, permutations=999)
-STATISTICS = ("mean", "std", *SHAPES, "initial_std")
+STATISTICS = ("mean", "std", *claims()["C3"].statistics, "initial_std")
 ALPHA = 0.05
+
+
+class Tables(NamedTuple):
+    """What the claims about one population are made from."""
+
+    runs: pd.DataFrame
+    statistics: pd.DataFrame
+    strength: pd.DataFrame
+    purity: pd.DataFrame
+
+
+def measure(tables, split, draws):
+    return statements.measure(tables.runs, tables._asdict(), split, draws)
 
 
 def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
@@ -366,7 +373,7 @@ def test_c7_is_what_one_family_tells_of_another_on_the_same_images(found):
             for learner in ("linear", "boosting")
         ]
     )
-    told = across_families(transfer)
+    told = statements.measure_across({"transfer": transfer})
     assert tuple(told.columns) == EFFECT_COLUMNS
     assert list(zip(told["model"], told["layer"], strict=True)) == [
         ("cnn", "from dnn"),

@@ -44,7 +44,7 @@ weights = arrays(
 def described(weight, initial=None, bias=(0.0,)):
     weight = np.asarray(weight, np.float32)
     initial = weight if initial is None else np.asarray(initial, np.float32)
-    return describe(LayerWeights(weight), initial, np.asarray(bias, np.float32))
+    return describe(LayerWeights(weight, initial, np.asarray(bias, np.float32)))
 
 
 def random_layer(shape, seed=0):
@@ -95,7 +95,7 @@ def expected(final, initial, bias):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_column_against_numpy_and_scipy(shape, seed):
     final, initial, bias = random_layer(shape, seed)
-    found = describe(LayerWeights(final), initial, bias)
+    found = describe(LayerWeights(final, initial, bias))
     assert tuple(found) == COLUMNS
     assert found == pytest.approx(expected(final, initial, bias), rel=1e-11, abs=1e-12)
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
+from weightscape.measures.layer import LayerWeights, linked
+from weightscape.measures.layers import strength_heads
 from weightscape.measures.layers.strength import (
     COLUMNS,
-    describe_heads,
-    describe_layers,
+    describe,
     gini,
     strengths,
 )
@@ -40,14 +41,14 @@ def random_weight(*shape, seed=0):
 
 def alone(weight):
     """COLUMNS of a layer that no other reads."""
-    found = strengths(np.asarray(weight, np.float32))
-    std = float(np.std(weight, dtype=np.float64))
-    return describe_layers({"fc": found}, {"fc": std}, [])["fc"]
+    return describe(LayerWeights(np.asarray(weight, np.float32)))
 
 
-def in_population(layers, links, describe=describe_layers):
-    found = {name: strengths(weight) for name, weight in layers.items()}
-    return describe(found, {name: float(weight.std()) for name, weight in layers.items()}, links)
+def in_population(layers, links, measure=describe):
+    """By layer, of those of which there is something to say."""
+    found = linked({name: LayerWeights(weight) for name, weight in layers.items()}, links)
+    described = {name: measure(layer) for name, layer in found.items()}
+    return {name: columns for name, columns in described.items() if columns}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -59,7 +60,7 @@ def test_strengths_are_sums_of_absolute_weights_one_by_one(shape):
         incoming[place[0]] += abs(value)
         signed[place[0]] += value
         outgoing[place[1]] += abs(value)
-    found = strengths(weight)
+    found = strengths(LayerWeights(weight))
     np.testing.assert_allclose(found.incoming, incoming, rtol=1e-12)
     np.testing.assert_allclose(found.signed, signed, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(found.outgoing, outgoing, rtol=1e-12)
@@ -72,7 +73,7 @@ def test_strengths_are_weighted_degrees_of_the_graph(shape):
     weight, graph = random_weight(*shape), nx.MultiDiGraph()
     for (out, into, *_), value in np.ndenumerate(weight):
         graph.add_edge(("in", into), ("node", out), absolute=abs(float(value)), signed=float(value))
-    found = strengths(weight)
+    found = strengths(LayerWeights(weight))
     for node in range(shape[0]):
         name = ("node", node)
         assert found.incoming[node] == pytest.approx(graph.in_degree(name, "absolute"), rel=1e-12)
@@ -85,9 +86,9 @@ def test_strengths_are_weighted_degrees_of_the_graph(shape):
 def test_sums_are_in_float64():
     # 2^24 + 1 is no float32
     weight = np.array([[2.0**24, 1.0], [1.0, 0.0]], np.float32)
-    assert strengths(weight).incoming.tolist() == [2**24 + 1, 1]
-    assert strengths(weight).signed.tolist() == [2**24 + 1, 1]
-    assert strengths(weight).outgoing.tolist() == [2**24 + 1, 1]
+    assert strengths(LayerWeights(weight)).incoming.tolist() == [2**24 + 1, 1]
+    assert strengths(LayerWeights(weight)).signed.tolist() == [2**24 + 1, 1]
+    assert strengths(LayerWeights(weight)).outgoing.tolist() == [2**24 + 1, 1]
 
 
 @given(weights)
@@ -100,7 +101,7 @@ def test_the_mean_strength_is_fan_in_times_the_mean_absolute_weight(weight):
 
 @given(weights)
 def test_what_comes_in_comes_out_of_the_layer_before(weight):
-    found = strengths(weight)
+    found = strengths(LayerWeights(weight))
     assert found.incoming.sum() == pytest.approx(found.outgoing.sum(), rel=1e-12)
     assert (np.abs(found.signed) <= found.incoming * (1 + 1e-12)).all()
 
@@ -260,7 +261,7 @@ def test_nan_among_the_weights_makes_the_layer_nan():
 
 def test_infinite_weights_are_described_without_a_warning():
     weight = np.array([[math.inf, -math.inf], [1, 2]], np.float32)
-    found = describe_layers({"fc": strengths(weight)}, {"fc": math.nan}, [])["fc"]
+    found = describe(LayerWeights(weight))
     assert (found["min"], found["max"], found["mean"]) == (3, math.inf, math.inf)
     for name in ("signed_mean", "std", "gini", "relative_mean"):
         assert math.isnan(found[name])
@@ -329,7 +330,7 @@ def test_a_vit_links_values_and_mlp_units_row_by_row():
 
 def test_a_head_is_one_node_of_query_key_and_value():
     layers, heads = vit_layers(), 4
-    found = in_population(layers, links_of("vit", str(heads), VIT), describe_heads)
+    found = in_population(layers, links_of("vit", str(heads), VIT), strength_heads.describe)
     assert set(found) == {"query", "key", "value"}
     rows = [slice(2 * head, 2 * head + 2) for head in range(heads)]
     out = [np.abs(layers["attention_out"][:, own].astype(np.float64)).sum() for own in rows]
@@ -355,7 +356,7 @@ def test_heads_of_a_gaussian_layer_have_relative_strengths_of_one():
     layers = {name: random.normal(0, 0.2, (2048, 512)).astype(np.float32) for name in names}
     layers["attention_out"] = random.normal(0, 0.2, (8, 2048)).astype(np.float32)
     links = links_of("vit", "512", {"d_model": 2048, "depth": 1})[:1]
-    for columns in in_population(layers, links, describe_heads).values():
+    for columns in in_population(layers, links, strength_heads.describe).values():
         assert columns["relative_mean"] == pytest.approx(1, abs=0.01)
         assert columns["relative_std"] == pytest.approx(1, abs=0.12)
 
@@ -363,14 +364,14 @@ def test_heads_of_a_gaussian_layer_have_relative_strengths_of_one():
 def test_heads_of_a_deeper_vit_are_read_in_their_own_block():
     layers = vit_layers()
     layers |= {f"{name}_2": weight[::-1].copy() for name, weight in vit_layers().items()}
-    found = in_population(layers, links_of("vit", "2", VIT | {"depth": 2}), describe_heads)
+    found = in_population(layers, links_of("vit", "2", VIT | {"depth": 2}), strength_heads.describe)
     assert found["key"]["target"] == "attention_out"
     assert found["key_2"]["target"] == "attention_out_2"
 
 
 def test_models_without_heads_have_none():
     layers = {"fc1": random_weight(4, 6), "fc2": random_weight(4, 4), "fc3": random_weight(3, 4)}
-    assert in_population(layers, links_of("dnn", "4", {}), describe_heads) == {}
+    assert in_population(layers, links_of("dnn", "4", {}), strength_heads.describe) == {}
 
 
 def test_units_read_as_strongly_as_they_are_fed_correlate_fully():
@@ -406,8 +407,7 @@ def test_units_read_as_strongly_as_they_are_fed_correlate_fully():
 def test_no_correlation_is_claimed_where_there_is_none_to_have(first, second):
     layers = {"fc1": np.array(first, np.float32), "fc2": np.array(second, np.float32)}
     links = links_of("dnn", str(len(first)), {})[:1]
-    found = {name: strengths(weight) for name, weight in layers.items()}
-    columns = describe_layers(found, {"fc1": 1.0, "fc2": 1.0}, links)["fc1"]
+    columns = in_population(layers, links)["fc1"]
     assert columns["target"] == "fc2"
     assert math.isnan(columns["in_out_pearson"])
     assert math.isnan(columns["in_out_spearman"])

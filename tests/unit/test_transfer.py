@@ -5,9 +5,9 @@ import pytest
 from planted import plant
 from scipy import stats
 from sklearn.metrics import r2_score
-from weightscape.claims.analyses.prediction import out_of_fold
 
 from weightscape.claims.analyses import transfer
+from weightscape.claims.analyses.accuracy_from_weights import out_of_fold
 from weightscape.claims.analyses.transfer import CASES, COLUMNS, make_taught, measure
 from weightscape.claims.effects import Draws
 from weightscape.claims.learners import LEARNERS

@@ -13,7 +13,6 @@ from scipy import stats
 from weightscape.errors import WeightscapeError
 from weightscape.measures.runs.weights import (
     COLUMNS,
-    Outputs,
     join_densities,
     measure,
     open_densities,
@@ -33,15 +32,15 @@ def table_of(keys, model="cnn", dataset="digits"):
 
 
 def outputs_in(folder):
-    names = {name: f"{name}.csv" for name in TABLES} | {"densities": "densities.h5"}
-    return Outputs(**{name: folder / file for name, file in names.items()})
+    names = {name: f"{name}.csv" for name in TABLES} | {"densities.h5": "densities.h5"}
+    return {name: folder / file for name, file in names.items()}
 
 
 def measured(shards, runs, folder, rule="silverman"):
     """The tables that the pass writes, by name, and the path of its densities."""
     outputs = outputs_in(folder)
     measure([str(path) for path in shards], runs, rule, outputs)
-    return {name: read_table(getattr(outputs, name)) for name in TABLES}, outputs.densities
+    return {name: read_table(outputs[name]) for name in TABLES}, outputs["densities.h5"]
 
 
 def drawn(seed, shapes, epochs=(0, 2), change=None):

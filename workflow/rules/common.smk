@@ -4,13 +4,14 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from weightscape import models, study
+from weightscape import heads, models, study
 from weightscape.errors import WeightscapeError
 from weightscape.monitor import plan
 from weightscape.study import captions
 from weightscape.study.config import check
 
 try:
+    heads.check()
     config.update(check(config))
     if is_main_process() and is_dry_run():
         # stderr, since --dag and --rulegraph own stdout

@@ -1,6 +1,4 @@
 # what rules take from the heads of measures and claims: inputs, outputs, settings
-from weightscape import heads
-
 JOBS = heads.measures()
 CAPTION = "../report/caption.rst"
 # tables of the study; all others are of a population

@@ -9,6 +9,7 @@ and docs follow from the heads; nothing else lists what there is.
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import hashlib
 import json
@@ -357,3 +358,34 @@ def digest(tables: dict[str, Table]) -> str:
     """Of the tables' columns: another version's tables are made anew, and not misread."""
     columns = json.dumps({name: table.names for name, table in tables.items()})
     return hashlib.sha256(columns.encode()).hexdigest()[:8]
+
+
+def check() -> None:
+    """Raises WeightscapeError unless all that is read is written, once, and figures can be told
+    apart in the report."""
+    written = ["runs", *(name for head in measures().values() for name in _written(head))]
+    for name in written:
+        if written.count(name) > 1:
+            raise WeightscapeError(f"two measures write {name}; call one of them otherwise")
+    known = {*written, "shards", "images", "layers", "claims"}
+    for kind, found in (("measure", measures()), ("claim", claims()), ("figure", figures())):
+        for name, head in found.items():
+            for read in set(head.reads) - known:
+                near = difflib.get_close_matches(read, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise WeightscapeError(
+                    f"the {kind} {name} reads {read}, which no measure writes{hint}"
+                )
+    labels: dict[str, str] = {}
+    for name, figure in figures().items():
+        own = json.dumps([figure.category, figure.labels, figure.each, figure.layers])
+        if own in labels:
+            raise WeightscapeError(
+                f"the figures {labels[own]} and {name} have one category and equal labels, so that "
+                "one would hide the other in the report; give one of them labels of its own"
+            )
+        labels[own] = name
+
+
+def _written(head: MeasureHead) -> list[str]:
+    return [*tables_of(head), *head.files]

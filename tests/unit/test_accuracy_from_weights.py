@@ -6,7 +6,10 @@ import pytest
 from planted import plant, write_tables
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score
-from weightscape.claims.analyses.prediction import (
+
+from weightscape.claims.analyses import accuracy_from_weights as prediction
+from weightscape.claims.analyses import transfer
+from weightscape.claims.analyses.accuracy_from_weights import (
     COLUMNS,
     FEATURES,
     INNER,
@@ -19,19 +22,18 @@ from weightscape.claims.analyses.prediction import (
     tell,
     with_accuracy,
 )
-
-from weightscape.claims.analyses import prediction, transfer
 from weightscape.claims.effects import Draws
 from weightscape.claims.features import (
     NUMBERS,
     by_layer,
+    final_weights,
+    initial_weights,
     over_layers,
-    read_final,
-    read_initial,
     width_names,
     width_numbers,
 )
 from weightscape.claims.learners import LEARNERS
+from weightscape.storage.tables import read_table
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -340,8 +342,8 @@ def test_what_is_not_known_is_left_out_and_the_same_is_found_again():
 def test_features_are_told_from_the_tables_of_the_measures(tmp_path):
     runs, final, initial = plant(widths=("5", "20x50"[:2]), seeds=3)
     paths = write_tables(runs, final, initial, tmp_path)
-    found = read_final(paths["statistics"], paths["strength"], paths["spectra"])
-    start = read_initial(paths["nulls"])
+    tables = {name: read_table(path) for name, path in paths.items()}
+    found, start = final_weights(tables), initial_weights(tables["nulls"])
     for read, planted in ((found, final), (start, initial)):
         assert len(read) == len(planted)
         np.testing.assert_allclose(read["std"], planted["std"])

@@ -21,7 +21,7 @@ from drawings import (
     svg_of,
 )
 
-from weightscape.claims.analyses.prediction import COLUMNS, FEATURES, INNER, PREDICTED
+from weightscape.claims.analyses.accuracy_from_weights import COLUMNS, FEATURES, INNER, PREDICTED
 from weightscape.claims.analyses.transfer import CASES
 from weightscape.claims.learners import LEARNERS
 from weightscape.drawing import style
@@ -52,7 +52,7 @@ def draw(runs, folder, **how):
     files = [folder / "prediction.csv", folder / "predicted.csv"]
     for table, file in zip(predict(runs, **how), files, strict=True):
         write_table(table, file)
-    return draw_figure("prediction", [runs], [str(file) for file in files], "test")
+    return draw_figure("accuracy_from_weights", [runs], [str(file) for file in files], "test")
 
 
 def dots_in(axes):
@@ -139,7 +139,7 @@ def test_a_population_too_small_is_an_empty_figure(tmp_path):
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     write_table(table, files[0])
     write_table(predicted[:0], files[1])
-    figure = draw_figure("prediction", [runs], [str(file) for file in files], "test")
+    figure = draw_figure("accuracy_from_weights", [runs], [str(file) for file in files], "test")
     figure.draw_without_rendering()
     assert [n_in(axes) for axes in panels_of(figure)] == [0, 0, 0]
 

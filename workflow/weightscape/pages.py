@@ -1,0 +1,90 @@
+"""The parts of the docs that are made from the code; `make pages` writes them anew.
+
+A page keeps what is written by hand; what is made stands between two comments that name it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from weightscape import heads
+from weightscape.errors import WeightscapeError
+from weightscape.study.config import key_table
+
+
+def columns() -> str:
+    """Every table with every column, in Markdown."""
+    common = [f"| `{name}` | {meaning} |" for name, meaning in heads.KEYS.items()]
+    parts = ["## Columns of many tables\n", "| column | meaning |", "|---|---|", *common, ""]
+    for name, table in sorted(heads.tables().items()):
+        parts += [f"## {name}.csv\n", f"One row per {table.row}.\n", *_columns(table), ""]
+    return "\n".join(parts).rstrip()
+
+
+def _columns(table: heads.Table) -> Iterator[str]:
+    if table.keys:
+        yield f"First {', '.join(f'`{key}`' for key in table.keys)}, then:\n"
+    yield from ("| column | meaning |", "|---|---|")
+    for name, meaning in table.columns.items():
+        yield f"| `{name}` | {_cell(meaning)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def tables() -> str:
+    """The tables of a study, in Markdown."""
+    lines = ["| file in `tables/` | one row per |", "|---|---|"]
+    lines += [
+        f"| `{name}.csv` | {_cell(table.row)} |"
+        for name, table in sorted(heads.tables().items())
+        if table.joined
+    ]
+    return "\n".join(lines)
+
+
+def figures() -> str:
+    """The figures of a study, in Markdown."""
+    lines = ["| file in `figures/` | in the report under | made from |", "|---|---|---|"]
+    for name, head in sorted(heads.figures().items()):
+        reads = ", ".join(f"`{read}`" if "." in read else f"`{read}.csv`" for read in head.reads)
+        lines.append(f"| {_names(name, head)} | {head.category} | {reads} |")
+    return "\n".join(lines)
+
+
+def _names(name: str, head: heads.FigureHead) -> str:
+    if head.each == "study":
+        return f"`{name}`"
+    if head.each == "claim":
+        claims = [claim for claim, of in heads.claims().items() if of.each == "population"]
+        return f"`{name}_{claims[0]}-…` to `{name}_{claims[-1]}-…`"
+    return f"`{name}-…`"
+
+
+MADE: dict[str, dict[str, Callable[[], str]]] = {
+    "config/README.md": {"keys": key_table},
+    "docs/columns.md": {"columns": columns},
+    "docs/outputs.md": {"tables": tables, "figures": figures},
+}
+"""Page -> the parts of it that are made."""
+
+
+def renew(page: str, text: str) -> str:
+    """The text of a page with its made parts as they should be."""
+    for name, make in MADE[page].items():
+        start, end = f"<!-- made: {name} -->\n", f"<!-- end: {name} -->"
+        before, found, rest = text.partition(start)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise WeightscapeError(f"{page} lacks the lines {start.strip()} and {end}")
+        text = f"{before}{start}{make()}\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    for page in MADE:
+        path = Path(sys.argv[1], page)
+        path.write_text(renew(page, path.read_text()))

@@ -62,7 +62,7 @@ format: $(READY) ## put style right
 types: $(READY) ## check the library's types
 	@$(BIN)/mypy
 
-rulegraph: $(READY) ## draw docs/rulegraph.svg for the README (needs graphviz)
+rulegraph: $(READY) ## draw docs/rulegraph.svg for docs/layout.md (needs graphviz)
 	@command -v dot >/dev/null || { echo "make rulegraph: install graphviz, which brings dot" >&2; exit 1; }
 	@$(BIN)/snakemake --quiet all --rulegraph -- | dot -Tsvg > docs/rulegraph.svg
 

@@ -63,13 +63,37 @@ def test_captions_speak_of_imports_too():
         assert 'config["populations"]' not in path.read_text(), path.name
 
 
-@pytest.mark.parametrize("document", ["README.md", "config/README.md", "docs/import.md"])
+DOCUMENTS = [
+    "README.md",
+    "config/README.md",
+    "results/README.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+]
+
+
+def anchors(path):
+    """The names that links to headings have."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_links_lead_somewhere(document):
     path = ROOT / document
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text())
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", path.read_text())
     assert document != "README.md" or len(links) > 3
-    missing = [link for link in links if not (path.parent / link).exists()]
+    missing = []
+    for link, anchor in links:
+        target = path.parent / link if link else path
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            missing.append(f"{link}#{anchor}")
     assert missing == []
+
+
+def test_the_readme_is_short():
+    """Without its appendix, and with its code."""
+    text = (ROOT / "README.md").read_text().split("## Appendix")[0]
+    assert len(text.split()) < 1500
 
 
 def test_conda_environment_has_the_versions_of_the_lock():

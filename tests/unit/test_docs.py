@@ -90,6 +90,11 @@ def test_links_lead_somewhere(document):
     assert missing == []
 
 
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if not name.startswith("results")])
+def test_pages_lead_to_the_glossary(document):
+    assert document == "docs/glossary.md" or "glossary.md)" in (ROOT / document).read_text()
+
+
 def test_the_readme_is_short():
     """Without its appendix, and with its code."""
     text = (ROOT / "README.md").read_text().split("## Appendix")[0]

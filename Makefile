@@ -11,7 +11,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-inde
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
 
-.PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph lock clean help
+.PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph pages lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake --quiet rules host --
@@ -65,6 +65,9 @@ types: $(READY) ## check the library's types
 rulegraph: $(READY) ## draw docs/rulegraph.svg for docs/layout.md (needs graphviz)
 	@command -v dot >/dev/null || { echo "make rulegraph: install graphviz, which brings dot" >&2; exit 1; }
 	@$(BIN)/snakemake --quiet all --rulegraph -- | dot -Tsvg > docs/rulegraph.svg
+
+pages: $(READY) ## make the parts of the docs anew that follow from the code
+	@PYTHONPATH=workflow $(BIN)/python -m weightscape.pages .
 
 lock: $(READY) ## make the lock files anew from pyproject.toml
 	@$(COMPILE) --extra workflow --extra dev pyproject.toml -o requirements.lock

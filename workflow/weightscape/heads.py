@@ -328,13 +328,13 @@ def _table(table: Table) -> Table:
         return replace(table, columns=table.columns | columns)
     if not table.like:
         return table
-    other = _stages()[table.like]
+    other = stages()[table.like]
     columns = {name: text for name, text in other.columns.items() if name not in table.without}
     return replace(table, columns=columns, keys=other.keys, texts=other.texts)
 
 
 @functools.cache
-def _stages() -> dict[str, Table]:
+def stages() -> dict[str, Table]:
     """The tables of stages that have a rule of their own."""
     heads = [_head(MeasureHead, file) for file in STAGES]
     return {name: table for head in heads for name, table in head.tables.items()}
@@ -344,7 +344,7 @@ def _stages() -> dict[str, Table]:
 def tables() -> dict[str, Table]:
     """Every table by its name."""
     made = {name: t for head in measures().values() for name, t in tables_of(head).items()}
-    return made | _stages()
+    return made | stages()
 
 
 @functools.cache

@@ -5,6 +5,7 @@ A page keeps what is written by hand; what is made stands between two comments t
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,22 +37,43 @@ def _cell(text: str) -> str:
 
 
 def tables() -> str:
-    """The tables of a study, in Markdown."""
-    lines = ["| file in `tables/` | one row per |", "|---|---|"]
-    lines += [
-        f"| `{name}.csv` | {_cell(table.row)} |"
-        for name, table in sorted(heads.tables().items())
-        if table.joined
+    """The tables of a study by the room that makes them, in Markdown."""
+    own = dict(heads.stages())
+    claims = {"claims": own.pop("claims")}
+    rooms = {
+        "The runs, and the study": own,
+        "One layer of one run": {n: head.table for n, head in heads.layer_measures().items()},
+        "A population": _tables_in("measures."),
+        "Claims and analyses": claims | _tables_in("claims."),
+    }
+    lines = []
+    for title, found in rooms.items():
+        lines += [f"**{title}**\n", "| file in `tables/` | a row per | content |", "|---|---|---|"]
+        for name, table in found.items():
+            if table.joined:
+                row, _, content = table.row.partition(": ")
+                lines.append(f"| `{name}.csv` | {row} | {_cell(content)} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _tables_in(room: str) -> dict[str, heads.Table]:
+    of_room = [
+        head.tables
+        for name, head in heads.measures().items()
+        if heads.measure_module(name).startswith(f"weightscape.{room}")
     ]
-    return "\n".join(lines)
+    return {name: table for found in of_room for name, table in found.items()}
 
 
 def figures() -> str:
-    """The figures of a study, in Markdown."""
-    lines = ["| file in `figures/` | in the report under | made from |", "|---|---|---|"]
+    """The figures of a study, in Markdown: the first line of each file, and what it reads."""
+    lines = ["| file in `figures/` | content | made from |", "|---|---|---|"]
     for name, head in sorted(heads.figures().items()):
         reads = ", ".join(f"`{read}`" if "." in read else f"`{read}.csv`" for read in head.reads)
-        lines.append(f"| {_names(name, head)} | {head.category} | {reads} |")
+        text = (heads.LIBRARY / "figures" / f"{name}.py").read_text(encoding="utf-8")
+        content = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0].rstrip(".")
+        lines.append(f"| {_names(name, head)} | {_cell(content)} | {reads} |")
     return "\n".join(lines)
 
 

@@ -16,8 +16,8 @@ HEAD = MeasureHead(
     tables={
         "claims": Table(
             row=(
-                "statement of a claim: the effect over all runs and with width held fixed, "
-                "with intervals and p, and the verdict"
+                "statement and layer: effect over all runs and with width held fixed, "
+                "intervals, adjusted p, verdict"
             ),
             keys=("claim", "model", "dataset", "layer", "statistic"),
             columns={

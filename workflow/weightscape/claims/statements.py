@@ -22,13 +22,13 @@ HEAD = MeasureHead(
     reads=(),
     tables={
         "claim_effects": Table(
-            row="statement of a claim: its effects before they are judged",
+            row="statement of a claim: its effects, before they are judged",
             like="claims",
             without=("pooled_p_adjusted", "within_p_adjusted", "verdict"),
             joined=False,
         ),
         "claim_widths": Table(
-            row="statement of a claim and width: the effect in that width alone, and n",
+            row="statement and width: the effect in that width alone",
             keys=("claim", "model", "dataset", "layer", "statistic", "width"),
             columns={
                 "n": "runs of the width that the effect rests on",

@@ -32,8 +32,8 @@ HEAD = MeasureHead(
     tables={
         "imports": Table(
             row=(
-                "checkpoint that was to be imported, good or bad, with the reason why it is "
-                "left out"
+                "checkpoint: whether a network that was trained elsewhere could be read, and "
+                "if not, why"
             ),
             keys=("model", "dataset", "width", "seed"),
             columns={

@@ -35,7 +35,7 @@ HEAD = MeasureHead(
     reads=(),
     tables={
         "plan": Table(
-            row="population: its runs, how many are done, and what the rest costs",
+            row="population: the plan, as snakemake plan prints it",
             keys=("model", "dataset"),
             columns={
                 "widths": "number of widths",

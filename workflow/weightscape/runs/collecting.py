@@ -17,7 +17,7 @@ HEAD = MeasureHead(
     reads=(),
     tables={
         "runs": Table(
-            row="run, with its final losses and accuracies (%) and its group",
+            row="run: final losses and accuracies, group, share of dead units",
             keys=("model", "dataset", "width", "seed"),
             columns={
                 "shard": "path of the HDF5 file that holds the run's weights",
@@ -50,9 +50,8 @@ HEAD = MeasureHead(
         ),
         "groups": Table(
             row=(
-                "population and group: n runs and the minimum, median and maximum of their "
-                "final accuracy (%) on `split`, beside the paper's median; ungrouped are runs "
-                "in the gaps between groups"
+                "population and group: n, and minimum, median and maximum of accuracy, beside "
+                "the paper's median. split says which accuracy sorted the runs"
             ),
             keys=("model", "dataset", "group"),
             columns={

@@ -16,10 +16,7 @@ HEAD = MeasureHead(
     reads=(),
     tables={
         "settings": Table(
-            row=(
-                "population and layer: Table 1, the sizes of the layer and how the runs were "
-                "trained, beside the paper's"
-            ),
+            row=("population: Table 1: models, layers, training, widths and n, beside the paper's"),
             keys=("model", "dataset", "layer"),
             columns={
                 "inputs": (

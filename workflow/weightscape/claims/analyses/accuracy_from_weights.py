@@ -35,9 +35,8 @@ HEAD = MeasureHead(
     tables={
         "accuracy_from_weights": Table(
             row=(
-                "kind of features, learner and validation: how well accuracy is predicted over "
-                "n runs (R2, rank correlation, mean absolute error in points), and what of it "
-                "is more than the width tells"
+                "features, learner and validation: how well weights predict accuracy, beside "
+                "what width and initial weights predict"
             ),
             keys=("model", "dataset"),
             columns={

@@ -35,10 +35,7 @@ HEAD = MeasureHead(
     reads=("runs", "convergence", "telemetry", "predicted_classes"),
     tables={
         "failures": Table(
-            row=(
-                "run of the groups non and low: the cause of its failure, and the evidence "
-                "from its curves and telemetry"
-            ),
+            row="run of the groups non and low: why it failed, with the evidence",
             keys=("model", "dataset", "width", "seed", "group"),
             columns={
                 "cause": (
@@ -114,9 +111,7 @@ HEAD = MeasureHead(
             texts=("cause", "dead_layer", "deadest_layer", "reference"),
         ),
         "causes": Table(
-            row=(
-                "group (non, low, or all others), width and cause: how many of n runs it fits first"
-            ),
+            row="group, width and cause: how many runs failed by that cause",
             keys=("model", "dataset", "group", "width"),
             columns={
                 "cause": (

@@ -36,9 +36,7 @@ HEAD = MeasureHead(
     tables={
         "null_effects": Table(
             row=(
-                "figure, layer, feature and kind of weights (final, and null models): the "
-                "feature's effect with accuracy over n runs, pooled and within widths, and "
-                "whether what is seen of the final weights survives"
+                "feature and layer: which features of the paper's figures survive the null models"
             ),
             keys=("model", "dataset"),
             columns={

@@ -34,8 +34,8 @@ HEAD = MeasureHead(
     tables={
         "transfer": Table(
             row=(
-                "two populations, features and learner: how well the accuracies of the one are "
-                "predicted by what the weights of the other taught"
+                "two populations: how well one population teaches to predict the accuracy of "
+                "another"
             ),
             keys=(),
             columns={

@@ -33,10 +33,8 @@ HEAD = MeasureHead(
     tables={
         "variation": Table(
             row=(
-                "number of a run, by layer: its variance, the components of width, "
-                "initialisation, order of the images and both together as estimated, their "
-                "shares with 95 % intervals, and p; n runs are used, n_left_out are not, as an "
-                "initialisation with a value that is not finite is left out"
+                "number of a run: what its variance is made of: width, initialisation, order "
+                "of the images"
             ),
             keys=("model", "dataset", "layer", "statistic"),
             columns={
@@ -112,10 +110,7 @@ HEAD = MeasureHead(
             },
         ),
         "variation_widths": Table(
-            row=(
-                "number of a run, by layer and width: mean, variance and its components within "
-                "the width, and F tests of initialisation and order"
-            ),
+            row="number of a run and width: the same within each width",
             keys=("model", "dataset", "width", "layer", "statistic"),
             columns={
                 "n": "runs of the width used",

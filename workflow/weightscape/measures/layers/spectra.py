@@ -14,8 +14,8 @@ from weightscape.measures.layer import LayerWeights
 
 HEAD = LayerHead(
     row=(
-        "run and layer: norms, stable and effective rank, log-determinant and condition number "
-        "of the weights as a matrix, and a power law of the eigenvalues where there are enough"
+        "run and layer: spectral norm, stable and effective rank, log-determinant, and a power "
+        "law where there are enough eigenvalues"
     ),
     columns={
         "n_singular_values": (

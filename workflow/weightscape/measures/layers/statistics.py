@@ -9,9 +9,8 @@ from weightscape.measures.layer import LayerWeights
 
 HEAD = LayerHead(
     row=(
-        "run and layer: size, mean, population standard deviation, skew, excess kurtosis, "
-        "share near zero, norm, extremes and quantiles of the final weights, and the same "
-        "relative to the initial ones"
+        "run and layer: mean, population standard deviation, skew, kurtosis, share near zero, "
+        "norm, quantiles, and all of it relative to the initial weights"
     ),
     columns={
         "fan_in": "weights that come into one node",

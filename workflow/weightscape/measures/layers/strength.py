@@ -17,9 +17,8 @@ from weightscape.models import Link
 
 HEAD = LayerHead(
     row=(
-        "run and layer: the distribution of node strength over the n_nodes nodes, its "
-        "width-free forms, signed and outgoing strength, and the correlation of incoming with "
-        "outgoing"
+        "run and layer: node strength over the nodes (mean, Gini, quantiles), forms that do "
+        "not depend on width, signed and outgoing strength, incoming against outgoing strength"
     ),
     columns={
         "n_nodes": (

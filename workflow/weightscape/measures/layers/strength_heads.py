@@ -7,10 +7,7 @@ from weightscape.measures.layer import LayerWeights
 from weightscape.measures.layers.strength import Strengths, describe_nodes, in_out, strengths
 
 HEAD = LayerHead(
-    row=(
-        "run and layer whose nodes fall into heads: the same as in the table strength with a head "
-        "as one node"
-    ),
+    row="run and layer: node strength, with the heads of a layer as nodes",
     like="strength",
     figure=8,
     of_heads=True,

@@ -42,8 +42,8 @@ HEAD = MeasureHead(
     tables={
         "predicted_classes": Table(
             row=(
-                "run: how many classes its final weights predict for at least one test image, "
-                "and the share (%) of the images that get the most frequent one"
+                "run: how many classes it predicts for the test images, and how often the most "
+                "frequent one"
             ),
             keys=("model", "dataset", "width", "seed", "group"),
             columns={
@@ -59,9 +59,8 @@ HEAD = MeasureHead(
         ),
         "disagreement": Table(
             row=(
-                "two groups and relation of widths: the share of test images on which two runs "
-                "predict different classes, a mean over n_pairs pairs of n_runs runs with its "
-                "interval over runs, beside that of independent errors"
+                "two groups: the share of test images for which two runs predict different "
+                "classes, with its interval (disagreement_low, disagreement_high)"
             ),
             keys=("model", "dataset"),
             columns={
@@ -104,8 +103,8 @@ HEAD = MeasureHead(
         ),
         "weight_function": Table(
             row=(
-                "width and embedding: are runs that are close in weights close in function; "
-                "Spearman's correlation over n_pairs pairs of n runs, with p by permuting runs"
+                "width and embedding: whether runs that are close in weights are close in what "
+                "they predict"
             ),
             keys=("model", "dataset", "width"),
             columns={

@@ -33,8 +33,8 @@ HEAD = MeasureHead(
     tables={
         "matching": Table(
             row=(
-                "run and layer: the cosine with the best run of its width, before and after "
-                "its nodes are matched"
+                "run and layer: cosine with the best run of its width, before and after its "
+                "nodes are matched"
             ),
             keys=("model", "dataset", "width", "seed", "group", "layer"),
             columns={

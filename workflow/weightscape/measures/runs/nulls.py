@@ -32,8 +32,8 @@ HEAD = MeasureHead(
     tables={
         "nulls": Table(
             row=(
-                "run, layer and null model (initial, shuffled and Gaussian weights): what the "
-                "tables statistics, strength and spectra say of the final weights"
+                "run, layer and null model: the numbers of statistics, strength and spectra, "
+                "of initial, shuffled and Gaussian weights"
             ),
             keys=("model", "dataset", "width", "seed", "group", "layer"),
             columns={

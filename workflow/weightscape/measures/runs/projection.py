@@ -41,10 +41,7 @@ HEAD = MeasureHead(
     reads=("runs", "matching.h5", "shards"),
     tables={
         "projection": Table(
-            row=(
-                "run, layer, embedding, perplexity and repeat: the place in the map, and the "
-                "map's trustworthiness"
-            ),
+            row="run, layer and map: place in the t-SNE map, and the map's trustworthiness",
             keys=("model", "dataset", "width", "seed", "group", "layer"),
             columns={
                 "embedding": (
@@ -70,9 +67,8 @@ HEAD = MeasureHead(
         ),
         "purity": Table(
             row=(
-                "layer, embedding and kind of weights (final, and null models): the share of a "
-                "run's nearest neighbours that are of its group, over n grouped runs, beside "
-                "shuffled groups and groups shuffled within widths"
+                "layer and embedding: whether groups are nearer to themselves than shuffled "
+                "groups are, over all runs and within widths"
             ),
             keys=("model", "dataset", "layer"),
             columns={

@@ -1,0 +1,87 @@
+"""A figure, a measure, a claim is one file: the recipes of the docs, in a copy of the project."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from project import ROOT
+
+TEXT = (ROOT / "docs" / "extending.md").read_text()
+RECIPES = dict(re.findall(r"`(workflow/\S+\.py)`:\n\n```python\n(.*?)```", TEXT, re.DOTALL))
+KINDS = {
+    "measures/layers": "sparsity",
+    "measures/runs": "overlap",
+    "claims/paper": "c8_low_rank",
+    "figures": "norms",
+}
+"""folder -> the file that its recipe adds"""
+
+
+def add(project, folder):
+    path = f"workflow/weightscape/{folder}/{KINDS[folder]}.py"
+    (project.folder / path).write_text(RECIPES[path])
+
+
+def test_there_is_a_recipe_for_each_kind():
+    assert {f"workflow/weightscape/{folder}/{name}.py" for folder, name in KINDS.items()} == set(
+        RECIPES
+    )
+
+
+@pytest.mark.parametrize(
+    ("folder", "more"),
+    [
+        ("measures/layers", {"join_tables": 1}),
+        ("measures/runs", {"join_tables": 1, "measure_overlap": 1}),
+        ("claims/paper", {}),
+        ("figures", {"plot_norms": 1}),
+    ],
+)
+def test_one_file_is_in_the_dry_run(fresh, folder, more):
+    before = fresh.planned()
+    add(fresh, folder)
+    after = fresh.planned()
+    assert {
+        rule: n - before.get(rule, 0) for rule, n in after.items() if n != before.get(rule)
+    } == more
+
+
+def test_each_file_is_in_tables_figures_and_report(finished, tmp_path):
+    """In a study that is finished: nothing is trained again."""
+    for folder in KINDS:
+        add(finished, folder)
+    assert "train_runs" not in finished.planned()
+    finished.succeed()
+    tables, figures = finished.results / "tables", finished.results / "figures"
+    sparsity = pd.read_csv(tables / "sparsity.csv")
+    assert sparsity["hoyer"].between(0, 1).all()
+    assert len(sparsity) == 4 * 3  # runs and layers
+    nulls = pd.read_csv(tables / "nulls.csv")
+    shuffled = nulls[nulls["weights"] == "shuffled"].reset_index(drop=True)
+    pd.testing.assert_series_equal(
+        shuffled["sparsity_hoyer"], sparsity["hoyer"], check_names=False, rtol=1e-6
+    )
+    overlap = pd.read_csv(tables / "overlap.csv")
+    assert set(overlap["n"]) == {2}
+    assert overlap["cosine"].between(-1, 1).all()
+    claims = pd.read_csv(tables / "claims.csv")
+    assert claims.loc[claims["claim"] == "C8", "layer"].tolist() == ["fc1", "fc2", "fc3"]
+    for figure in ("norms", "claim_C8"):
+        assert "n = 4 runs" in (figures / f"{figure}-dnn-digits.svg").read_text()
+    report = tmp_path / "report.html"
+    finished.succeed("--report", str(report))
+    text = report.read_text()
+    for name in ("norms-dnn-digits.svg", "claim_C8-dnn-digits.svg", "sparsity.csv", "overlap.csv"):
+        assert name in text
+    assert "L2 norm of each layer&#x27;s final weights" in text or "L2 norm of each layer" in text
+    assert "C8. High-accuracy runs have weights of low rank." in text
+
+
+def test_a_file_without_a_head_is_one_error_that_names_it(fresh):
+    (fresh.folder / "workflow/weightscape/figures/nothing.py").write_text('"""Nothing."""\n')
+    done = fresh.run("-n")
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "figures/nothing.py has no" in output
+    assert "Traceback" not in output

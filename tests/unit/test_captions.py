@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from weightscape.study.captions import describe
+from weightscape import heads
+from weightscape.errors import WeightscapeError
+from weightscape.study import captions
 from weightscape.study.config import check
 from weightscape.study.paths import import_tables
 from weightscape.study.population import populations
+
+
+def describe(config):
+    """What captions say of the only population."""
+    (population,) = populations(config)
+    return captions.describe(config, population)
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +24,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_of_a_population_that_is_trained(small):
-    (found,) = describe(check(small | {"training": {"epochs": 7}}))
+    found = describe(check(small | {"training": {"epochs": 7}}))
     assert (found["model"], found["dataset"], found["n"]) == ("dnn", "digits", 6)
     assert found["runs"] == "n = 6 runs: widths 4, 3x5, 3 seeds each"
     assert found["short"] == "n = 6 runs (2 widths x 3 seeds)"
@@ -29,10 +37,10 @@ def test_of_a_population_that_is_trained(small):
 )
 def test_of_crossed_seeds(small, init, shuffle, is_crossed):
     small["populations"][0]["seeds"] = {"init": init, "shuffle": shuffle}
-    (found,) = describe(check(small))
+    found = describe(check(small))
     assert found["n"] == 2 * init * shuffle
     assert found["runs"].endswith(f"widths 4, 3x5, {init} x {shuffle} seeds each")
-    assert found["is_crossed"] == is_crossed
+    assert ("both together determine" in found["chance"]) == is_crossed
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def imported(zoo):
 
 
 def test_of_an_import_before_its_jobs(imported):
-    (found,) = describe(imported)
+    found = describe(imported)
     assert found["n"] == 3
     assert found["runs"] == "n = 3 runs, imported: widths 4 (2 runs), 8 (1 run)"
     assert "batches" not in found["training"]
@@ -52,13 +60,51 @@ def test_of_an_import_with_bad_files(imported):
     of_4, of_8 = (Path(path) for path in import_tables(imported, population))
     of_4.parent.mkdir(parents=True)
     of_4.write_text('file,status,reason\na,good,\nb,bad,"it is bad, and good"\n')
-    (found,) = describe(imported)
+    found = describe(imported)
     assert found["n"] == 2
     assert found["runs"].endswith(
         "widths 4 (1 run), 8 (1 run); 1 of 3 checkpoints are bad and left out"
     )
     of_8.parent.mkdir(parents=True)
     of_8.write_text("file,status,reason\nc,bad,lost\n")
-    (found,) = describe(imported)
+    found = describe(imported)
     assert found["n"] == 1
     assert "2 of 3 checkpoints are bad" in found["short"]
+
+
+FIGURES = {
+    f"{name} {kind}": (head, text, kind)
+    for name, head in heads.figures().items()
+    for kind, text in (("alone", head.caption), ("grid", head.grid and captions.GRID))
+    if text
+}
+
+
+@pytest.mark.parametrize("which", FIGURES)
+@pytest.mark.parametrize(
+    ("seeds", "n", "words"), [(7, 21, "7 seeds"), ({"init": 4, "shuffle": 5}, 60, "4 x 5 seeds")]
+)
+def test_every_caption_counts_the_runs_of_plain_and_crossed_seeds(which, seeds, n, words, small):
+    small["populations"] = [
+        {"model": "dnn", "dataset": "digits", "widths": [4, 5, 6], "seeds": seeds}
+    ]
+    config, (head, text, _) = check(small), FIGURES[which]
+    told = captions.caption(text, config, populations(config), what=head.grid)
+    assert f"n = {n} runs" in told
+    assert words in told
+    assert "{" not in told
+
+
+@pytest.mark.parametrize("name", heads.tables())
+def test_every_table_says_what_a_row_is_and_counts_all_populations(name, small):
+    small["populations"].append({"model": "cnn", "dataset": "digits", "widths": [2], "seeds": 4})
+    config, row = check(small), heads.tables()[name].row
+    told = captions.caption(captions.TABLE, config, populations(config), name=name, row=row)
+    assert told.startswith(f"Table *{name}* of the study small, one row per {row}.")
+    assert "dnn on digits, n = 6 runs; cnn on digits, n = 4 runs." in told
+
+
+def test_a_field_that_is_not_known_is_one_error(small):
+    config = check(small)
+    with pytest.raises(WeightscapeError, match=r"Loss of.*'modle'; known are .*model"):
+        captions.caption("Loss of {modle}", config, populations(config))

@@ -5,16 +5,24 @@ from pathlib import Path
 
 import pytest
 import yaml
-from jinja2 import Template
 
+from weightscape import pages
+from weightscape.errors import WeightscapeError
 from weightscape.study import config
-from weightscape.study.captions import describe
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_config_readme_has_the_schema_s_table():
-    assert config.key_table() in (ROOT / "config" / "README.md").read_text()
+@pytest.mark.parametrize("page", pages.MADE)
+def test_what_is_made_from_the_code_is_made_anew(page):
+    """`make pages` does it."""
+    text = (ROOT / page).read_text()
+    assert pages.renew(page, text) == text
+
+
+def test_a_page_without_its_marks_is_an_error():
+    with pytest.raises(WeightscapeError, match="lacks the lines"):
+        pages.renew("docs/columns.md", "# The columns\n")
 
 
 def test_config_readme_lists_every_config():
@@ -30,37 +38,6 @@ def test_every_key_has_a_type_and_a_meaning():
         assert {"type", "enum", "anyOf"} & set(part), key
         required = key.endswith((".low", ".mid", ".high", "populations", "study", ".file"))
         assert "default" in part or part["optional"] or required or "[]" in key, key
-
-
-CAPTIONS = [
-    path
-    for path in sorted((ROOT / "workflow" / "report").glob("*.rst"))
-    if 'config["described"]' in path.read_text()
-]
-
-
-@pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)
-@pytest.mark.parametrize(
-    ("seeds", "n", "words"), [(7, 21, "7 seeds"), ({"init": 4, "shuffle": 5}, 60, "4 x 5 seeds")]
-)
-def test_captions_count_the_runs_of_plain_and_crossed_seeds(path, seeds, n, words):
-    population = {"model": "dnn", "dataset": "digits", "widths": [4, 5, 6], "seeds": seeds}
-    study = {"study": "small", "populations": [population]}
-    wildcards = {"model": "dnn", "dataset": "digits", "table": "runs", "grid": "density"}
-    full = config.check(study)
-    text = Template(path.read_text()).render(
-        snakemake={"config": full | {"described": describe(full)}, "wildcards": wildcards}
-    )
-    text = " ".join(text.split())
-    assert f"n = {n} runs" in text
-    assert words in text or path.stem == "tables"
-
-
-def test_captions_speak_of_imports_too():
-    """config["populations"] has only what is trained."""
-    assert len(CAPTIONS) > 10
-    for path in (ROOT / "workflow" / "report").glob("*.rst"):
-        assert 'config["populations"]' not in path.read_text(), path.name
 
 
 DOCUMENTS = [

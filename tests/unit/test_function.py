@@ -147,7 +147,7 @@ def test_groups_are_compared_pair_by_pair(some):
             assert row[name] == pytest.approx(values.mean(), rel=1e-5, nan_ok=True)
         assert row["ratio"] == pytest.approx(row["disagreement"] / row["expected"])
         assert row["same_wrong_expected"] == pytest.approx(1 / 3)
-        assert math.isnan(row["low"])  # too few runs for an interval
+        assert math.isnan(row["disagreement_low"])  # too few runs for an interval
 
 
 def test_intervals_are_over_runs_and_not_over_pairs(monkeypatch):
@@ -178,10 +178,10 @@ def test_intervals_are_over_runs_and_not_over_pairs(monkeypatch):
     for key, row in rows.items():
         means, expected = np.array(draws[key], float).T
         for end, share in (("low", 0.025), ("high", 0.975)):
-            for name, values in ((end, means), (f"ratio_{end}", means / expected)):
+            for name, values in (("disagreement", means), ("ratio", means / expected)):
                 wanted = np.quantile(values, share)
-                assert row[name] == pytest.approx(wanted, abs=0.3 * values.std())
-        assert row["low"] < row["disagreement"] < row["high"]
+                assert row[f"{name}_{end}"] == pytest.approx(wanted, abs=0.3 * values.std())
+        assert row["disagreement_low"] < row["disagreement"] < row["disagreement_high"]
 
 
 # ---- weights and function

@@ -398,8 +398,9 @@ def check_same(found, expected):
 def test_joined_densities_are_the_same_bytes_whatever_the_hash_seed(joined, tmp_path):
     parts, path = joined
     code = (
-        "import sys; from pathlib import Path; from weightscape.measures.weights import "
-        "join_densities; *parts, target = map(Path, sys.argv[1:]); join_densities(parts, target)"
+        "import sys; from pathlib import Path; "
+        "from weightscape.measures.runs.weights import join_densities; "
+        "*parts, target = map(Path, sys.argv[1:]); join_densities(parts, target)"
     )
     for seed in ("1", "2"):
         again = tmp_path / f"{seed}.h5"

@@ -5,6 +5,8 @@ import os
 import h5py
 import numpy as np
 
+from weightscape import heads
+
 
 def test_a_new_seed_trains_only_that_seed(finished):
     before = finished.shards()
@@ -70,7 +72,8 @@ def test_a_figure_option_redraws_and_retrains_nothing(finished):
     finished.study["figures"] = {"dpi": 100}
     counts = finished.planned()
     assert all(rule.startswith("plot_") for rule in counts if rule != "all")
-    assert sum(counts.values()) == 12 + 1 + 1  # measures with figures, claims, and all
+    drawn = [name for name, head in heads.figures().items() if head.each != "study"]
+    assert sum(counts.values()) == len(drawn) + 1  # and all
 
 
 def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished):
@@ -82,14 +85,14 @@ def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished)
     finished.study["projection"] = {"perplexities": [5]}
     counts = finished.planned()
     assert counts["measure_projection"] == 3
-    assert not {"train_runs", "measure_weights", "match_nodes"} & set(counts)
+    assert not {"train_runs", "measure_weights", "measure_matching"} & set(counts)
 
 
 def test_another_alpha_judges_anew_and_measures_nothing(finished):
     finished.study["claims"] = {"alpha": 0.01}
     counts = finished.planned()
     assert counts["judge_claims"] == counts["measure_null_effects"] == 1
-    assert counts["plot_claims"] == 1
+    assert counts["plot_claim"] == 1
     assert not {"train_runs", "collect_runs", "measure_weights", "measure_nulls"} & set(counts)
 
 

@@ -13,68 +13,39 @@ import yaml
 from scipy.stats import spearmanr
 
 from project import ROOT
+from weightscape import heads
 
 KEYS = ["model", "dataset", "width", "seed"]
-FIGURES = [
-    "convergence",
-    "telemetry",
-    "statistics",
-    "density",
-    "strength",
-    "spectra",
-    "projection",
-    "projection_widths",
-    "variation",
-    "nulls",
-    "function",
-    "failures",
-    "prediction",
-]
-CLAIMS = [f"claim_C{number}" for number in range(1, 7)]
+FIGURES = {
+    figure: name
+    for name, head in heads.figures().items()
+    for figure in ([f"{name}_C{n}" for n in range(1, 7)] if head.each == "claim" else [name])
+    if head.each != "study"
+}
+"""figure of a population -> the file that draws it"""
 TABLES = [
     "runs",
     "groups",
-    "statistics",
-    "strength",
-    "spectra",
-    "nulls",
-    "projection",
-    "purity",
-    "matching",
-    "claim_widths",
-    "variation",
-    "variation_widths",
-    "null_effects",
-    "predictions",
-    "disagreement",
-    "weight_function",
-    "failures",
-    "causes",
-    "prediction",
+    *(
+        name
+        for head in heads.measures().values()
+        for name, table in heads.tables_of(head).items()
+        if table.joined and head.each != "study" and name != "strength_heads"
+    ),
 ]
 JOBS = {
     "prepare_dataset": 1,
     "train_runs": 4,
     "collect_runs": 1,
-    "measure_weights": 1,
-    "measure_nulls": 1,
-    "match_nodes": 1,
-    "measure_projection": 3,
     "join_layers": 2,
     "join_tables": len(TABLES),
     "join_densities": 1,
     "render_tables": 1,
-    **{f"plot_{figure}": 1 for figure in FIGURES if figure != "projection_widths"},
-    "measure_claims": 1,
     "judge_claims": 1,
-    "measure_function": 1,
-    "explain_failures": 1,
-    "measure_variation": 1,
-    "measure_null_effects": 1,
-    "plot_claims": 1,
-    "predict_accuracy": 1,
-    "transfer_accuracy": 1,
     "all": 1,
+    **{f"plot_{name}": 1 for name in FIGURES.values()},
+    **{f"measure_{name}": 1 for name in heads.measures()},
+    "measure_projection": 3,
 }
 
 
@@ -200,7 +171,8 @@ def test_runs_enough_are_mapped_and_compared(fresh):
 
 def test_figures_are_there_in_both_formats(finished_study):
     figures = finished_study.results / "figures"
-    for figure in FIGURES + CLAIMS:
+    assert {"density", "claim_C1", "accuracy_from_weights"} < set(FIGURES)
+    for figure in FIGURES:
         svg = (figures / f"{figure}-dnn-digits.svg").read_text()
         assert "n = 4 runs" in svg
         png = (figures / f"{figure}-dnn-digits.png").read_bytes()
@@ -214,7 +186,7 @@ def test_report_quotes_config_and_n(finished, tmp_path):
     text = report.read_text()
     assert "n = 4 runs: widths 2, 8" in text
     assert "3 epochs, batches of 100" in text
-    files = [f"{name}-dnn-digits.svg" for name in FIGURES + CLAIMS]
+    files = [f"{name}-dnn-digits.svg" for name in FIGURES]
     files += [f"{name}.csv" for name in [*TABLES, "claims"]]
     for name in [*files, "table1.html", "table2.html", "scorecard.html"]:
         assert name in text
@@ -268,7 +240,7 @@ def test_all_three_families_and_a_dataset_of_ones_own(fresh):
     pairs = ["dnn-digits", "dnn-mine", "cnn-mine", "vit-mine"]
     # a grid of layer x dataset where a model has two datasets, and one of all convergence
     grids = [f"{name}-dnn" for name in ("statistics", "density", "strength", "projection")]
-    of_each = {f"{figure}-{pair}" for figure in FIGURES + CLAIMS for pair in pairs}
+    of_each = {f"{figure}-{pair}" for figure in FIGURES for pair in pairs}
     assert figures == of_each | {*grids, "convergence", "transfer"}
     heads = pd.read_csv(fresh.results / "tables" / "strength_heads.csv")
     assert heads["layer"].tolist() == ["query", "key", "value"]

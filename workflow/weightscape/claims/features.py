@@ -33,8 +33,9 @@ def final_weights(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     keys = list(LAYER_KEYS)
     parts = []
     for name, head in told_layer_measures().items():
-        # a table has columns, as of fan-in, that another has too
-        parts.append(tables[name].set_index(keys)[list(head.of_nulls)].add_prefix(head.prefix))
+        # without sizes, as of fan-in, which two tables have
+        told = [column for column in head.of_nulls if column not in (head.sizes or ())]
+        parts.append(tables[name].set_index(keys)[told].add_prefix(head.prefix))
     return _describe(pd.concat(parts, axis=1).reset_index())
 
 

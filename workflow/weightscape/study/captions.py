@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from weightscape.errors import WeightscapeError
 from weightscape.study.config import Config
 from weightscape.study.paths import import_tables
 from weightscape.study.population import Population, find_import
@@ -40,7 +41,14 @@ def caption(text: str, config: Config, shown: Sequence[Population], **more: str)
         "counts": "; ".join("{model} on {dataset}, n = {n} runs".format(**p) for p in told),
         "study": config["study"],
     }
-    return text.format(**sections | lines | (told[0] if len(told) == 1 else {}) | more)
+    known = sections | lines | (told[0] if len(told) == 1 else {}) | more
+    try:
+        return text.format(**known)
+    except (KeyError, IndexError, ValueError) as error:
+        raise WeightscapeError(
+            f"the caption '{text[:60]}...' has a field that is not known, {error}; known are "
+            f"{', '.join(sorted(known))}"
+        ) from None
 
 
 def _plain(section: dict[str, Any]) -> dict[str, Any]:

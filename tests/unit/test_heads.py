@@ -1,0 +1,196 @@
+"""Heads: what each file says of itself holds, and what it can't say is one error."""
+
+import ast
+import importlib
+import itertools
+
+import numpy as np
+import pytest
+
+from weightscape import heads
+from weightscape.errors import WeightscapeError
+from weightscape.measures.layer import LayerWeights
+from weightscape.models import Link
+
+FOLDERS = ("measures/layers", "measures/runs", "claims/paper", "claims/analyses", "figures")
+FILES = [path for folder in FOLDERS for path in sorted((heads.LIBRARY / folder).glob("[!_]*.py"))]
+FILES += [heads.LIBRARY / file for file in ("claims/statements.py", *heads.STAGES)]
+SHAPES = [(6, 4), (3, 9), (8, 2, 3, 3)]
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A library of one's own, empty but for the folders; write(file, text) adds to it."""
+    for folder in (*FOLDERS, "runs", "foreign", "monitor"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("claims/statements.py", *heads.STAGES):
+        (tmp_path / file).write_text((heads.LIBRARY / file).read_text())
+    monkeypatch.setattr(heads, "LIBRARY", tmp_path)
+    cached = [found for found in vars(heads).values() if hasattr(found, "cache_clear")]
+    for function in cached:
+        function.cache_clear()
+    yield lambda file, text: (tmp_path / file).write_text(text)
+    for function in cached:
+        function.cache_clear()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_head_is_read_as_it_is_when_the_file_runs(path):
+    dotted = ".".join(path.relative_to(heads.LIBRARY).with_suffix("").parts)
+    assert heads.read_head(path) == importlib.import_module(f"weightscape.{dotted}").HEAD
+
+
+def test_reading_heads_imports_nothing_heavy():
+    tree = ast.parse((heads.LIBRARY / "heads.py").read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports for alias in node.names}
+    assert not {"numpy", "pandas", "matplotlib", "torch", "import_module"} & names
+
+
+def test_the_heads_of_the_library_fit_each_other():
+    heads.check()
+    assert list(heads.claims()) == [f"C{number}" for number in range(1, 8)]
+    assert list(heads.layer_measures()) == ["statistics", "strength", "strength_heads", "spectra"]
+
+
+def test_every_column_has_a_meaning_of_its_own():
+    for name, table in heads.tables().items():
+        assert len(set(table.names)) == len(table.names), name
+        assert set(table.keys) <= set(heads.KEYS), name
+        for column, meaning in table.columns.items():
+            assert len(meaning) > 8, (name, column)
+            assert not meaning.endswith("."), (name, column)
+        assert set(table.texts) <= set(table.columns), name
+        assert table.row, name
+
+
+def test_a_name_is_text_in_all_tables_or_in_none():
+    for name, table in heads.tables().items():
+        own = {*table.texts, *(key for key in table.keys if key in heads.TEXT_KEYS)}
+        # the stages that nothing reads again have lists in cells
+        if name not in ("settings", "plan", "imports"):
+            assert {column for column in table.names if column in heads.texts()} == own, name
+
+
+# measures of one layer
+
+
+def trained(shape, seed):
+    """A layer whose nodes another layer of the same number of inputs reads."""
+    random = np.random.default_rng([seed, *shape])
+    layer, other = (
+        LayerWeights(*(random.normal(0.1, 1, s).astype(np.float32) for s in (own, own, own[:1])))
+        for own in (shape, (5, shape[0]))
+    )
+    layer.readers.append((Link(("one",), "other"), other))
+    layer.readers.append((Link(("one",), "other", parts=shape[0]), other))
+    return layer
+
+
+def describe(name, layer):
+    return importlib.import_module(f"weightscape.measures.layers.{name}").describe(layer)
+
+
+@pytest.mark.parametrize("name", heads.layer_measures())
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_layer_measure_finds_the_columns_that_its_head_has(name, shape):
+    head = heads.layer_measures()[name]
+    layer = trained(shape, 0)
+    assert list(describe(name, layer)) == list(head.columns)
+    null = LayerWeights(layer.weight)
+    null.readers = layer.readers
+    assert set(head.of_nulls) <= set(describe(name, null))
+
+
+@pytest.mark.parametrize("name", heads.layer_measures())
+def test_a_column_that_weights_do_not_move_is_a_size(name):
+    """A size that is no size in its head would tell learners the width: this one finds it."""
+    head = heads.layer_measures()[name]
+    found = {shape: [describe(name, trained(shape, seed)) for seed in range(4)] for shape in SHAPES}
+    for column in head.columns:
+        if column in head.texts:
+            continue
+        of_shape = {shape: {row[column] for row in rows} for shape, rows in found.items()}
+        is_fixed = all(len(values) == 1 for values in of_shape.values())
+        differs = len(set(itertools.chain(*of_shape.values()))) > 1
+        if is_fixed and differs:
+            assert column in head.sizes, f"{name}: {column} follows from the shape alone"
+
+
+def test_a_layer_measure_must_say_its_sizes(library):
+    library(
+        "measures/layers/new.py", 'HEAD = LayerHead(\n    row="r",\n    columns={"x": "y"},\n)\n'
+    )
+    with pytest.raises(WeightscapeError, match=r"new\.py can't be read: columns and sizes"):
+        heads.layer_measures()
+
+
+# what a head can't say
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('"""No head."""\n', "has no head"),
+        ("HEAD = FigureHead(\n    reads=names(),\n)\n", "not made of literals"),
+        ("HEAD = FigureHead(\n    reads=open('x'),\n)\n", "not made of literals"),
+        ("HEAD = FigureHead(\n    category='x',\n)\n", "missing"),
+        ("HEAD = FigureHead(\n    colour='x',\n)\n", "unexpected keyword"),
+        ("HEAD = FigureHead(\n    reads=(,\n)\n", "can't be read"),
+        ("HEAD = ClaimHead(\n    says='', reads=(), statistics={},\n)\n", "is no FigureHead"),
+    ],
+)
+def test_a_bad_head_is_one_error_that_names_the_file(library, text, why):
+    library("figures/new.py", text)
+    with pytest.raises(WeightscapeError, match=why) as caught:
+        heads.figures()
+    assert "figures/new.py" in str(caught.value)
+
+
+FIGURE = 'HEAD = FigureHead(\n    reads=("{0}",),\n    category="c",\n    caption="",\n)\n'
+MEASURE = 'HEAD = MeasureHead(\n    reads=("shards",),\n    tables={{"{0}": Table(row="r")}},\n)\n'
+CLAIM = "HEAD = ClaimHead(\n    says='s',\n    reads=(),\n    statistics={},\n)\n"
+
+
+def test_a_figure_of_a_table_that_nothing_writes_is_an_error(library):
+    library("measures/runs/one.py", MEASURE.format("overlap"))
+    library("figures/new.py", FIGURE.format("overlaps"))
+    with pytest.raises(
+        WeightscapeError, match=r"figure new reads overlaps.*did you mean overlap\?"
+    ):
+        heads.check()
+
+
+def test_two_measures_of_one_table_are_an_error(library):
+    library("measures/runs/one.py", MEASURE.format("overlap"))
+    library("claims/analyses/other.py", MEASURE.format("overlap"))
+    with pytest.raises(WeightscapeError, match="two measures write overlap"):
+        heads.check()
+
+
+def test_figures_that_would_hide_each_other_in_the_report_are_an_error(library):
+    for name in ("one", "other"):
+        library(f"figures/{name}.py", FIGURE.format("runs"))
+    with pytest.raises(WeightscapeError, match="one and other have one category and equal labels"):
+        heads.check()
+
+
+def test_claims_go_beyond_nine_and_stand_by_their_numbers(library):
+    for number in (10, 2, 9, 11):
+        library(f"claims/paper/c{number}_new.py", CLAIM)
+    assert list(heads.claims()) == ["C2", "C9", "C10", "C11"]
+    assert heads.claim_module("C10") == "weightscape.claims.paper.c10_new"
+
+
+@pytest.mark.parametrize("names", [("low_rank",), ("c0_new",), ("c8_new", "c8_other")])
+def test_a_claim_without_a_number_of_its_own_is_an_error(library, names):
+    for name in names:
+        library(f"claims/paper/{name}.py", CLAIM)
+    with pytest.raises(WeightscapeError, match="claims/paper"):
+        heads.claims()
+
+
+def test_another_column_is_another_digest():
+    of_one = {"one": heads.Table("r", {"a": "", "b": ""})}
+    assert heads.digest(of_one) != heads.digest({"one": heads.Table("r", {"b": "", "a": ""})})
+    assert heads.digest(of_one) == heads.digest({"one": heads.Table("other", {"a": "x", "b": ""})})

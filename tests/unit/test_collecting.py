@@ -141,7 +141,7 @@ def test_runs_are_sorted_by_the_split_of_the_config(final, prepared, split, non,
     table = table.set_index("group")
     assert table.loc["non", "n"] == sum(non)
     assert table.loc["non", ["edge_low", "edge_high"]].tolist() == [share - 0.5, share + 0.5]
-    assert set(table["accuracy"]) == {split}
+    assert set(table["split"]) == {split}
     assert table["n"].sum() == 5
 
 

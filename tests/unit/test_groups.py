@@ -201,7 +201,7 @@ def test_table_2_of_a_population(runs):
 
 def test_table_2_says_what_it_is_made_from(runs):
     table = table_of(runs, PAPER_EDGES["dnn", "mnist"])
-    assert set(table["accuracy"]) == {"test"}
+    assert set(table["split"]) == {"test"}
     assert set(table["edges"]) == {"paper"}
 
 

@@ -66,7 +66,7 @@ def test_every_column_has_a_meaning_of_its_own():
 
 def test_a_name_is_text_in_all_tables_or_in_none():
     for name, table in heads.tables().items():
-        own = {*table.texts, *(key for key in table.keys if key in heads.TEXT_KEYS)}
+        own = {*table.texts, *(name for name in table.names if name in heads.TEXT_KEYS)}
         # the stages that nothing reads again have lists in cells
         if name not in ("settings", "plan", "imports"):
             assert {column for column in table.names if column in heads.texts()} == own, name

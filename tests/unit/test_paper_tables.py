@@ -165,7 +165,7 @@ def groups():
         ("cnn", "mnist", "non", 1, 11.35, 11.35, 11.35, 10.85, 11.85),
     ]
     names = ["model", "dataset", "group", "n", "min", "median", "max", "edge_low", "edge_high"]
-    table = pd.DataFrame(rows, columns=names).assign(accuracy="test", edges="paper")
+    table = pd.DataFrame(rows, columns=names).assign(split="test", edges="paper")
     return table.assign(
         paper_median=[
             PAPER_MEDIANS[model, dataset].get(group, math.nan)
@@ -194,7 +194,7 @@ def test_table_2_as_a_page_has_the_numbers_and_the_paper_s_medians(groups):
 
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_the_caption_of_table_2_names_the_split_and_the_median(groups, split):
-    caption = Page(render_groups(groups.assign(accuracy=split))).caption
+    caption = Page(render_groups(groups.assign(split=split))).caption
     assert caption.startswith("Table 2. ")
     assert f"final {split} accuracy (%)" in caption
     assert "n runs" in caption

@@ -330,7 +330,8 @@ def _table(table: Table) -> Table:
         return table
     other = stages()[table.like]
     columns = {name: text for name, text in other.columns.items() if name not in table.without}
-    return replace(table, columns=columns, keys=other.keys, texts=other.texts)
+    texts = tuple(name for name in other.texts if name in columns)
+    return replace(table, columns=columns, keys=other.keys, texts=texts)
 
 
 @functools.cache

@@ -12,7 +12,9 @@ import torch
 
 from weightscape import models, study
 from weightscape.engine import training
+from weightscape.engine.memory import runs_at_once
 from weightscape.engine.stack import Split, Stack
+from weightscape.engine.streams import RunKey
 from weightscape.models import Model
 from weightscape.storage.images import load
 from weightscape.study.config import check
@@ -64,8 +66,8 @@ def make_stack(case: Case, runs: int = 1, device: str = "cpu") -> Stack:
     split = Split(*(torch.from_numpy(array).to(device) for array in (case.images, case.labels)))
     recipe = make_recipe(case.model, case.width, **case.network.options)
     if device != "cpu":
-        runs = min(runs, training.runs_at_once(case.network, recipe, split, None))
-    keys = [training.RunKey(case.model, case.dataset, case.width, seed) for seed in range(runs)]
+        runs = min(runs, runs_at_once(case.network, recipe, split, None))
+    keys = [RunKey(case.model, case.dataset, case.width, seed) for seed in range(runs)]
     return training.make_stack(case.network, keys, split, recipe)
 
 

@@ -19,6 +19,7 @@ import torch
 from benchmarks import torch_peers
 from benchmarks.case import BATCH, Case, Contender, make_case, make_recipe, make_stack, parse
 from weightscape.engine import training
+from weightscape.engine.devices import make_deterministic
 from weightscape.storage.tables import write_table
 
 CASES = [
@@ -90,7 +91,7 @@ def whole_population(dataset: Path, runs: int, width: str) -> float:
     """Seconds of a job of DNNs by Table 1's recipe, evaluation and shard included."""
     target = dataset.with_name("benchmark-shard.h5")
     started = time.perf_counter()
-    training.train_shard(
+    job = training.Job(
         dataset=dataset,
         target=target,
         model="dnn",
@@ -101,6 +102,7 @@ def whole_population(dataset: Path, runs: int, width: str) -> float:
         device="auto",
         threads=1,
     )
+    training.train_shard(job)
     target.unlink()
     return time.perf_counter() - started
 
@@ -109,7 +111,7 @@ def main() -> None:
     arguments = parse(__doc__).parse_args()
     if not torch.cuda.is_available():
         raise SystemExit("benchmarks: torch finds no GPU here; `make bench` measures the CPU")
-    training.make_deterministic(torch.device("cuda"), threads=1)
+    make_deterministic(torch.device("cuda"), threads=1)
     rows = []
     for model, dataset, width, runs in CASES:
         case = make_case(model, arguments.datasets / f"{dataset}.h5", width)

@@ -18,7 +18,7 @@ import torch
 from benchmarks import torch_peers
 from benchmarks.case import BATCH, Case, Contender, make_case, make_stack, parse
 from benchmarks.floor import floor_us
-from weightscape.engine import training
+from weightscape.engine.devices import make_deterministic
 from weightscape.storage.tables import write_table
 
 COLUMNS = ("model", "dataset", "width", "runs_per_job", "contender", "cpu_us_per_step")
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--model", choices=["dnn", "cnn", "vit"], help="this model alone")
     parser.add_argument("--width", help="this width alone")
     arguments = parser.parse_args()
-    training.make_deterministic(torch.device("cpu"), threads=1)
+    make_deterministic(torch.device("cpu"), threads=1)
     rows = []
     for model, dataset, width in CASES:
         if arguments.model in (None, model) and arguments.width in (None, width):

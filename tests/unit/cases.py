@@ -8,7 +8,7 @@ from weightscape.engine.autograd import AutogradStack
 from weightscape.engine.by_hand import HandStack
 from weightscape.engine.linear import FastLinear
 from weightscape.engine.stack import Split
-from weightscape.engine.training import RunKey, initialise
+from weightscape.engine.streams import RunKey, initialise
 
 KEY = RunKey("dnn", "own", "6x5", 0)
 VIT = {"tokens": "patches", "d_model": 8, "feedforward": 12, "dropout": 0.1, "depth": 1}

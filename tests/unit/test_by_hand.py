@@ -13,7 +13,7 @@ from references import adam, gradients, modules, ours, scaled, train_modules
 from torch.nn.functional import cross_entropy
 
 from weightscape import models
-from weightscape.engine.training import initialise
+from weightscape.engine.streams import initialise
 from weightscape.kernels import primitives
 from weightscape.kernels.cnn import KEPT_BYTES, CNNByHand
 from weightscape.kernels.dnn import DNNByHand

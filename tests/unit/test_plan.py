@@ -114,21 +114,23 @@ def own_config(tmp_path, model, width, seeds, side, n=40, **options):
     ],
 )
 def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds, side, options):
-    from weightscape.engine.training import train_shard
+    from weightscape.engine.training import Job, train_shard
     from weightscape.storage.images import prepare
 
     config = own_config(tmp_path, model, width, seeds, side, **options)
     prepare("own", tmp_path / "own.h5", config["datasets"]["own"], None, tmp_path)
     train_shard(
-        dataset=tmp_path / "own.h5",
-        target=tmp_path / "shard.h5",
-        model=model,
-        width=width,
-        seeds=list(range(seeds)),
-        recipe=study.recipe(config, study.populations(config)[0]),
-        snapshots=study.snapshots(config),
-        device="cpu",
-        threads=1,
+        Job(
+            dataset=tmp_path / "own.h5",
+            target=tmp_path / "shard.h5",
+            model=model,
+            width=width,
+            seeds=list(range(seeds)),
+            recipe=study.recipe(config, study.populations(config)[0]),
+            snapshots=study.snapshots(config),
+            device="cpu",
+            threads=1,
+        )
     )
     (row,) = make_plan(config)
     assert row.bytes == pytest.approx((tmp_path / "shard.h5").stat().st_size, rel=0.2)

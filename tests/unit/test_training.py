@@ -26,11 +26,13 @@ from references import (
 from scipy import stats
 
 from weightscape import models
-from weightscape.engine import autograd, training
+from weightscape.engine import autograd, memory, training
 from weightscape.engine.autograd import AutogradStack
 from weightscape.engine.by_hand import HandStack
+from weightscape.engine.devices import choose_device
 from weightscape.engine.stack import Split
-from weightscape.engine.training import RunKey, choose_device, initialise, train_shard, train_stack
+from weightscape.engine.streams import RunKey, draw_orders, initialise
+from weightscape.engine.training import Job, train_shard, train_stack
 from weightscape.errors import WeightscapeError
 from weightscape.kernels.dnn import DNNByHand
 from weightscape.models.dnn import DNN
@@ -60,15 +62,17 @@ def make(dataset, tmp_path):
     def train(seeds, model="dnn", width="6x5", snapshots=(0,), threads=1, **changes):
         target = tmp_path / f"{next(numbers)}.h5"
         train_shard(
-            dataset=dataset,
-            target=target,
-            model=model,
-            width=width,
-            seeds=seeds,
-            recipe=make_recipe(**({"options": OPTIONS[model]} | changes)),
-            snapshots=list(snapshots),
-            device="cpu",
-            threads=threads,
+            Job(
+                dataset=dataset,
+                target=target,
+                model=model,
+                width=width,
+                seeds=seeds,
+                recipe=make_recipe(**({"options": OPTIONS[model]} | changes)),
+                snapshots=list(snapshots),
+                device="cpu",
+                threads=threads,
+            )
         )
         return target
 
@@ -311,7 +315,7 @@ def test_shuffles_have_a_stream_of_their_own(spy, changes):
 @pytest.mark.parametrize("ahead", [False, True])
 def test_orders_drawn_ahead_are_those_of_the_runs_own_streams(ahead):
     keys = [KEY._replace(seed=seed) for seed in (3, 1)]
-    drawn = list(training._orders([key.stream("shuffle") for key in keys], 20, 4, ahead))
+    drawn = list(draw_orders([key.stream("shuffle") for key in keys], 20, 4, ahead))
     for run, key in enumerate(keys):
         stream = key.stream("shuffle")
         for orders in drawn:
@@ -366,15 +370,17 @@ def test_crossed_runs_share_an_initialisation_or_an_order():
 
 def train_crossed(dataset, target, seeds, **changes):
     train_shard(
-        dataset=dataset,
-        target=target,
-        model="dnn",
-        width="6x5",
-        seeds=seeds,
-        recipe=make_recipe(**changes),
-        snapshots=[0],
-        device="cpu",
-        threads=1,
+        Job(
+            dataset=dataset,
+            target=target,
+            model="dnn",
+            width="6x5",
+            seeds=seeds,
+            recipe=make_recipe(**changes),
+            snapshots=[0],
+            device="cpu",
+            threads=1,
+        )
     )
     with open_shard(target) as shard:
         return [shard.run(row) for row in range(len(seeds))], shard.stream_seeds
@@ -511,15 +517,17 @@ def trained(dataset, tmp_path_factory):
     """Three runs of a DNN with every epoch's weights."""
     path = tmp_path_factory.mktemp("trained") / "s.h5"
     train_shard(
-        dataset=dataset,
-        target=path,
-        model="dnn",
-        width="6x5",
-        seeds=[4, 5, 6],
-        recipe=make_recipe(epochs=5),
-        snapshots=list(range(6)),
-        device="cpu",
-        threads=1,
+        Job(
+            dataset=dataset,
+            target=path,
+            model="dnn",
+            width="6x5",
+            seeds=[4, 5, 6],
+            recipe=make_recipe(epochs=5),
+            snapshots=list(range(6)),
+            device="cpu",
+            threads=1,
+        )
     )
     return path
 
@@ -824,8 +832,8 @@ def test_the_log_has_each_run_s_accuracies_and_the_progress(make, caplog):
 
 
 def test_one_run_at_once_on_the_cpu(network):
-    assert training.runs_at_once(network, make_recipe(), random_split(9), None) == 1
-    assert training.runs_at_once(network, make_recipe(), random_split(9), 10**6) == 1
+    assert memory.runs_at_once(network, make_recipe(), random_split(9), None) == 1
+    assert memory.runs_at_once(network, make_recipe(), random_split(9), 10**6) == 1
 
 
 @pytest.fixture
@@ -833,11 +841,11 @@ def on_gpu(monkeypatch):
     """Runs at once by `memory_mb`, each 1000 bytes of the GPU's 10^6 and 1 MiB of the host's."""
     gpu = SimpleNamespace(type="cuda")
     split = Split(SimpleNamespace(device=gpu), None)
-    monkeypatch.setattr(training, "bytes_per_run", lambda *_: training.Bytes(1000.0, 2.0**20))
+    monkeypatch.setattr(memory, "bytes_per_run", lambda *_: memory.Bytes(1000.0, 2.0**20))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda where: (10**6, 10**9))
     used = SimpleNamespace(ru_maxrss=500 * 1024)  # in KiB
-    monkeypatch.setattr(training.resource, "getrusage", lambda who: used)
-    return lambda memory_mb: training.runs_at_once(None, {}, split, memory_mb)
+    monkeypatch.setattr(memory.resource, "getrusage", lambda who: used)
+    return lambda memory_mb: memory.runs_at_once(None, {}, split, memory_mb)
 
 
 @pytest.mark.parametrize(
@@ -850,7 +858,7 @@ def test_as_many_runs_at_once_as_fit_the_gpu_and_the_host(on_gpu, memory_mb, run
 
 def bytes_of(width, n=100, **changes):
     network = models.build("dnn", width, (1, 8, 8), 10, {})
-    return training.bytes_per_run(network, make_recipe(**changes), random_split(n, (1, 8, 8)))
+    return memory.bytes_per_run(network, make_recipe(**changes), random_split(n, (1, 8, 8)))
 
 
 def test_bytes_of_a_run_grow_linearly_with_its_layers():

@@ -16,7 +16,7 @@ from cases import VIT, make_recipe
 from threadpoolctl import threadpool_info
 
 from weightscape.engine import training
-from weightscape.engine.training import train_shard
+from weightscape.engine.training import Job, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.messages import progress
 from weightscape.messages.progress import Progress
@@ -60,7 +60,7 @@ import json, sys, time
 from pathlib import Path
 from weightscape.errors import WeightscapeError
 from weightscape.messages.progress import Progress
-from weightscape.engine.training import train_shard
+from weightscape.engine.training import Job, train_shard
 
 job, calls_until_sleep = json.loads(sys.argv[1]), int(sys.argv[2])
 tell = Progress.epoch
@@ -74,8 +74,8 @@ def epoch(self, *line):
 
 Progress.epoch = epoch
 try:
-    train_shard(**{k: Path(v) if k in ("dataset", "target", "unfinished") else v
-                   for k, v in job.items()})
+    train_shard(Job(**{k: Path(v) if k in ("dataset", "target", "unfinished") else v
+                       for k, v in job.items()}))
 except WeightscapeError as error:
     sys.exit(f"weightscape: {error}")
 """
@@ -111,7 +111,7 @@ def train(dataset, tmp_path, seen):
     def run(**changes):
         seen.clear()
         job = a_job(tmp_path, **({"dataset": dataset} | changes))
-        train_shard(**job)
+        train_shard(Job(**job))
         return job["target"].read_bytes(), list(seen)
 
     return run
@@ -123,7 +123,7 @@ def whole(dataset, tmp_path_factory):
 
     def run(**changes):
         job = a_job(tmp_path_factory.mktemp("whole"), **({"dataset": dataset} | changes))
-        train_shard(**job | {"unfinished": None})
+        train_shard(Job(**job | {"unfinished": None}))
         return job["target"].read_bytes()
 
     return run

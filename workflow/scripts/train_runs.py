@@ -4,7 +4,7 @@ import gc
 import json
 from pathlib import Path
 
-from weightscape.engine.training import train_shard
+from weightscape.engine.training import Job, train_shard
 from weightscape.messages.logs import job_log
 from weightscape.study.paths import parse_seeds, unfinished_folder
 
@@ -14,18 +14,20 @@ wildcards = snakemake.wildcards
 
 with job_log(snakemake.log[0]):
     train_shard(
-        dataset=Path(snakemake.input.dataset),
-        target=Path(snakemake.output[0]),
-        model=wildcards.model,
-        width=wildcards.width,
-        seeds=list(parse_seeds(wildcards.seeds)),
-        recipe=json.loads(snakemake.params.recipe),
-        snapshots=list(snakemake.params.snapshots),
-        device=device,
-        threads=snakemake.threads,
-        unfinished=unfinished_folder(
-            snakemake.config["study"], wildcards.model, wildcards.dataset, wildcards.width
-        ),
-        # what the plan asked for is meant for a GPU's stacks only where one is asked for
-        memory_mb=snakemake.resources.get("mem_mb") if device == "cuda" else None,
+        Job(
+            dataset=Path(snakemake.input.dataset),
+            target=Path(snakemake.output[0]),
+            model=wildcards.model,
+            width=wildcards.width,
+            seeds=list(parse_seeds(wildcards.seeds)),
+            recipe=json.loads(snakemake.params.recipe),
+            snapshots=list(snakemake.params.snapshots),
+            device=device,
+            threads=snakemake.threads,
+            unfinished=unfinished_folder(
+                snakemake.config["study"], wildcards.model, wildcards.dataset, wildcards.width
+            ),
+            # what the plan asked for is meant for a GPU's stacks only where one is asked for
+            memory_mb=snakemake.resources.get("mem_mb") if device == "cuda" else None,
+        )
     )

@@ -1,0 +1,49 @@
+"""How many runs train side by side."""
+
+import resource
+from typing import Any, NamedTuple
+
+import torch
+
+from weightscape.engine.autograd import activation_bytes
+from weightscape.engine.stack import Split
+from weightscape.engine.streams import initialise
+from weightscape.models import Model
+
+HEADROOM = 0.8  # share of the free memory that stacks are planned to fill
+
+
+def runs_at_once(
+    network: Model, recipe: dict[str, Any], train: Split, memory_mb: int | None
+) -> int:
+    """How many runs to train side by side: one on the CPU, and as many as fit on a GPU.
+
+    A stack on the CPU gains nothing where gradients are compiled, and elsewhere it would make a
+    run's last bits depend on its neighbours.
+    """
+    if train.images.device.type == "cpu":
+        return 1
+    needed = bytes_per_run(network, recipe, train)
+    free, _ = torch.cuda.mem_get_info(train.images.device)
+    fitting = HEADROOM * free / needed.device
+    if memory_mb is not None:
+        left = memory_mb * 2**20 - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        fitting = min(fitting, left / needed.host)
+    return max(1, int(fitting))
+
+
+class Bytes(NamedTuple):
+    """What one more run of a stack takes of the memory of the GPU and of the host."""
+
+    device: float
+    host: float
+
+
+def bytes_per_run(network: Model, recipe: dict[str, Any], train: Split) -> Bytes:
+    """Estimated from the number of parameters, and from what autograd keeps of two images."""
+    values = initialise(network, recipe["initialisation"], torch.Generator())
+    kept = activation_bytes(network, values, train.images[:2].cpu()) / 2
+    order, weights = 8 * len(train.labels), 4 * network.n_parameters
+    # value, gradient as found and as laid out, two moments, and one for what comes and goes
+    at_work = 6 * weights + recipe["batch_size"] * (2 * kept + 5 * train.images[0].numel())
+    return Bytes(at_work + order, 2 * order + 4 * weights)

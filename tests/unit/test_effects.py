@@ -165,7 +165,7 @@ def test_a_width_without_variation_has_no_say():
 def test_blocks_change_nothing(monkeypatch):
     x, y, widths = population(slope=0.5)
     whole = spearman(x, y, widths, DRAWS)
-    monkeypatch.setattr("weightscape.claims.effects.CELLS", 100 * len(x))
+    monkeypatch.setattr("weightscape.measures.resampling.CELLS", 100 * len(x))
     cut = spearman(x, y, widths, DRAWS)
     assert cut.pooled.p == pytest.approx(whole.pooled.p, abs=0.05)
     assert cut.pooled.low == pytest.approx(whole.pooled.low, abs=0.05)

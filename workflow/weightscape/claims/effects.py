@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
+from weightscape.measures.resampling import blocks, interval, resamples
+
 FEWEST_OF_WIDTH = 8  # runs of a width from which it has an effect of its own
-LEVEL = 0.95  # of all intervals
-CELLS = 2**22  # numbers of a block of resamples: memory is bounded by it, not by the runs
 
 Numbers = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 class Draws(NamedTuple):
@@ -61,7 +62,7 @@ class Pair(NamedTuple):
         return self.pooled.value * self.within.value < 0
 
 
-def spearman(x: Numbers, y: Numbers, widths: NDArray, draws: Draws) -> Pair:
+def spearman(x: Numbers, y: Numbers, widths: Array, draws: Draws) -> Pair:
     """Spearman's rank correlation of x and y, each (n,); runs where one is not finite are left out.
 
     Permutations shuffle y.
@@ -69,7 +70,7 @@ def spearman(x: Numbers, y: Numbers, widths: NDArray, draws: Draws) -> Pair:
     return _pair(_Correlation(x, y), widths, draws)
 
 
-def cliffs_delta(x: Numbers, upper: NDArray, lower: NDArray, widths: NDArray, draws: Draws) -> Pair:
+def cliffs_delta(x: Numbers, upper: Array, lower: Array, widths: Array, draws: Draws) -> Pair:
     """Cliff's delta of x, P(upper > lower) - P(upper < lower), over the pairs of two sets of runs.
 
     `upper` and `lower` are (n,) bool. Within widths only pairs of one width count. Permutations
@@ -79,7 +80,7 @@ def cliffs_delta(x: Numbers, upper: NDArray, lower: NDArray, widths: NDArray, dr
 
 
 def spearman_difference(
-    x: Numbers, other: Numbers, y: Numbers, widths: NDArray, draws: Draws
+    x: Numbers, other: Numbers, y: Numbers, widths: Array, draws: Draws
 ) -> Pair:
     """Spearman's correlation of x with y less that of `other` with y.
 
@@ -88,7 +89,7 @@ def spearman_difference(
     return _pair(_Difference(x, other, y), widths, draws)
 
 
-def thirds(accuracy: Numbers, widths: NDArray | None = None) -> tuple[NDArray, NDArray]:
+def thirds(accuracy: Numbers, widths: Array | None = None) -> tuple[Array, Array]:
     """The upper and the lower third of the runs by accuracy, over all or in each width, (n,) bool.
 
     Of n runs each third has n // 3, more where accuracies at its edge are equal and fewer where
@@ -108,22 +109,23 @@ def thirds(accuracy: Numbers, widths: NDArray | None = None) -> tuple[NDArray, N
 class _Measure:
     """An effect as a sum over runs of a product of scores, and as a function of resamples."""
 
-    valid: NDArray
+    valid: Array
     """(n,) bool: the runs that it can use"""
-    counted: NDArray
+    counted: Array
     """(n,) bool: the runs that are counted to see whether a width has enough"""
 
-    def scores(self, rows: NDArray) -> tuple[Numbers, Numbers] | None:
+    def scores(self, rows: Array) -> tuple[Numbers, Numbers] | None:
         """(k,) and (k,) whose inner product is the effect in the runs `rows`; None without one.
 
-        Permutations reorder the second, or change its signs.
+        Permutations reorder the second.
         """
         raise NotImplementedError
 
-    signs = False
-    """whether permutations change signs instead of the order"""
+    def permute(self, a: Numbers, b: Numbers, size: int, random: np.random.Generator) -> Numbers:
+        """(size,) inner products of the scores of a stratum, under permutations."""
+        return random.permuted(np.broadcast_to(b, (size, len(b))), axis=1) @ a
 
-    def resampled(self, rows: NDArray, counts: NDArray) -> Numbers:
+    def resampled(self, rows: Array, counts: Array) -> Numbers:
         """(draws,) effects in the runs `rows`, each drawn as often as `counts` (draws, k) says."""
         raise NotImplementedError
 
@@ -133,42 +135,45 @@ class _Correlation(_Measure):
         self.x, self.y = np.asarray(x, float), np.asarray(y, float)
         self.valid = self.counted = np.isfinite(self.x) & np.isfinite(self.y)
 
-    def scores(self, rows: NDArray) -> tuple[Numbers, Numbers] | None:
+    def scores(self, rows: Array) -> tuple[Numbers, Numbers] | None:
         pair = _standard_ranks(self.x[rows]), _standard_ranks(self.y[rows])
         return None if pair[0] is None or pair[1] is None else pair  # type: ignore[return-value]
 
-    def resampled(self, rows: NDArray, counts: NDArray) -> Numbers:
+    def resampled(self, rows: Array, counts: Array) -> Numbers:
         return _correlate(_Ranks(self.x[rows]), _Ranks(self.y[rows]), counts)
 
 
 class _Difference(_Measure):
-    signs = True
-
     def __init__(self, x: Numbers, other: Numbers, y: Numbers):
         self.x, self.other, self.y = (np.asarray(column, float) for column in (x, other, y))
         there = np.isfinite(self.x) & np.isfinite(self.other) & np.isfinite(self.y)
         self.valid = self.counted = there
 
-    def scores(self, rows: NDArray) -> tuple[Numbers, Numbers] | None:
+    def scores(self, rows: Array) -> tuple[Numbers, Numbers] | None:
         ranks = [_standard_ranks(column[rows]) for column in (self.x, self.other, self.y)]
         if any(rank is None for rank in ranks):
             return None
         x, other, y = ranks
         return (x - other) * y, np.ones(len(rows))  # type: ignore[operator]
 
-    def resampled(self, rows: NDArray, counts: NDArray) -> Numbers:
+    def permute(self, a: Numbers, b: Numbers, size: int, random: np.random.Generator) -> Numbers:
+        """The same where permutations change signs, in place of the order."""
+        flips = random.integers(0, 2, (size, len(a)), np.int8)
+        return (2.0 * flips - 1) @ a
+
+    def resampled(self, rows: Array, counts: Array) -> Numbers:
         y = _Ranks(self.y[rows])
         first = _correlate(_Ranks(self.x[rows]), y, counts)
         return first - _correlate(_Ranks(self.other[rows]), y, counts)
 
 
 class _Contrast(_Measure):
-    def __init__(self, x: Numbers, upper: NDArray, lower: NDArray):
+    def __init__(self, x: Numbers, upper: Array, lower: Array):
         self.x, self.upper = np.asarray(x, float), np.asarray(upper, bool)
         self.valid = np.isfinite(self.x) & (self.upper ^ np.asarray(lower, bool))
         self.counted = np.ones(len(self.x), bool)  # those between upper and lower too
 
-    def scores(self, rows: NDArray) -> tuple[Numbers, Numbers] | None:
+    def scores(self, rows: Array) -> tuple[Numbers, Numbers] | None:
         """delta = 2 (mean rank of upper - mean rank of lower) / n."""
         upper = self.upper[rows]
         if upper.all() or not upper.any():
@@ -176,13 +181,14 @@ class _Contrast(_Measure):
         label = np.where(upper, 1 / upper.sum(), -1 / (~upper).sum())
         return 2 * scipy.stats.rankdata(self.x[rows]) / len(rows), label
 
-    def resampled(self, rows: NDArray, counts: NDArray) -> Numbers:
+    def resampled(self, rows: Array, counts: Array) -> Numbers:
         ranks, upper = _Ranks(self.x[rows])(counts), self.upper[rows]
         n_upper, n_lower = counts[:, upper].sum(1), counts[:, ~upper].sum(1)
         with np.errstate(all="ignore"):
             above = (ranks * counts)[:, upper].sum(1) / n_upper
             below = (ranks * counts)[:, ~upper].sum(1) / n_lower
-            return 2 * (above - below) / (n_upper + n_lower)
+            result: Numbers = 2 * (above - below) / (n_upper + n_lower)
+            return result
 
 
 class _Ranks:
@@ -195,20 +201,21 @@ class _Ranks:
         self.first, self.group = np.flatnonzero(is_new), np.cumsum(is_new) - 1
         self.back = np.argsort(self.order)
 
-    def __call__(self, counts: NDArray) -> Numbers:
+    def __call__(self, counts: Array) -> Numbers:
         of_value = np.add.reduceat(counts[:, self.order], self.first, axis=1)
         ranks = np.cumsum(of_value, axis=1) - (of_value - 1) / 2
         return ranks[:, self.group[self.back]]
 
 
-def _correlate(x: _Ranks, y: _Ranks, counts: NDArray) -> Numbers:
+def _correlate(x: _Ranks, y: _Ranks, counts: Array) -> Numbers:
     """(draws,) correlations of ranks in resamples; NaN where one is constant."""
     middle = (counts.sum(1, keepdims=True) + 1) / 2
     a, b = x(counts) - middle, y(counts) - middle
     weighted = a * counts
     product, squares = (weighted * b).sum(1), (weighted * a).sum(1)
     with np.errstate(all="ignore"):
-        return product / np.sqrt(squares * (counts * b * b).sum(1))
+        result: Numbers = product / np.sqrt(squares * (counts * b * b).sum(1))
+        return result
 
 
 def _standard_ranks(values: Numbers) -> Numbers | None:
@@ -218,14 +225,14 @@ def _standard_ranks(values: Numbers) -> Numbers | None:
     return centred / length if length else None
 
 
-def _rows_of(strata: NDArray, valid: NDArray) -> dict[str, NDArray]:
+def _rows_of(strata: Array, valid: Array) -> dict[str, Array]:
     """The valid runs of each stratum, by its name."""
     return {
         str(name): np.flatnonzero((strata == name) & valid) for name in dict.fromkeys(strata[valid])
     }
 
 
-def _pair(measure: _Measure, widths: NDArray, draws: Draws) -> Pair:
+def _pair(measure: _Measure, widths: Array, draws: Draws) -> Pair:
     widths = np.asarray(widths)
     by_width = _rows_of(widths, measure.valid)
     everywhere = np.flatnonzero(measure.valid)
@@ -240,7 +247,7 @@ def _pair(measure: _Measure, widths: NDArray, draws: Draws) -> Pair:
 
 
 def _effect(
-    measure: _Measure, strata: dict[str, NDArray], cells: list[NDArray], draws: Draws
+    measure: _Measure, strata: dict[str, Array], cells: list[Array], draws: Draws
 ) -> Effect:
     """The mean effect over strata of runs; resamples are drawn within `cells`."""
     scores = {name: measure.scores(rows) for name, rows in strata.items()}
@@ -254,59 +261,33 @@ def _effect(
     weighted = [(a * n_of[name] / n, b) for name, (a, b) in used.items()]
     far = sum(
         np.count_nonzero(np.abs(found) >= abs(value) - 1e-12)
-        for found in _permuted(weighted, measure.signs, draws)
+        for found in _permuted(measure, weighted, draws)
     )
-    low, high = _interval(_resampled(measure, [strata[name] for name in used], cells, draws))
+    low, high = interval(_resampled(measure, [strata[name] for name in used], cells, draws))
     p = (1 + far) / (1 + draws.permutations)
     return Effect(value, low, high, float(p), n, n_of, of_width)
 
 
 def _permuted(
-    scores: list[tuple[Numbers, Numbers]], signs: bool, draws: Draws
+    measure: _Measure, scores: list[tuple[Numbers, Numbers]], draws: Draws
 ) -> Iterator[Numbers]:
-    """Blocks of sums over strata of inner products, the second scores permuted in each stratum."""
+    """Blocks of sums over strata of inner products, the scores permuted in each stratum."""
     random = np.random.default_rng([draws.seed, 0])
-    for size in _blocks(draws.permutations, max(len(a) for a, _ in scores)):
+    for size in blocks(draws.permutations, max(len(a) for a, _ in scores)):
         total = np.zeros(size)
         for a, b in scores:
-            if signs:
-                flips = random.integers(0, 2, (size, len(a)), np.int8)
-                total += (2.0 * flips - 1) @ a
-            else:
-                total += random.permuted(np.broadcast_to(b, (size, len(b))), axis=1) @ a
+            total += measure.permute(a, b, size, random)
         yield total
 
 
-def _resampled(
-    measure: _Measure, strata: list[NDArray], cells: list[NDArray], draws: Draws
-) -> Numbers:
+def _resampled(measure: _Measure, strata: list[Array], cells: list[Array], draws: Draws) -> Numbers:
     """(draws,) mean effects over strata, each resample drawn anew within the cells."""
     random = np.random.default_rng([draws.seed, 1])
-    n_runs = len(measure.valid)
     found = []
-    for size in _blocks(draws.resamples, n_runs):
-        counts = np.zeros((size, n_runs))
-        for rows in cells:
-            counts[:, rows] = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size)
+    for counts in resamples(cells, len(measure.valid), draws.resamples, random):
         effects = np.stack([measure.resampled(rows, counts[:, rows]) for rows in strata])
         # a resample without variation in a stratum has no effect there
         weights = np.where(np.isfinite(effects), [[len(rows)] for rows in strata], 0)
         with np.errstate(invalid="ignore"):
             found.append(np.nansum(np.where(weights > 0, effects, 0) * weights, 0) / weights.sum(0))
     return np.concatenate(found)
-
-
-def _blocks(total: int, length: int) -> Iterator[int]:
-    """Sizes of blocks of draws of `length` numbers each."""
-    size = max(1, CELLS // max(length, 1))
-    for first in range(0, total, size):
-        yield min(size, total - first)
-
-
-def _interval(found: Numbers) -> tuple[float, float]:
-    found = found[np.isfinite(found)]
-    if not len(found):
-        return math.nan, math.nan
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(found, [tail, 1 - tail])
-    return float(low), float(high)

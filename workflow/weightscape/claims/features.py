@@ -74,10 +74,12 @@ def width_numbers(widths: Iterable[str]) -> Numbers:
     parts: list[list[float]] = [[*width_parts(width)] or [math.nan] for width in widths]
     most = max(map(len, parts), default=1)
     numbers = [part * most if len(part) < most else part for part in parts]
-    return np.log(np.reshape(numbers, (-1, most)))
+    result: Numbers = np.log(np.reshape(numbers, (-1, most)))
+    return result
 
 
 def width_names(widths: Iterable[str]) -> Numbers:
     """(n, widths) of zeros and ones, so that each width may have a mean of its own."""
     names = np.array(list(widths))
-    return (names[:, None] == np.unique(names)).astype(float)
+    result: Numbers = (names[:, None] == np.unique(names)).astype(float)
+    return result

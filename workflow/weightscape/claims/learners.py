@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from weightscape.claims.effects import Numbers
+from weightscape.claims.effects import Array, Numbers
 
 Learner = Callable[[Numbers, Numbers, Numbers], Numbers]
 
@@ -37,7 +36,8 @@ def linear(training: Numbers, accuracy: Numbers, others: Numbers) -> Numbers:
     )
     x, new = (np.nan_to_num(standard_scores(training, part)) for part in (training, others))
     middle, mean = x.mean(0), accuracy.mean()
-    return mean + ((new - middle) @ ridge(x - middle, accuracy - mean)).T
+    result: Numbers = mean + ((new - middle) @ ridge(x - middle, accuracy - mean)).T
+    return result
 
 
 def boosting(training: Numbers, accuracy: Numbers, others: Numbers) -> Numbers:
@@ -88,11 +88,12 @@ def ridge(x: Numbers, y: Numbers) -> Numbers:
     values, vectors = np.linalg.eigh(x @ x.T if is_wide else x.T @ x)
     found = vectors.T @ (y if is_wide else x.T @ y)
     solved = vectors @ (found[:, None] / (values[:, None] + ALPHAS))
-    return x.T @ solved if is_wide else solved
+    result: Numbers = x.T @ solved if is_wide else solved
+    return result
 
 
 def predict(
-    learner: Learner, training: Numbers, accuracy: Numbers, others: Numbers, folds: NDArray
+    learner: Learner, training: Numbers, accuracy: Numbers, others: Numbers, folds: Array
 ) -> Numbers:
     """(m,) predictions of the candidate with the least squared error over the training folds.
 
@@ -103,10 +104,11 @@ def predict(
         held = folds == fold
         found = learner(training[~held], accuracy[~held], training[held])
         errors = errors + ((found - accuracy[held]) ** 2).sum(1)
-    return learner(training, accuracy, others)[np.argmin(errors)]
+    result: Numbers = learner(training, accuracy, others)[np.argmin(errors)]
+    return result
 
 
-def deal(strata: NDArray, groups: NDArray, n_folds: int, random: np.random.Generator) -> NDArray:
+def deal(strata: Array, groups: Array, n_folds: int, random: np.random.Generator) -> Array:
     """The fold of each run, (n,) int: a group of runs in one fold, each stratum over all folds.
 
     A group is of one stratum. Groups of a stratum are dealt at random, one to each fold in turn,

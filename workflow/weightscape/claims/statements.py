@@ -127,7 +127,7 @@ def measure_across(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         if head.each == "study":
             found = import_module(heads.claim_module(claim)).effects(tables)
             parts.append(found.assign(claim=claim).reindex(columns=list(EFFECT_COLUMNS)))
-    return pd.concat(list(filter(len, parts)) or parts[:1], ignore_index=True)
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
 def _row(statement: Statement) -> dict[str, Any]:

@@ -79,11 +79,11 @@ class Shown(NamedTuple):
 
     @property
     def model(self) -> str:
-        return self.runs["model"].iloc[0]
+        return str(self.runs["model"].iloc[0])
 
     @property
     def dataset(self) -> str:
-        return self.runs["dataset"].iloc[0]
+        return str(self.runs["dataset"].iloc[0])
 
 
 def title(population: Shown) -> str:
@@ -130,7 +130,7 @@ def wrap(keys: Iterable[Any], columns: int = COLUMNS) -> list[list[Any]]:
 
 def panels(
     rows: Sequence[Sequence[Any]], height: float = 2.0, width: float = 2.3
-) -> tuple[Figure, dict]:
+) -> tuple[Figure, dict[Any, Axes]]:
     """A figure with a panel per key, row by row; no wider or higher than a page."""
     columns = max(len(row) for row in rows)
     size = (

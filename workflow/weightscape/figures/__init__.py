@@ -26,10 +26,14 @@ def draw(name: str, runs: Sequence[pd.DataFrame], files: Sequence[str], split: s
     head, figure = heads.figures()[file], import_module(f"{__name__}.{file}")
     n = len(head.reads)
     parts = [_load(head.reads, files[first : first + n]) for first in range(0, len(files), n)]
+    shown: Any
     if head.each == "study":
-        return figure.draw(Shown(pd.concat([pd.DataFrame(), *runs]), *parts), split)
-    populations = list(map(Shown, runs, parts))
-    return figure.draw(populations if head.grid else populations[0], split, *filter(None, [claim]))
+        shown = Shown(pd.concat([pd.DataFrame(), *runs]), *parts)
+    else:
+        populations = list(map(Shown, runs, parts))
+        shown = populations if head.grid else populations[0]
+    drawn: Figure = figure.draw(shown, split, *filter(None, [claim]))
+    return drawn
 
 
 def _load(names: Sequence[str], files: Sequence[str]) -> Any:

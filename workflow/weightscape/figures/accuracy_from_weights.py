@@ -82,7 +82,9 @@ def _draw_scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 5, 10]))
 
 
-def _draw_dot(axes: Axes, value: float, y: float, interval: tuple[float, float], row: dict) -> None:
+def _draw_dot(
+    axes: Axes, value: float, y: float, interval: tuple[float, float], row: dict[Any, Any]
+) -> None:
     marker, colour = LEARNERS[row["learner"]]
     face = colour if row["validation"] == "nested" else "white"
     line: dict[str, Any] = {"color": colour, "markerfacecolor": face, "markersize": 4}
@@ -103,7 +105,8 @@ def _draw_runs(
 ) -> None:
     """Predicted against true accuracy of the best learner on weights, a point per run."""
     nested = table[(table["features"] == "weights") & (table["validation"] == "nested")]
-    best = nested.loc[nested["r2"].idxmax()] if nested["r2"].notna().any() else nested.iloc[0]
+    # the first where none has a number
+    best = nested.sort_values("r2", ascending=False, kind="stable").iloc[0]
     case = ["features", "learner", "validation"]
     points = predicted[(predicted[case] == best[case]).all(axis=1)]
     scale, numbers = widths

@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -75,7 +76,11 @@ def _of(table: pd.DataFrame, claim: str, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_effects(
-    axes: Axes, judged: pd.DataFrame, widths: pd.DataFrame, scale, numbers: dict[str, float]
+    axes: Axes,
+    judged: pd.DataFrame,
+    widths: pd.DataFrame,
+    scale: ScalarMappable,
+    numbers: dict[str, float],
 ) -> None:
     axes.axvline(0, color="black", linewidth=0.6)
     labels = []
@@ -159,7 +164,9 @@ def _add_legend(figure: FigureBase) -> None:
     figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=6.5)
 
 
-def _draw_runs(panels: np.ndarray, values: pd.DataFrame, scale, numbers: dict[str, float]) -> None:
+def _draw_runs(
+    panels: np.ndarray, values: pd.DataFrame, scale: ScalarMappable, numbers: dict[str, float]
+) -> None:
     """The runs of one statement: y against x above, ranks within each width below.
 
     Crosses are `non`.

@@ -1,9 +1,11 @@
 """Figure 1: training loss by epoch, a line per run (paper, Figure 1)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
@@ -60,7 +62,9 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     return figure
 
 
-def _draw_population(axes: Axes, population: style.Shown, scale, split: str) -> None:
+def _draw_population(
+    axes: Axes, population: style.Shown, scale: ScalarMappable, split: str
+) -> None:
     curves, runs = population.measure, population.runs
     by_run = dict(iter(curves.groupby(KEYS, sort=False)))
     is_non = runs["group"] == "non"
@@ -93,7 +97,9 @@ def _draw_population(axes: Axes, population: style.Shown, scale, split: str) -> 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _add_lines(axes: Axes, runs: pd.DataFrame, by_run: dict, colours: object) -> None:
+def _add_lines(
+    axes: Axes, runs: pd.DataFrame, by_run: dict[Any, pd.DataFrame], colours: object
+) -> None:
     keys = runs[KEYS].itertuples(index=False, name=None)
     lines = [by_run[key][["epoch", "train_loss"]].to_numpy() for key in keys]
     many = len(lines) > style.MANY

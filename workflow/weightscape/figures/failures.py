@@ -140,7 +140,7 @@ def _draw_band(axes: Axes, values: np.ndarray, colour: str, line: str) -> None:
     axes.plot(epochs, middle, color=colour, linestyle=line, linewidth=1.4)
 
 
-def _scale(panels: dict) -> None:
+def _scale(panels: dict[str, Axes]) -> None:
     panels["dead"].set_ylim(-0.03, 1.03)
     gradient = panels["gradient"]
     # linear below a tenth of what counts as vanishing, so that the zero of dead layers has a place

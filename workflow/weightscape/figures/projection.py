@@ -1,6 +1,7 @@
 """Figures 11-13: t-SNE of each layer's weights, coloured by accuracy and beside it by width."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -135,7 +136,7 @@ def put_title(axes: Axes, points: pd.DataFrame, column: pd.DataFrame, head: list
     axes.set_title("\n".join(lines), fontsize=TITLE_SIZE)
 
 
-def _bars(figure: Figure, own: dict, runs: pd.DataFrame, split: str, one: bool) -> None:
+def _bars(figure: Figure, own: dict[Any, Axes], runs: pd.DataFrame, split: str, one: bool) -> None:
     by_accuracy = [axes for key, axes in own.items() if key[-1] == "accuracy"]
     by_width = [axes for key, axes in own.items() if key[-1] == "width"]
     if one:

@@ -71,7 +71,7 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     return figure
 
 
-def _rows(populations: Sequence[style.Shown]) -> list[list[tuple]]:
+def _rows(populations: Sequence[style.Shown]) -> list[list[tuple[Any, ...]]]:
     """Keys of panels: kind, number of the population, and the layer or pair of layers."""
     table, numbers = populations[0].measure, range(len(populations))
     layers = list(table["layer"].unique())

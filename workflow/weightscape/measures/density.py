@@ -80,11 +80,11 @@ def _bandwidth(layer: LayerWeights, series: np.ndarray, rule: str) -> float:
     if rule == "isj":
         return _improved_sheather_jones(series, layer.size)
     if rule == "scott":
-        return 1.06 * layer.size**-0.2
+        return float(1.06 * layer.size**-0.2)
     low, high = layer.quantiles(np.array([0.25, 0.75]))
     robust = float(high - low) / (1.34 * layer.std)
     # half of the weights may be equal, as zeros are
-    return 0.9 * min(1.0, robust or 1.0) * layer.size**-0.2
+    return float(0.9 * min(1.0, robust or 1.0) * layer.size**-0.2)
 
 
 def _improved_sheather_jones(series: np.ndarray, size: int, stages: int = 7) -> float:
@@ -105,14 +105,14 @@ def _improved_sheather_jones(series: np.ndarray, size: int, stages: int = 7) -> 
             odd = math.prod(range(1, 2 * order, 2)) / math.sqrt(2 * math.pi)
             constant = (1 + 0.5 ** (order + 0.5)) / 3
             norm = roughness(order, (2 * constant * odd / (size * norm)) ** (2 / (3 + 2 * order)))
-        return time - (2 * size * math.sqrt(math.pi) * norm) ** -0.4
+        return float(time - (2 * size * math.sqrt(math.pi) * norm) ** -0.4)
 
     least, most = (FINEST / (2 * REACH)) ** 2, (1 / (2 * REACH)) ** 2
     with np.errstate(all="ignore"):
         if excess(least) >= 0:
             return FINEST
         if not excess(most) > 0:
-            return 1.06 * size**-0.2
+            return float(1.06 * size**-0.2)
         return 2 * REACH * math.sqrt(scipy.optimize.brentq(excess, least, most, rtol=1e-4))
 
 
@@ -165,7 +165,10 @@ class Histogram:
         """Fine counts or shares as those of the shown bins."""
         first, joined, n = self.shown()
         covered = bins[first : first + joined * n]  # the last shown bin may end beyond the reach
-        return np.pad(covered, (0, joined * n - len(covered))).reshape(n, joined).sum(1)
+        result: np.ndarray = (
+            np.pad(covered, (0, joined * n - len(covered))).reshape(n, joined).sum(1)
+        )
+        return result
 
 
 class Densities:

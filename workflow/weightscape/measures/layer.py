@@ -82,7 +82,8 @@ class LayerWeights:
         below = np.floor(places).astype(np.int64)
         above = np.minimum(below + 1, self.size - 1)
         low, high = self.sorted[below].astype(np.float64), self.sorted[above].astype(np.float64)
-        return low + (places - below) * (high - low)
+        result: np.ndarray = low + (places - below) * (high - low)
+        return result
 
     def share_within(self, bound: float) -> float:
         """Share of the weights with |w| <= bound; NaN if the bound or any weight is."""

@@ -1,5 +1,6 @@
 """The table of runs: one row per run of a population, with its group."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,24 @@ def group(
     grouped = runs.copy()
     grouped.insert(list(runs.columns).index("dead_unit_share"), "group", groups)
     return grouped, summarise(grouped, edges, split, source, baseline)
+
+
+def runs_in(
+    shards: Iterable[str], runs: pd.DataFrame
+) -> Iterator[tuple[Shard, int, dict[str, Any]]]:
+    """Each run of the table `runs`: its shard, open, its row there, and its keys and group.
+
+    Shards may hold others, which are passed over. Raises WeightscapeError if one is in no shard.
+    """
+    groups = runs.set_index(KEYS)["group"].to_dict()
+    n = 0
+    for shard in read_population(shards):
+        for row, seed in enumerate(shard.seeds):
+            key = (*shard.key, seed)
+            if key in groups:
+                n += 1
+                yield shard, row, {**dict(zip(KEYS, key, strict=True)), "group": groups[key]}
+    check_found(n, runs)
 
 
 def check_found(n: int, runs: pd.DataFrame) -> None:

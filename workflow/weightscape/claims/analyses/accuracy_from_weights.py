@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from weightscape.claims.effects import CELLS, LEVEL, Draws, Numbers, spearman
+from weightscape.claims.effects import Array, Draws, Numbers, spearman
 from weightscape.claims.features import (
     by_layer,
     final_weights,
@@ -27,6 +25,7 @@ from weightscape.claims.features import (
 )
 from weightscape.claims.learners import LEARNERS, Learner, deal, predict
 from weightscape.heads import MeasureHead, Table
+from weightscape.measures import resampling
 from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
 
@@ -130,6 +129,7 @@ INNER = {"nested": 3, "leave_one_width_out": 2}  # the second has as many outer 
 FEWEST_STARTS = 2 * OUTER  # from which a population is predicted
 FEWEST_WIDTHS = 4  # from which one is left out, since the others are to learn and to choose from
 
+TAILS = ((1 - resampling.LEVEL) / 2, (1 + resampling.LEVEL) / 2)
 CASE = ("features", "learner", "validation")
 PREDICTED = tuple(HEAD.tables["predicted_accuracy"].names)
 COUNTS = ("n", "n_features", "n_folds", "n_ranked_within_width")
@@ -146,14 +146,14 @@ def make(job: Job) -> None:
 class Validation(NamedTuple):
     """Who is predicted from whom, and how those are split again to choose by."""
 
-    folds: NDArray
+    folds: Array
     """(n,) the fold of each run"""
-    strata: NDArray
-    groups: NDArray
+    strata: Array
+    groups: Array
     """(n,) both: of the inner folds, as `deal` takes them"""
     n_inner: int
 
-    def inner(self, training: NDArray) -> NDArray:
+    def inner(self, training: Array) -> Array:
         """Folds of the training runs, which are told as (n,) bool."""
         random = np.random.default_rng(1)
         return deal(self.strata[training], self.groups[training], self.n_inner, random)
@@ -224,7 +224,7 @@ def make_validation(runs: pd.DataFrame, name: str) -> Validation | None:
     )
 
 
-def name_starts(runs: pd.DataFrame) -> NDArray:
+def name_starts(runs: pd.DataFrame) -> Array:
     """(n,) the same name for runs that began from the same initial weights."""
     return (runs["width"] + " " + runs["init_seed"].astype(str)).to_numpy(str)
 
@@ -266,7 +266,7 @@ def out_of_fold(
     return runs.assign(predicted=predicted, beyond=beyond)
 
 
-def off_width_mean(values: NDArray | pd.Series, widths: pd.Series) -> Numbers:
+def off_width_mean(values: Array | pd.Series, widths: pd.Series) -> Numbers:
     """(n,) values less their mean over the runs of the width, without rounding errors."""
     series = pd.Series(np.asarray(values))
     return (series - series.groupby(np.asarray(widths)).transform("mean")).round(9).to_numpy(float)
@@ -317,7 +317,7 @@ def score(found: list[pd.DataFrame], resamples: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def r_squared(predicted: Numbers, values: Numbers, widths: NDArray, resamples: int) -> Numbers:
+def r_squared(predicted: Numbers, values: Numbers, widths: Array, resamples: int) -> Numbers:
     """R2 of predictions (n, k) of the values (n,), and its interval: (3, k).
 
     1 - sum (value - prediction)^2 / sum (value - mean)^2, and percentile bootstrap intervals over
@@ -327,22 +327,13 @@ def r_squared(predicted: Numbers, values: Numbers, widths: NDArray, resamples: i
         return np.full((3, predicted.shape[1]), np.nan)
     errors = (values[:, None] - predicted) ** 2
     columns = np.column_stack([errors, (values - values.mean()) ** 2])
-    sums = np.concatenate([counts @ columns for counts in _resample(widths, resamples)])
+    cells = [np.flatnonzero(widths == width) for width in np.unique(widths)]
+    drawn = resampling.resamples(cells, len(widths), resamples, np.random.default_rng(0))
+    sums = np.concatenate([counts @ columns for counts in drawn])
     low, high = np.quantile(
-        1 - sums[:, :-1] / sums[:, -1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0
+        1 - sums[:, :-1] / sums[:, -1:],
+        TAILS,
+        axis=0,
     )
     found = np.stack([1 - errors.sum(0) / columns[:, -1].sum(), low, high])
     return found.round(9) + 0.0  # no -0 of a rounding error
-
-
-def _resample(widths: NDArray, resamples: int) -> Iterator[Numbers]:
-    """Blocks of (draws, n) how often each run is drawn, as many in each width as it has."""
-    random = np.random.default_rng(0)
-    cells = [np.flatnonzero(widths == width) for width in np.unique(widths)]
-    size = max(1, CELLS // len(widths))
-    for first in range(0, resamples, size):
-        counts = np.empty((min(size, resamples - first), len(widths)))
-        for rows in cells:
-            shares = np.full(len(rows), 1 / len(rows))
-            counts[:, rows] = random.multinomial(len(rows), shares, len(counts))
-        yield counts

@@ -154,8 +154,9 @@ CAUSE_COLUMNS = tuple(HEAD.tables["causes"].names)
 
 
 def make(job: Job) -> None:
-    tables = (job.table(name) for name in HEAD.reads)
-    failures, causes = explain(*tables, job.settings["accuracy"])
+    runs, curves, telemetry, predicted = (job.table(name) for name in HEAD.reads)
+    split = job.settings["accuracy"]
+    failures, causes = explain(runs, curves, telemetry, predicted, split)
     job.write(failures=failures, causes=causes)
 
 

@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from weightscape.claims.effects import LEVEL, Numbers
+from weightscape.claims.effects import Numbers
 from weightscape.heads import MeasureHead, Table, layer_measures, told_layer_measures
 from weightscape.measures.job import Job
+from weightscape.measures.resampling import LEVEL
 from weightscape.runs.collecting import KEYS
 
 HEAD = MeasureHead(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from weightscape.claims.effects import Numbers, Pair, cliffs_delta, thirds
+from weightscape.claims.effects import Array, Numbers, Pair, cliffs_delta, thirds
 from weightscape.claims.evidence import Evidence, Statement
 from weightscape.heads import ClaimHead
 
@@ -47,9 +46,7 @@ def _scatter(evidence: Evidence, layer: str) -> Statement:
     return Statement(layer, "scatter", "cliffs_delta", -1, effect, n_smaller=int(n_smaller))
 
 
-def _distance_from_middle(
-    points: Numbers, upper: NDArray, lower: NDArray, strata: NDArray
-) -> Numbers:
+def _distance_from_middle(points: Numbers, upper: Array, lower: Array, strata: Array) -> Numbers:
     """(n,) distances of points (2, n) from the median of their third in their stratum.
 
     Each axis is scaled by its median absolute deviation over the runs of the stratum. NaN for runs

@@ -161,4 +161,5 @@ def _distances(logs: np.ndarray, slopes: np.ndarray, first: int) -> np.ndarray:
     # values below an xmin count as it, and so as nothing
     above = np.maximum(logs[places] - logs[numbers], 0)
     below = np.maximum(places - numbers, 0) / (len(logs) - numbers)
-    return np.abs(below - 1 + np.exp(-above * slopes[numbers])).max(1)
+    result: np.ndarray = np.abs(below - 1 + np.exp(-above * slopes[numbers])).max(1)
+    return result

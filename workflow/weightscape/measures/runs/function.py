@@ -30,6 +30,7 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import distances
 from weightscape.measures.job import Job
 from weightscape.measures.layer import is_moderate
+from weightscape.measures.resampling import interval, resamples
 from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.runs.collecting import KEYS, check_found
 from weightscape.runs.groups import GROUPS
@@ -239,7 +240,7 @@ def _read_labels(dataset: Path | None) -> tuple[np.ndarray, int]:
 def read_answers(shards: list[str], runs: pd.DataFrame, n_images: int) -> Answers:
     """The predictions of the runs of a table, for `n_images` test images, in the shards' order."""
     groups = runs.set_index(KEYS)["group"].to_dict()
-    rows: list[tuple] = []
+    rows: list[tuple[Any, ...]] = []
     predicted, is_matched, lacking = [], False, 0
     for shard in read_population(shards):
         answers = shard.predictions()
@@ -353,14 +354,9 @@ def compare_groups(between: Between, runs: pd.DataFrame) -> Iterator[dict[str, A
 
 def _resample(strata: np.ndarray) -> np.ndarray:
     """(RESAMPLES, n) float32: how often each run is drawn, in draws within each stratum."""
-    random = np.random.default_rng(0)
-    counts = np.zeros((RESAMPLES, len(strata)), np.float32)
-    for name in dict.fromkeys(strata):
-        rows = np.flatnonzero(strata == name)
-        counts[:, rows] = random.multinomial(
-            len(rows), np.full(len(rows), 1 / len(rows)), RESAMPLES
-        )
-    return counts
+    cells = [np.flatnonzero(strata == name) for name in dict.fromkeys(strata)]
+    drawn = resamples(cells, len(strata), RESAMPLES, np.random.default_rng(0))
+    return np.concatenate(list(drawn), dtype=np.float32)
 
 
 def _describe_pairs(
@@ -381,7 +377,7 @@ def _describe_pairs(
     found = {"n_runs": mine if twice else mine + theirs, "n_pairs": mask.sum() // (1 + twice)}
     found |= {"disagreement": observed, "expected": expected, "ratio": ratio, "same_wrong": wrong}
     for name, draws in (("disagreement", boot), ("ratio", boot_ratio), ("same_wrong", boot_wrong)):
-        found[f"{name}_low"], found[f"{name}_high"] = _interval(draws)
+        found[f"{name}_low"], found[f"{name}_high"] = interval(draws)
     return found | {"same_wrong_expected": 1 / (between.classes - 1)}
 
 
@@ -400,14 +396,6 @@ def _mean(
     )
     with np.errstate(invalid="ignore"):
         return mean, sums / weights
-
-
-def _interval(draws: np.ndarray) -> tuple[float, float]:
-    finite = draws[np.isfinite(draws)]
-    if not len(finite):
-        return math.nan, math.nan
-    low, high = np.quantile(finite, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def compare_weights(

@@ -10,8 +10,9 @@ leave alone (`is_free` false) keep their order.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -23,9 +24,9 @@ from weightscape.measures.job import Job
 from weightscape.measures.layer import is_moderate
 from weightscape.messages.progress import Progress
 from weightscape.models import Link
-from weightscape.runs.collecting import KEYS, check_found
+from weightscape.runs.collecting import runs_in
 from weightscape.storage.hdf5 import read_file, write_file
-from weightscape.storage.shards import Shard, open_shard, read_population
+from weightscape.storage.shards import Shard, open_shard
 from weightscape.storage.tables import grow_table
 
 HEAD = MeasureHead(
@@ -172,7 +173,6 @@ def measure(
     per width, `<width>/seed` (runs,) and `<width>/<sources>` (runs, parts) int32 for each link;
     cosines are with the reference's layer, before and after.
     """
-    groups = runs.set_index(KEYS)["group"].to_dict()
     references = {str(w): _best(of_width, split) for w, of_width in runs.groupby("width")}
     n_runs = runs["width"].value_counts()
     loaded: dict[str, Weights] = {}
@@ -183,34 +183,28 @@ def measure(
         write_file(orders_file, attributes) as file,
         Progress("matching", len(runs)) as progress,
     ):
-        for shard in read_population(shards):
-            width = shard.header.width
-            for row, seed in enumerate(shard.seeds):
-                key = (*shard.key, seed)
-                if key not in groups:
-                    continue
-                best = references[width]
-                if width not in loaded:
-                    loaded = {width: _read_reference(best)}
-                ours, theirs = _read(shard, row), loaded[width]
-                orders = match(ours, theirs, shard.links)
-                _store(file.require_group(width), done[width], n_runs[width], seed, orders)
-                done[width] += 1
-                run = {**dict(zip(KEYS, key, strict=True)), "group": groups[key]}
-                add(
-                    [
-                        {
-                            **run,
-                            "layer": name,
-                            "reference_seed": best.seed,
-                            "cosine": _cosine(ours[name], theirs[name]),
-                            "matched_cosine": _cosine(reorder(name, ours, orders), theirs[name]),
-                        }
-                        for name in shard.header.layers
-                    ]
-                )
-                progress.add()
-        check_found(progress.done, runs)
+        for shard, row, run in runs_in(shards, runs):
+            width, best = run["width"], references[run["width"]]
+            if width not in loaded:
+                loaded = {width: _read_reference(best)}
+            ours, theirs = _read(shard, row), loaded[width]
+            orders = match(ours, theirs, shard.links)
+            place = done[width], n_runs[width]
+            _store(file.require_group(width), *place, run["seed"], orders)
+            done[width] += 1
+            compared = _compare(ours, theirs, orders)
+            add([{**run, "reference_seed": best.seed, **row} for row in compared])
+            progress.add()
+
+
+def _compare(ours: Weights, theirs: Weights, orders: Orders) -> Iterator[dict[str, Any]]:
+    """COLUMNS of each layer but the run's own: cosines with the reference, before and after."""
+    for name in ours:
+        yield {
+            "layer": name,
+            "cosine": _cosine(ours[name], theirs[name]),
+            "matched_cosine": _cosine(reorder(name, ours, orders), theirs[name]),
+        }
 
 
 def _store(group: h5py.Group, row: int, n_runs: int, seed: int, orders: Orders) -> None:

@@ -22,8 +22,8 @@ from weightscape.measures.job import Job
 from weightscape.measures.layer import LayerWeights, linked
 from weightscape.measures.runs.weights import LAYER_KEYS
 from weightscape.messages.progress import Progress
-from weightscape.runs.collecting import KEYS, check_found
-from weightscape.storage.shards import Shard, read_population
+from weightscape.runs.collecting import runs_in
+from weightscape.storage.shards import Shard
 from weightscape.storage.tables import grow_table
 from weightscape.study.recipes import canonical_json
 
@@ -97,16 +97,10 @@ def measure(shards: list[str], runs: pd.DataFrame, table: Path) -> None:
 
     A row per run, null model and layer, one run in memory at a time.
     """
-    groups = runs.set_index(KEYS)["group"].to_dict()
     with grow_table(table, COLUMNS) as add, Progress("null models", len(runs)) as progress:
-        for shard in read_population(shards):
-            for row, seed in enumerate(shard.seeds):
-                key = (*shard.key, seed)
-                if key in groups:
-                    run = {**dict(zip(KEYS, key, strict=True)), "group": groups[key]}
-                    add([run | found for found in describe_run(shard, row)])
-                    progress.add()
-        check_found(progress.done, runs)
+        for shard, row, run in runs_in(shards, runs):
+            add([run | found for found in describe_run(shard, row)])
+            progress.add()
 
 
 def describe_run(shard: Shard, row: int) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,7 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import Vectors, distances
 from weightscape.measures.job import Job
 from weightscape.measures.layer import LayerWeights, is_moderate
+from weightscape.measures.resampling import interval
 from weightscape.measures.runs.nulls import FINAL, KINDS, weights_of
 from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.messages.progress import Progress
@@ -385,14 +386,16 @@ def trustworthiness(between: np.ndarray, embeddings: list[np.ndarray], k: int) -
         for number, nearest in enumerate(near):
             found = np.take_along_axis(ranks, nearest[first : first + len(ranks)], 1)
             excess[number] += np.maximum(found - k, 0).sum()
-    return (1 - excess * (2 / (n * k * (2 * n - 3 * k - 1)))).tolist()
+    result: list[float] = (1 - excess * (2 / (n * k * (2 * n - 3 * k - 1)))).tolist()
+    return result
 
 
 def _without(nearest: np.ndarray) -> np.ndarray:
     """(n, k) of (n, k + 1) nearest points: each row without its own number, or without the last."""
     own = nearest == np.arange(len(nearest))[:, None]
     own[~own.any(1), -1] = True  # more than k others in the same place
-    return nearest[~own].reshape(len(nearest), -1)
+    result: np.ndarray = nearest[~own].reshape(len(nearest), -1)
+    return result
 
 
 def compare_groups(
@@ -439,8 +442,7 @@ def _purity_interval(labels: np.ndarray, nearest: np.ndarray) -> tuple[float, fl
     random = np.random.default_rng(0)
     own = (labels[nearest] == labels[:, None]).mean(1)
     means = [own[random.integers(len(own), size=len(own))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    return interval(np.array(means))
 
 
 def _shuffled(

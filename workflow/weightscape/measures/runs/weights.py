@@ -114,7 +114,11 @@ def measure(shards: Iterable[str], runs: pd.DataFrame, rule: str, outputs: dict[
 
 
 def _measure_run(
-    shard: Shard, row: int, group: str, add: dict[str, Callable], densities: density.Densities
+    shard: Shard,
+    row: int,
+    group: str,
+    add: dict[str, Callable[..., None]],
+    densities: density.Densities,
 ) -> None:
     run = {**dict(zip(KEYS, (*shard.key, shard.seeds[row]), strict=True)), "group": group}
     layers = trained_layers(shard, row)

@@ -209,9 +209,9 @@ def test_mantel_is_that_of_brute_force(seed):
     simple, partial = correlate(range(n))
     assert (found.simple, found.partial) == pytest.approx((simple, partial))
     every = [correlate(order) for order in itertools.permutations(range(n))]
-    for null, value, exact in ((found.null, simple, 0), (found.partial_null, partial, 1)):
+    told = function.combine([found])
+    for p, value, exact in ((told["p"], simple, 0), (told["p_partial"], partial, 1)):
         share = np.mean([one[exact] >= value - 1e-12 for one in every])
-        p = function._weighted([1], [value], [null])[1]
         assert p == pytest.approx(share, abs=3 * math.sqrt(share * (1 - share) / 999) + 0.002)
 
 
@@ -220,9 +220,9 @@ def test_p_of_unrelated_runs_is_uniform_though_pairs_are_not_independent():
     for seed in range(80):
         x, y = (np.abs(np.subtract.outer(v, v)) for v in random.normal(size=(2, 12)))
         found.append(mantel(x, y, random_matrix(random, 12), seed))
-    alone = [function._correlation([one])["p"] for one in found]
+    alone = [function.combine([one])["p"] for one in found]
     # of two widths together
-    both = [function._correlation(list(two))["p"] for two in zip(found, found[40:], strict=False)]
+    both = [function.combine(list(two))["p"] for two in zip(found, found[40:], strict=False)]
     for shares in (alone, both):
         # three standard errors of a share
         error = 3 * 0.5 / math.sqrt(len(shares))
@@ -247,7 +247,7 @@ def test_what_is_equal_for_all_pairs_correlates_with_nothing(flat):
     found = mantel(*matrices)
     assert math.isnan(found.partial)
     assert math.isnan(found.simple) == (flat < 2)
-    assert math.isnan(function._correlation([found])["p_partial"])
+    assert math.isnan(function.combine([found])["p_partial"])
 
 
 # ---- shards of planted runs

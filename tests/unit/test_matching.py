@@ -433,7 +433,7 @@ def test_a_run_of_nan_has_no_cosine_and_its_own_order(population, matched, monke
     paths, _ = population
     from weightscape.measures.runs import matching
 
-    read = matching._read
+    read = matching.read_weights
 
     def damaged(shard, row):
         weights = read(shard, row)
@@ -441,7 +441,7 @@ def test_a_run_of_nan_has_no_cosine_and_its_own_order(population, matched, monke
             weights["fc1"][0, 0] = np.nan
         return weights
 
-    monkeypatch.setattr(matching, "_read", damaged)
+    monkeypatch.setattr(matching, "read_weights", damaged)
     table, path = matched(paths, runs_of(paths))
     assert table.loc[("4", 0, "fc1"), ["cosine", "matched_cosine"]].isna().all()
     row = table.loc[("4", 0, "fc2")]

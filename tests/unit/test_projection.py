@@ -319,8 +319,8 @@ def distances_of(embedding, paths, layer, orders=None):
             width = shard.header.width
             members += [projection.Run(path, n, width, s) for n, s in enumerate(shard.seeds)]
             shapes[width] = shard.weight(3, layer, 0).shape
-    form, length = projection._form(embedding, members, layer, shapes, orders)
-    return distances(projection._reader(members, layer, "final", form), len(members), length)
+    form, length = projection.form_of(embedding, members, layer, shapes, orders)
+    return distances(projection.read_vectors(members, layer, "final", form), len(members), length)
 
 
 @pytest.mark.parametrize("layer", ["fc1", "fc2", "fc3"])

@@ -81,9 +81,14 @@ def _names(name: str, head: heads.FigureHead) -> str:
     if head.each == "study":
         return f"`{name}`"
     if head.each == "claim":
-        claims = [claim for claim, of in heads.claims().items() if of.each == "population"]
-        return f"`{name}_{claims[0]}-…` to `{name}_{claims[-1]}-…`"
+        first, *_, last = drawn_claims()
+        return f"`{name}_{first}-…` to `{name}_{last}-…`"
     return f"`{name}-…`"
+
+
+def drawn_claims() -> list[str]:
+    """The claims that have a figure of each population."""
+    return [claim for claim, head in heads.claims().items() if head.each == "population"]
 
 
 MADE: dict[str, dict[str, Callable[[], str]]] = {
@@ -106,7 +111,28 @@ def renew(page: str, text: str) -> str:
     return text
 
 
-if __name__ == "__main__":
+def files(model: str, dataset: str) -> Iterator[str]:
+    """What a study of one population has in its folders, without the tables that few have."""
+    for name, head in heads.figures().items():
+        names = [f"{name}_{claim}" for claim in drawn_claims()] if head.each == "claim" else [name]
+        if head.each != "study":
+            yield from (f"figures/{figure}-{model}-{dataset}.svg" for figure in names)
+            yield from (f"figures/{figure}-{model}-{dataset}.png" for figure in names)
+    for name, table in heads.tables().items():
+        if table.joined and name not in ("imports", "plan", "strength_heads"):
+            yield f"tables/{name}.csv"
+    yield "tables/densities.h5"
+
+
+def main(arguments: list[str]) -> None:
+    """`--files MODEL DATASET` lists the files of a study; `FOLDER` makes the pages below it anew."""
+    if arguments[0] == "--files":
+        print("\n".join(files(*arguments[1:])))
+        return
     for page in MADE:
-        path = Path(sys.argv[1], page)
+        path = Path(arguments[0], page)
         path.write_text(renew(page, path.read_text()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -526,12 +526,12 @@ def _standard_ranks(matrix: np.ndarray) -> np.ndarray:
 def _correlations(by_width: dict[str, Mantel]) -> Iterator[tuple[str, dict[str, Any]]]:
     """A row per width, and one of all."""
     for width, found in by_width.items():
-        yield width, _correlation([found])
+        yield width, combine([found])
     if by_width:
-        yield ALL_WIDTHS, _correlation(list(by_width.values()))
+        yield ALL_WIDTHS, combine(list(by_width.values()))
 
 
-def _correlation(parts: list[Mantel]) -> dict[str, Any]:
+def combine(parts: list[Mantel]) -> dict[str, Any]:
     """The mean correlations of some widths, weighted by their runs, each with its one-sided p."""
     used = [part for part in parts if math.isfinite(part.simple)]
     value, p = _weighted(

@@ -187,7 +187,7 @@ def measure(
             width, best = run["width"], references[run["width"]]
             if width not in loaded:
                 loaded = {width: _read_reference(best)}
-            ours, theirs = _read(shard, row), loaded[width]
+            ours, theirs = read_weights(shard, row), loaded[width]
             orders = match(ours, theirs, shard.links)
             place = done[width], n_runs[width]
             _store(file.require_group(width), *place, run["seed"], orders)
@@ -232,10 +232,11 @@ def _best(runs: pd.DataFrame, split: str) -> _Reference:
 
 def _read_reference(reference: _Reference) -> Weights:
     with open_shard(reference.shard) as shard:
-        return _read(shard, shard.seeds.index(reference.seed))
+        return read_weights(shard, shard.seeds.index(reference.seed))
 
 
-def _read(shard: Shard, row: int) -> Weights:
+def read_weights(shard: Shard, row: int) -> Weights:
+    """The final weights of one run."""
     last = shard.header.final_epoch
     return {name: shard.weight(last, name, row) for name in shard.header.layers}
 

@@ -187,9 +187,9 @@ def measure(
             keys = _keys(runs, members)
             named = {"layer": layer, "embedding": embedding}
             pair = dict(zip(KEYS[:2], keys[KEYS[:2]].iloc[0], strict=True))
-            form, length = _form(embedding, members, layer, shapes, matching)
+            form, length = form_of(embedding, members, layer, shapes, matching)
             for kind in (FINAL, *KINDS) if embedding in OF_NULLS else (FINAL,):
-                between = distances(_reader(members, layer, kind, form), len(members), length)
+                between = distances(read_vectors(members, layer, kind, form), len(members), length)
                 if kind == FINAL:
                     for rows in _project(between, settings):
                         add(keys.assign(**named, **rows))
@@ -251,7 +251,7 @@ def _keys(runs: pd.DataFrame, members: list[Run]) -> pd.DataFrame:
     return indexed.loc[wanted, [*KEYS, "group"]].reset_index(drop=True)
 
 
-def _form(
+def form_of(
     embedding: str,
     members: list[Run],
     layer: str,
@@ -271,7 +271,7 @@ def _form(
     return lambda shard, row, w: w, math.prod(shapes[members[0].width])
 
 
-def _reader(members: list[Run], layer: str, kind: str, form: Form) -> Vectors:
+def read_vectors(members: list[Run], layer: str, kind: str, form: Form) -> Vectors:
     """The runs' vectors of a `kind` of weights: the final ones, or those of a null model."""
     return vectors_of(
         members, lambda shard, row: form(shard, row, weights_of(kind, shard, layer, row)).ravel()

@@ -88,6 +88,18 @@ def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished)
     assert not {"train_runs", "measure_weights", "measure_matching"} & set(counts)
 
 
+def test_a_table_of_another_version_is_made_anew_and_not_misread(finished):
+    """A column more, or under another name, is another parameter of the rule."""
+    path = finished.folder / "workflow/weightscape/measures/runs/projection.py"
+    text = path.read_text()
+    assert '"neighbours":' in text
+    path.write_text(text.replace('"neighbours":', '"n_neighbours":'))
+    counts = finished.planned()
+    assert counts["measure_projection"] == 3
+    assert counts["measure_claims"] == counts["judge_claims"] == 1
+    assert not {"train_runs", "collect_runs", "measure_weights", "measure_matching"} & set(counts)
+
+
 def test_another_alpha_judges_anew_and_measures_nothing(finished):
     finished.study["claims"] = {"alpha": 0.01}
     counts = finished.planned()

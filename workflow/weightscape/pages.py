@@ -125,7 +125,7 @@ def files(model: str, dataset: str) -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> None:
-    """`--files MODEL DATASET` lists the files of a study; `FOLDER` makes the pages below it anew."""
+    """`--files MODEL DATASET` lists the files of a study; `FOLDER` renews the pages below it."""
     if arguments[0] == "--files":
         print("\n".join(files(*arguments[1:])))
         return

@@ -1,6 +1,6 @@
-"""Measures: each turns shards and the table of runs into a table or an HDF5 file, by streaming.
+"""Measures: each turns shards and the table of runs into tables or an HDF5 file, by streaming.
 
-`weights` reads a population once and hands each layer of each run to `statistics`, `density`,
-`strength` and `spectra`, and each shard to `convergence`; `nulls` measures the same of initial,
-shuffled and drawn weights; `matching`, `projection` and `function` compare runs.
+`layers` describe one layer of one run, a file each, and `runs` compare the runs of a population, a
+file each. `runs.weights` reads every run once for all of `layers`, for `density` and for
+`convergence`. A `job` has the files that one measure reads and writes.
 """

@@ -13,6 +13,7 @@ import numpy as np
 from weightscape.kernels.by_hand import ByHand
 from weightscape.kernels.primitives import (
     Array,
+    Pace,
     Parameter,
     compiled,
     cross_entropy,
@@ -26,6 +27,8 @@ from weightscape.kernels.primitives import (
 
 KERNEL = 3
 KEPT_BYTES = 2**23  # of all channels' outputs; a core's share of the last cache
+
+Room = tuple[Array, ...]
 
 
 @compiled
@@ -43,45 +46,75 @@ def train(
 
     images (N, planes x lines x line); conv1 (channels, planes, 9); fc (channels, classes, places).
     """
-    conv1, b1, fc, b2 = parameters
-    number = conv1.value.dtype
+    room = make_room(images, batches, parameters, planes)
+    loss, right = 0.0, 0
+    for done in range(len(batches)):
+        loss_here, right_here = answer(images, labels, batches[done], parameters, line, room)
+        loss += loss_here
+        right += right_here
+        descend_batch(parameters, line, room, pace(first_step + done, learning_rate))
+    return loss, right
+
+
+@compiled
+def make_room(
+    images: Array, batches: Array, parameters: tuple[Parameter, ...], planes: int
+) -> Room:
+    """Arrays for one batch: images (batch, planes, pixels), labels, the outputs of the channels
+    that are kept, their derivatives, logits, two for the softmax, and the answers."""
+    conv1, _, fc, _ = parameters
     channels, classes, places = fc.value.shape
-    n = batches.shape[1]
-    x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
+    number, n = conv1.value.dtype, batches.shape[1]
     kept = channels
     if planes == 1 and channels * n * places * fc.value.itemsize > KEPT_BYTES:
         kept = 1
+    x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
     maps, delta = np.empty((kept, n, places), number), np.empty((n, places), number)
     logits = np.empty((classes, n), number)
     top, total, answers = np.empty(n, number), np.empty(n, number), np.empty(n, np.int64)
-    g1, gb1 = np.empty_like(conv1.value), np.empty_like(b1.value)
-    gradient, gb2 = np.empty((classes, places), number), np.empty_like(b2.value)
-    loss, right = 0.0, 0
-    for done in range(len(batches)):
-        gather(images, labels, batches[done], x, y)
-        x3 = x.reshape(n, planes, -1)
-        for c in range(channels):
-            out = maps[c % kept]
-            convolve(x3, conv1.value[c], b1.value[c], line, out)
-            product(fc.value[c], out.T, logits, 0 if c == 0 else 1)
-        loss_here, right_here = cross_entropy(logits, b2.value, y, top, total, answers)
-        loss += loss_here
-        right += right_here
+    return x.reshape(n, planes, -1), y, maps, delta, logits, top, total, answers
 
-        at = pace(first_step + done, learning_rate)
-        through_cross_entropy(logits, y, total, gb2)
-        for c in range(channels - 1, -1, -1):  # the last made is the first at hand
-            out = maps[c % kept]
-            if kept == 1 and c < channels - 1:
-                convolve(x3, conv1.value[c], b1.value[c], line, out)
-            product(logits.T, fc.value[c], delta, 0)
-            product(logits, out, gradient, 0)
-            descend(Parameter(fc.value[c], fc.mean[c], fc.square[c]), gradient, at)
-            gb1[c] = through_convolution(x3, out, delta, line, g1[c])
-        descend(conv1, g1, at)
-        descend(b1, gb1, at)
-        descend(b2, gb2, at)
-    return loss, right
+
+@compiled
+def answer(
+    images: Array,
+    labels: Array,
+    rows: Array,
+    parameters: tuple[Parameter, ...],
+    line: int,
+    room: Room,
+) -> tuple[float, int]:
+    """The forward pass of one batch into its room; sums of loss and of right answers."""
+    conv1, b1, fc, b2 = parameters
+    x, y, maps, _, logits, top, total, answers = room
+    gather(images, labels, rows, x.reshape(len(x), -1), y)
+    for c in range(len(fc.value)):
+        out = maps[c % len(maps)]
+        convolve(x, conv1.value[c], b1.value[c], line, out)
+        product(fc.value[c], out.T, logits, 0 if c == 0 else 1)
+    return cross_entropy(logits, b2.value, y, top, total, answers)
+
+
+@compiled
+def descend_batch(parameters: tuple[Parameter, ...], line: int, room: Room, at: Pace) -> None:
+    """The way back through a batch from what `answer` left in its room, and one step of Adam."""
+    conv1, b1, fc, b2 = parameters
+    x, y, maps, delta, logits, _, total, _ = room
+    g1, gb1, gb2 = np.empty_like(conv1.value), np.empty_like(b1.value), np.empty_like(b2.value)
+    gradient = np.empty_like(fc.value[0])
+    channels, kept = len(fc.value), len(maps)
+    through_cross_entropy(logits, y, total, gb2)
+    for c in range(channels - 1, -1, -1):  # the last made is the first at hand
+        out = maps[c % kept]
+        if kept == 1 and c < channels - 1:
+            convolve(x, conv1.value[c], b1.value[c], line, out)
+        product(logits.T, fc.value[c], delta, 0)
+        product(logits, out, gradient, 0)
+        descend(Parameter(fc.value[c], fc.mean[c], fc.square[c]), gradient, at)
+        gb1[c] = through_convolution(x, out, delta, line, g1[c])
+    descend(conv1, g1, at)
+    descend(b1, gb1, at)
+    descend(b2, gb2, at)
 
 
 @compiled

@@ -70,6 +70,19 @@ TRAINING_PASSES = 3  # forward, and backward to weights and to activations
 BYTES_PER_SHARD, BYTES_PER_ARRAY = 7_700, 320  # HDF5's own, fitted to shards of all models
 RECORDS_PER_WIDTH = 20  # benchmark records read of each width
 
+HEAD = [
+    "model",
+    "dataset",
+    "widths",
+    "runs",
+    "done",
+    "jobs",
+    "parameters",
+    "disk",
+    "CPU hours",
+    "CPU hours from",
+]
+
 
 class Row(NamedTuple):
     """The plan of one population."""
@@ -108,33 +121,7 @@ def make_plan(config: Config) -> list[Row]:
 
 def render(config: Config, rows: list[Row]) -> str:
     """The plan as a table for a terminal."""
-    head = [
-        "model",
-        "dataset",
-        "widths",
-        "runs",
-        "done",
-        "jobs",
-        "parameters",
-        "disk",
-        "CPU hours",
-        "CPU hours from",
-    ]
-    body = [
-        [
-            row.model,
-            row.dataset,
-            str(row.widths),
-            f"{row.runs:,}",
-            f"{row.runs_done:,}",
-            f"{row.jobs:,}",
-            "" if row.parameters is None else f"{row.parameters:,}",
-            format_bytes(row.bytes),
-            f"{row.cpu_hours:,.2f}",
-            row.source,
-        ]
-        for row in rows
-    ]
+    body = [_cells(row) for row in rows]
     total = [
         "all",
         "",
@@ -149,7 +136,22 @@ def render(config: Config, rows: list[Row]) -> str:
     ]
     epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
     title = f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run"
-    return "\n".join([title, *align([head, *body, total], left={0, 1, len(head) - 1})])
+    return "\n".join([title, *align([HEAD, *body, total], left={0, 1, len(HEAD) - 1})])
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.model,
+        row.dataset,
+        str(row.widths),
+        f"{row.runs:,}",
+        f"{row.runs_done:,}",
+        f"{row.jobs:,}",
+        "" if row.parameters is None else f"{row.parameters:,}",
+        format_bytes(row.bytes),
+        f"{row.cpu_hours:,.2f}",
+        row.source,
+    ]
 
 
 def format_bytes(count: int) -> str:

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import h5py
 import numpy as np
@@ -26,6 +26,7 @@ from weightscape.messages.progress import Progress
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
 from weightscape.storage.tables import write_table
 from weightscape.study.listing import Row
+from weightscape.study.sections import ImportedLayer
 
 HEAD = MeasureHead(
     reads=(),
@@ -66,6 +67,9 @@ COLUMNS = (
     "sha256",
 )
 
+KINDS: tuple[tuple[Literal["weight", "bias"], int], ...] = (("weight", 2), ("bias", 1))
+"""What a layer has, and its number of axes where nothing tells the shape."""
+
 Shapes = dict[str, tuple[int, ...]]
 """Parameter name (`fc1.weight`) -> shape"""
 
@@ -82,8 +86,8 @@ class Source(NamedTuple):
     """with `layers`: layer -> its tensors `weight` and `bias`, and the layer that it `reads`"""
 
     @property
-    def layers(self) -> dict[str, dict[str, Any]]:
-        layers: dict[str, dict[str, Any]] = self.recipe["layers"]
+    def layers(self) -> dict[str, ImportedLayer]:
+        layers: dict[str, ImportedLayer] = self.recipe["layers"]
         return layers
 
 
@@ -127,9 +131,6 @@ def import_runs(source: Source, rows: list[Row], target: Path, table: Path) -> N
     )
 
 
-KINDS = (("weight", 2), ("bias", 1))
-
-
 def _look(source: Source, row: Row, progress: Progress) -> _Seen:
     path = source.folder / row.file
     try:
@@ -148,10 +149,10 @@ def _look(source: Source, row: Row, progress: Progress) -> _Seen:
 def _read(source: Source, file: str) -> Tensors:
     """A checkpoint's parameters by our names; a layer without bias has none."""
     wanted = {
-        f"{layer}.{kind}": entry[kind]
+        f"{layer}.{kind}": tensor
         for layer, entry in source.layers.items()
         for kind, _ in KINDS
-        if entry[kind] is not None
+        if (tensor := entry[kind]) is not None
     }
     found = read_tensors(source.folder / file, dict.fromkeys(wanted.values()))
     return {name: found[tensor] for name, tensor in wanted.items()}

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 from weightscape import models
 from weightscape.errors import WeightscapeError
@@ -19,7 +19,6 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.messages.terminal import align
 from weightscape.storage.shards import CURVES
 from weightscape.study.catalogue import BUILTIN, Dataset
-from weightscape.study.config import Config
 from weightscape.study.listing import read_listing
 from weightscape.study.paths import (
     existing_shards,
@@ -30,6 +29,7 @@ from weightscape.study.paths import (
 )
 from weightscape.study.population import Population, find_import, find_population, populations
 from weightscape.study.recipes import snapshots
+from weightscape.study.sections import Config, OwnDataset, Training
 
 HEAD = MeasureHead(
     reads=(),
@@ -70,7 +70,7 @@ TRAINING_PASSES = 3  # forward, and backward to weights and to activations
 BYTES_PER_SHARD, BYTES_PER_ARRAY = 7_700, 320  # HDF5's own, fitted to shards of all models
 RECORDS_PER_WIDTH = 20  # benchmark records read of each width
 
-HEAD = [
+SHOWN = [
     "model",
     "dataset",
     "widths",
@@ -136,7 +136,7 @@ def render(config: Config, rows: list[Row]) -> str:
     ]
     epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
     title = f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run"
-    return "\n".join([title, *align([HEAD, *body, total], left={0, 1, len(HEAD) - 1})])
+    return "\n".join([title, *align([SHOWN, *body, total], left={0, 1, len(HEAD) - 1})])
 
 
 def _cells(row: Row) -> list[str]:
@@ -277,11 +277,11 @@ def _plan_population(config: Config, population: Population) -> Row:
 
 def _shard_bytes(config: Config, population: Population, built: models.Model, n_runs: int) -> int:
     """Size of a shard: its numbers, and what HDF5 adds per file, array and chunk."""
-    n_layers, epochs = len(built.layers), int(config["training"]["epochs"])
+    n_layers, columns = len(built.layers), config["training"]["epochs"] + 1
     kept = len(snapshots(config))
     curves = len(CURVES) + 2 * n_layers
     arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 4
-    numbers = kept * built.n_parameters + curves * (epochs + 1)
+    numbers = kept * built.n_parameters + curves * columns
     predictions = built.class_bytes * _sizes(config, population.dataset).test
     each = 4 * numbers + predictions + 16 * arrays
     return BYTES_PER_SHARD + BYTES_PER_ARRAY * arrays + n_runs * each
@@ -297,7 +297,7 @@ def _sizes(config: Config, dataset: str) -> Dataset:
 
 
 @functools.cache
-def _own_sizes(**own: str) -> Dataset:
+def _own_sizes(**own: Unpack[OwnDataset]) -> Dataset:
     from weightscape.storage.images import describe  # opens the user's file: not at each parse
 
     return describe(own)
@@ -312,14 +312,14 @@ def _count_done(config: Config, population: Population, width: str, ranges: list
 
 
 def _assumed_seconds(
-    training: dict[str, Any], network: models.Model, sizes: Dataset, n_runs: int
+    training: Training, network: models.Model, sizes: Dataset, n_runs: int
 ) -> float:
     """CPU seconds of the training steps and evaluations of `n_runs` runs, start-up apart."""
-    epochs, steps = int(training["epochs"]), math.ceil(sizes.train / int(training["batch_size"]))
+    steps = math.ceil(sizes.train / training["batch_size"])
     images = TRAINING_PASSES * sizes.train + sizes.test
     arithmetic = images * network.n_multiply_adds / MULTIPLY_ADDS_PER_SECOND
     per_step = SECONDS_PER_STEP if network.has_gradients_by_hand else SECONDS_PER_AUTOGRAD_STEP
-    return n_runs * epochs * (steps * per_step + arithmetic)
+    return n_runs * training["epochs"] * (steps * per_step + arithmetic)
 
 
 def _calibrate(config: Config, population: Population) -> tuple[float, str]:

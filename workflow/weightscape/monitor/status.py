@@ -16,7 +16,6 @@ from typing import NamedTuple
 from weightscape.messages.logs import SECONDS_TO_SILENCE, read_tail, tells_error
 from weightscape.messages.terminal import align, format_time
 from weightscape.monitor.plan import Cost, estimate_cost
-from weightscape.study.config import Config
 from weightscape.study.paths import (
     existing_shards,
     run_name,
@@ -26,6 +25,7 @@ from weightscape.study.paths import (
     weights_folder,
 )
 from weightscape.study.population import Population, populations
+from weightscape.study.sections import Config
 
 STATES = ("done", "running", "failed", "left")
 FAILURES_SHOWN, LINES_SHOWN = 10, 3

@@ -13,6 +13,7 @@ from weightscape.runs.groups import Baseline, assign, choose_edges, is_non, summ
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import CURVES, Shard, read_population
 from weightscape.study.population import Population
+from weightscape.study.sections import Bounds, Groups
 
 HEAD = MeasureHead(
     reads=(),
@@ -133,18 +134,18 @@ def _dead_unit_share(shard: Shard) -> np.ndarray:
 def group(
     runs: pd.DataFrame,
     baseline: Baseline,
-    config: dict[str, Any],
-    own_edges: dict[str, Any] | None,
+    settings: Groups,
+    own_edges: Bounds | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs with their group, and Table 2 of them.
 
-    `config` is the section `groups`; `baseline` is of the split that it names.
+    `settings` is the section `groups`; `baseline` is of the split that it names.
     """
-    split = config["accuracy"]
+    split = settings["accuracy"]
     accuracy = runs[f"{split}_accuracy"].to_numpy()
     non = is_non(runs[f"{split}_loss"].to_numpy(), accuracy, baseline)
     model, name = runs["model"].iloc[0], runs["dataset"].iloc[0]
-    edges, source = choose_edges(model, name, config, own_edges, accuracy[~non])
+    edges, source = choose_edges(model, name, settings, own_edges, accuracy[~non])
     groups = assign(accuracy, non, edges)
     grouped = runs.copy()
     grouped.insert(list(runs.columns).index("dead_unit_share"), "group", groups)

@@ -5,13 +5,15 @@ whether a run learned anything, since the printed edges are inconsistent (see do
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from weightscape.study.sections import Bounds, Edged, Groups
+
 GROUPS = ("non", "low", "mid", "high", "ungrouped")
-EDGED = ("low", "mid", "high")
+EDGED: tuple[Edged, ...] = ("low", "mid", "high")
 
 LOSS_TOLERANCE = 0.01  # of ln(classes)
 ACCURACY_TOLERANCE = 0.5  # percentage points around the majority class's share
@@ -75,8 +77,8 @@ def is_non(loss: np.ndarray, accuracy: np.ndarray, baseline: Baseline) -> np.nda
 def choose_edges(
     model: str,
     dataset: str,
-    config: dict[str, Any],
-    own: dict[str, Any] | None,
+    settings: Groups,
+    own: Bounds | None,
     converged: np.ndarray,
 ) -> tuple[Edges, str]:
     """The edges of a population and where they come from: config, paper or quantiles.
@@ -85,11 +87,11 @@ def choose_edges(
     """
     if own is not None:
         return {name: (own[name][0], own[name][1]) for name in EDGED}, "config"
-    if config["edges"] == "paper" and (model, dataset) in PAPER_EDGES:
+    if settings["edges"] == "paper" and (model, dataset) in PAPER_EDGES:
         return PAPER_EDGES[model, dataset], "paper"
     if not len(converged):
         return dict.fromkeys(EDGED, (math.nan, math.nan)), "quantiles"
-    low_high = {name: np.quantile(converged, config["quantiles"][name]) for name in EDGED}
+    low_high = {name: np.quantile(converged, settings["quantiles"][name]) for name in EDGED}
     return {name: (float(low), float(high)) for name, (low, high) in low_high.items()}, "quantiles"
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 from weightscape.heads import MeasureHead, Table
 from weightscape.monitor import plan
 from weightscape.runs.groups import GROUPS
-from weightscape.study.config import Config
 from weightscape.study.population import Population, find_import, populations
+from weightscape.study.sections import Config
 
 HEAD = MeasureHead(
     reads=(),

@@ -22,6 +22,7 @@ import numpy as np
 from weightscape.errors import WeightscapeError
 from weightscape.storage.hdf5 import DAMAGE, read_file, write_file
 from weightscape.study.catalogue import BUILTIN, Dataset
+from weightscape.study.sections import OwnDataset
 
 FORMAT_VERSION = 1
 DIGITS_TEST = 297  # of 1,797 images; leaves 1,500 to train on
@@ -46,7 +47,7 @@ class Images(NamedTuple):
 
 
 def prepare(
-    name: str, target: Path, own: dict[str, Any] | None, folder: Path | None, downloads: Path
+    name: str, target: Path, own: OwnDataset | None, folder: Path | None, downloads: Path
 ) -> None:
     """Write the dataset `name` to `target`.
 
@@ -86,7 +87,7 @@ def open_dataset(path: Path) -> Iterator[h5py.File]:
             raise WeightscapeError(f"the dataset {path} is refused: {error}; {remedy}") from error
 
 
-def describe(own: dict[str, Any]) -> Dataset:
+def describe(own: OwnDataset) -> Dataset:
     """Sizes of a dataset of the user's, from its file, before it is prepared."""
     splits = _read_own(own)
     _check_splits(own["file"], splits)
@@ -183,7 +184,7 @@ def _download(name: str, kind: Any, downloads: Path) -> None:
         ) from error
 
 
-def _read_own(own: dict[str, Any]) -> Splits:
+def _read_own(own: OwnDataset) -> Splits:
     """The user's arrays, checked and cut into splits."""
     path = own["file"]
     arrays = {role: _read_array(path, own[role]) for role in ("images", "labels", "split")}

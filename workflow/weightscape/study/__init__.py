@@ -1,6 +1,6 @@
 """The study: what a config asks for, checked, and where its files lie. Imports nothing heavy."""
 
-from weightscape.study.config import Config, check
+from weightscape.study.config import check
 from weightscape.study.paths import (
     cover,
     existing_shards,
@@ -24,6 +24,7 @@ from weightscape.study.population import (
     populations,
 )
 from weightscape.study.recipes import canonical_json, recipe, snapshots, stream_seeds
+from weightscape.study.sections import Config
 from weightscape.study.widths import width_number, width_order, width_parts
 
 __all__ = [

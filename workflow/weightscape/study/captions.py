@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from weightscape.errors import WeightscapeError
-from weightscape.study.config import Config
 from weightscape.study.paths import import_tables
 from weightscape.study.population import Population, find_import
+from weightscape.study.sections import Config
 
 CROSSED = (
     "initialisation and order of the images by themselves, and what only both together determine, "

@@ -19,12 +19,11 @@ from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.study.catalogue import BUILTIN
 from weightscape.study.listing import Row, read_listing
+from weightscape.study.sections import Config, ImportItem, PopulationItem, Training
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 FAULTS_SHOWN = 5  # of one table
-
-Config = dict[str, Any]
 
 
 @functools.cache
@@ -51,7 +50,7 @@ def load_schema() -> dict[str, Any]:
     return resolved
 
 
-def check(config: Config) -> Config:
+def check(config: dict[str, Any]) -> Config:
     """A copy of `config` with all defaults filled in.
 
     Raises WeightscapeError that lists every fault: unknown keys (with the nearest known one),
@@ -59,9 +58,9 @@ def check(config: Config) -> Config:
     """
     _raise(list(_schema_faults(config)))
     full: Config = _fill(copy.deepcopy(config), load_schema())
-    for population in [*full["populations"], *full["import"]]:
-        common = full["models"].get(population["model"], {})
-        population["options"] = common | population["options"]
+    for _, item in _listed(full):
+        common = full["models"].get(item["model"], {})
+        item["options"] = common | item["options"]
     _raise(list(_study_faults(full)))
     return full
 
@@ -101,7 +100,7 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
     return {key: _fill(item, properties.get(key, other)) for key, item in value.items()}
 
 
-def _schema_faults(config: Config) -> Iterator[str]:
+def _schema_faults(config: dict[str, Any]) -> Iterator[str]:
     yield from _infinite(config, "")
     validator = jsonschema.Draft202012Validator(load_schema())
     for error in sorted(validator.iter_errors(config), key=lambda error: str(error.path)):
@@ -172,22 +171,28 @@ def _study_faults(config: Config) -> Iterator[str]:
 
 def _pair_faults(config: Config) -> Iterator[str]:
     """What holds for populations to train and to import alike."""
-    listed = [
-        (f"{key}[{number}]", population)
-        for key in ("populations", "import")
-        for number, population in enumerate(config[key])
-    ]
+    listed = _listed(config)
     if not listed:
         yield "'populations' and 'import' list nothing; name networks to train, or to import"
     seen: set[tuple[str, str]] = set()
-    for where, population in listed:
-        pair = population["model"], population["dataset"]
+    for where, item in listed:
+        pair = item["model"], item["dataset"]
         if pair in seen:
             yield f"{where}: {' on '.join(pair)} stands here twice; join their widths"
         seen.add(pair)
-        for name, (low, high) in population.get("edges", {}).items():
+        for name, (low, high) in item.get("edges", {}).items():
             if low >= high:
                 yield f"{where}.edges.{name}: the first edge must be below the second"
+
+
+def _listed(config: Config) -> list[tuple[str, PopulationItem | ImportItem]]:
+    """Populations to train and to import, with the places where they stand."""
+    trained = enumerate(config["populations"])
+    imported = enumerate(config["import"])
+    return [
+        *((f"populations[{number}]", item) for number, item in trained),
+        *((f"import[{number}]", item) for number, item in imported),
+    ]
 
 
 def _population_faults(config: Config) -> Iterator[str]:
@@ -231,8 +236,9 @@ def _import_faults(config: Config) -> Iterator[str]:
         elif item["options"]:
             yield f"{where}.options: {model} is no family here, so it has none; leave them out"
         for place, (layer, entry) in enumerate(item["layers"].items()):
-            if entry["reads"] not in (None, *layers[:place]):
-                text = _unknown(entry["reads"], layers[:place])
+            reads, earlier = entry["reads"], layers[:place]
+            if reads is not None and reads not in earlier:
+                text = _unknown(reads, earlier)
                 yield f"{where}.layers.{layer}.reads: {text}; a layer reads one before it"
 
 
@@ -251,7 +257,7 @@ def _accuracy_faults(config: Config, rows: list[Row]) -> Iterator[str]:
             )
 
 
-def _family_faults(where: str, item: dict[str, Any], widths: list[str]) -> Iterator[str]:
+def _family_faults(where: str, item: ImportItem, widths: list[str]) -> Iterator[str]:
     model, options = item["model"], item["options"]
     fitting = []
     for width in widths:
@@ -292,9 +298,9 @@ def _dataset_faults(config: Config) -> Iterator[str]:
             yield f"data_folder: {folder} lacks {', '.join(missing)}, which {name} is made from"
 
 
-def _snapshot_faults(training: dict[str, Any]) -> Iterator[str]:
+def _snapshot_faults(training: Training) -> Iterator[str]:
     for epoch in training["snapshots"]:
-        if epoch != "last" and epoch > training["epochs"]:
+        if not isinstance(epoch, str) and epoch > training["epochs"]:
             yield f"training.snapshots: epoch {epoch} is after the last one, {training['epochs']}"
 
 

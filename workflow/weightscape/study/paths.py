@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from weightscape.study.config import Config
 from weightscape.study.population import Population
+from weightscape.study.sections import Config
 
 SHARD_NAME = re.compile(r"seeds-(\d{4,})(?:-(\d{4,}))?\.h5")
 

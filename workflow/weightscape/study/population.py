@@ -3,8 +3,8 @@
 from typing import Any, NamedTuple
 
 from weightscape import models
-from weightscape.study.config import Config
 from weightscape.study.listing import Row, read_listing
+from weightscape.study.sections import Bounds, Config, ImportedLayer, ImportItem, PopulationItem
 from weightscape.study.widths import width_order
 
 
@@ -18,7 +18,7 @@ class Population(NamedTuple):
     dataset: str
     widths: tuple[str, ...]
     seeds: int
-    edges: dict[str, list[float]] | None = None
+    edges: Bounds | None = None
     options: dict[str, Any] = {}
     shuffle_seeds: int | None = None
     imported: dict[str, list[int]] | None = None
@@ -46,7 +46,7 @@ def find_population(config: Config, model: str, dataset: str) -> Population:
     return _imported(find_import(config, model, dataset))
 
 
-def find_import(config: Config, model: str, dataset: str) -> dict[str, Any]:
+def find_import(config: Config, model: str, dataset: str) -> ImportItem:
     """What the config says of a population that is imported."""
     items = config["import"]
     return next(item for item in items if (item["model"], item["dataset"]) == (model, dataset))
@@ -58,22 +58,24 @@ def import_rows(config: Config, model: str, dataset: str, width: str) -> list[Ro
     return [row for row in rows if row.width == width]
 
 
-def _population(item: dict[str, Any]) -> Population:
-    seeds, shuffle_seeds = item["seeds"], None
-    if isinstance(seeds, dict):
-        seeds, shuffle_seeds = seeds["init"] * seeds["shuffle"], seeds["shuffle"]
+def _population(item: PopulationItem) -> Population:
+    seeds = item["seeds"]
+    if isinstance(seeds, int):
+        n_seeds, shuffle_seeds = seeds, None
+    else:
+        n_seeds, shuffle_seeds = seeds["init"] * seeds["shuffle"], seeds["shuffle"]
     return Population(
         item["model"],
         item["dataset"],
         tuple(map(str, item["widths"])),
-        seeds,
+        n_seeds,
         item.get("edges"),
         item["options"],
         shuffle_seeds,
     )
 
 
-def _imported(item: dict[str, Any]) -> Population:
+def _imported(item: ImportItem) -> Population:
     seeds: dict[str, list[int]] = {}
     for row in read_listing(item["table"]).rows:
         seeds.setdefault(row.width, []).append(row.seed)
@@ -89,11 +91,10 @@ def _imported(item: dict[str, Any]) -> Population:
     )
 
 
-def layer_map(item: dict[str, Any], width: str) -> dict[str, dict[str, Any]]:
+def layer_map(item: ImportItem, width: str) -> dict[str, ImportedLayer]:
     """Layer -> the tensors that an import takes as its `weight` and `bias`, and what it `reads`."""
-    told: dict[str, dict[str, Any]] = item["layers"]
-    if told:
-        return told
+    if item["layers"]:
+        return item["layers"]
     return {
         layer: {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "reads": None}
         for layer in models.layer_names(item["model"], width, item["options"])

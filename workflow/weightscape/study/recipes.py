@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from weightscape.study.config import Config
 from weightscape.study.population import Population, find_import, layer_map
+from weightscape.study.sections import Config
 
 RECIPE_VERSION = 2
 
@@ -34,12 +34,15 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
             "layers": layer_map(item, population.widths[0]),
         }
     training = config["training"]
-    keys = ("epochs", "batch_size", "optimiser", "learning_rate", "initialisation")
     crossed = population.shuffle_seeds
     return {
         "version": RECIPE_VERSION,
         "options": population.options,
-        **{key: training[key] for key in keys},
+        "epochs": training["epochs"],
+        "batch_size": training["batch_size"],
+        "optimiser": training["optimiser"],
+        "learning_rate": training["learning_rate"],
+        "initialisation": training["initialisation"],
         **({} if crossed is None else {"shuffle_seeds": crossed}),
     }
 
@@ -47,5 +50,5 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
 def snapshots(config: Config) -> list[int]:
     """Epochs whose weights are kept: 0, the last, and those named in training.snapshots."""
     last = config["training"]["epochs"]
-    named = [last if epoch == "last" else epoch for epoch in config["training"]["snapshots"]]
+    named = [last if isinstance(epoch, str) else epoch for epoch in config["training"]["snapshots"]]
     return sorted({0, last, *named})

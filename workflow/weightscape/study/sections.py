@@ -1,0 +1,121 @@
+"""The sections of a checked config, and the types of their keys.
+
+What a key means stands in the schema. At run time a section is a plain dict, as Snakemake wants it.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict
+
+Split = Literal["train", "test"]
+Edged = Literal["low", "mid", "high"]
+"""The groups that have edges."""
+Bounds = dict[Edged, list[float]]
+"""[low, high] of each."""
+Options = dict[str, Any]
+"""Of a model family; the family's OPTIONS are their schema."""
+
+
+class CrossedSeeds(TypedDict):
+    init: int
+    shuffle: int
+
+
+class PopulationItem(TypedDict):
+    model: str
+    dataset: str
+    widths: list[int | str]
+    seeds: int | CrossedSeeds
+    options: Options
+    edges: NotRequired[Bounds]
+
+
+class ImportedLayer(TypedDict):
+    weight: str
+    bias: str | None
+    reads: str | None
+
+
+class ImportItem(TypedDict):
+    model: str
+    dataset: str
+    folder: str
+    table: str
+    layers: dict[str, ImportedLayer]
+    classes: int
+    majority_share: NotRequired[float]
+    epochs: int
+    options: Options
+    edges: NotRequired[Bounds]
+
+
+class OwnDataset(TypedDict):
+    file: str
+    images: str
+    labels: str
+    split: str
+    channels: Literal["first", "last"]
+
+
+class Initialisation(TypedDict):
+    weights: Literal["normal"]
+    std: float
+    biases: Literal["uniform", "zero"]
+
+
+class Training(TypedDict):
+    epochs: int
+    batch_size: int
+    optimiser: Literal["adam"]
+    learning_rate: float
+    initialisation: Initialisation
+    snapshots: list[int | Literal["last"]]
+    threads: int
+
+
+class Groups(TypedDict):
+    accuracy: Split
+    edges: Literal["paper", "quantiles"]
+    quantiles: Bounds
+
+
+class Density(TypedDict):
+    bandwidth: Literal["silverman", "scott", "isj"]
+
+
+class Projection(TypedDict):
+    perplexities: list[int]
+    repeats: int
+    neighbours: int
+    shuffles: int
+
+
+class Claims(TypedDict):
+    accuracy: Split
+    resamples: int
+    permutations: int
+    alpha: float
+
+
+class Figures(TypedDict):
+    colour: Split
+    dpi: int
+
+
+# a keyword can't be written as an attribute
+_Imports = TypedDict("_Imports", {"import": list[ImportItem]})
+
+
+class Config(_Imports):
+    study: str
+    populations: list[PopulationItem]
+    runs_per_job: int
+    device: Literal["auto", "cpu", "cuda"]
+    data_folder: str | None
+    notify: str | None
+    datasets: dict[str, OwnDataset]
+    training: Training
+    models: dict[str, Options]
+    groups: Groups
+    density: Density
+    projection: Projection
+    claims: Claims
+    figures: Figures

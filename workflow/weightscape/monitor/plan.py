@@ -136,7 +136,7 @@ def render(config: Config, rows: list[Row]) -> str:
     ]
     epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
     title = f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run"
-    return "\n".join([title, *align([SHOWN, *body, total], left={0, 1, len(HEAD) - 1})])
+    return "\n".join([title, *align([SHOWN, *body, total], left={0, 1, len(SHOWN) - 1})])
 
 
 def _cells(row: Row) -> list[str]:

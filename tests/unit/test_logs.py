@@ -125,7 +125,7 @@ def test_a_log_that_is_removed_does_not_trouble_its_job(tmp_path, fast, capsys):
 def test_a_heartbeat_that_hangs_keeps_no_process_alive(tmp_path):
     code = (
         "import sys, time\n"
-        "from weightscape import logs\n"
+        "from weightscape.messages import logs\n"
         "logs.SECONDS_PER_BEAT, logs.touch = 0.01, lambda path: time.sleep(1000)\n"
         "with logs.job_log(sys.argv[1]):\n"
         "    time.sleep(0.1)\n"

@@ -145,7 +145,8 @@ class Programs:
         missing = sorted(name for name, path in self.paths.items() if path is None)
         if missing:
             raise CannotRun(f"{', '.join(missing)} can't be found; run `make clean` and try again")
-        libraries = [*folder.glob("usr/lib/*-linux-gnu"), *Path("/usr/lib").glob("*-linux-gnu")]
+        ours = [*folder.glob("usr/lib/*-linux-gnu"), *folder.glob("lib/*-linux-gnu")]
+        libraries = [*ours, *Path("/usr/lib").glob("*-linux-gnu")]
         plugins = [path / "slurm-wlm" for path in libraries if (path / "slurm-wlm").is_dir()]
         self.plugins = ":".join(map(str, plugins))
         self.libraries = ":".join(str(p) for p in [*libraries, *plugins] if folder in p.parents)
@@ -231,6 +232,8 @@ class Slurm:
         (etc / "gres.conf").write_text(
             "".join(f"Name=gpu Type=fake File={device}\n" for device in GPUS)
         )
+        # nothing above asks for control groups, and slurmd would set up those of version 2
+        (etc / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         (etc / "slurmdbd.conf").write_text(ACCOUNTING.format(**known))
         (etc / "slurmdbd.conf").chmod(0o600)
         self.set_epilog("")

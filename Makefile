@@ -10,6 +10,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-inde
     --python-version 3.11 --custom-compile-command 'make lock'
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
+COVERAGE := --cov --cov-report=term:skip-covered
 
 .PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph pages lock clean help
 
@@ -23,8 +24,8 @@ study: $(READY) ## set up, run the quick study, and write its report
 
 setup: $(READY) ## make .venv from requirements.lock
 
-test: $(READY) ## set up, and run the unit and workflow tests
-	@$(BIN)/python -m pytest
+test: $(READY) ## set up, and run the unit and workflow tests (`make test COVERAGE=` is faster)
+	@$(BIN)/python -m pytest $(COVERAGE)
 
 test-slurm: $(READY) ## run the cluster tests on a real Slurm that they bring up themselves (Debian)
 	@$(BIN)/python -m pytest --durations=8 tests/cluster

@@ -42,6 +42,7 @@ def test_every_key_has_a_type_and_a_meaning():
 
 DOCUMENTS = [
     "README.md",
+    "CONTRIBUTING.md",
     "config/README.md",
     "results/README.md",
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),

@@ -84,13 +84,17 @@ def get_columns(*names):
     return heads.digest({name: heads.tables()[name] for name in names})
 
 
+def tell(text, populations, **more):
+    """A caption of some populations."""
+    return captions.Caption(captions.caption(text, config, populations, **more))
+
+
 def get_table_caption(wildcards, output):
     """What the report says of a table; the second argument keeps it from being a cause to run."""
     name = Path(output[0]).stem
-    row = heads.tables()[name].row
-    return captions.caption(captions.TABLE, config, POPULATIONS, name=name, row=row)
+    return tell(captions.TABLE, POPULATIONS, name=name, row=heads.tables()[name].row)
 
 
 def get_populations(wildcards, output):
     """All populations in one line, for the report's first page."""
-    return captions.caption("{populations}", config, POPULATIONS)
+    return tell("{populations}.", POPULATIONS)

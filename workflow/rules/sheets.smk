@@ -67,14 +67,14 @@ def get_labels(head, own):
 
 def get_population_caption(head):
     def get(wildcards, output):
-        return captions.caption(head.caption, config, [get_population(wildcards)])
+        return tell(head.caption, [get_population(wildcards)])
 
     return get
 
 
 def get_study_caption(text, **more):
     def get(wildcards, output):
-        return captions.caption(text, config, POPULATIONS, **more)
+        return tell(text, POPULATIONS, **more)
 
     return get
 
@@ -110,7 +110,7 @@ def get_model_grids():
 
 def get_grid_caption(wildcards, output):
     what = FIGURES[wildcards.grid].grid
-    return captions.caption(captions.GRID, config, get_same_model(wildcards), what=what)
+    return tell(captions.GRID, get_same_model(wildcards), what=what)
 
 
 def get_same_model(wildcards):

@@ -28,6 +28,16 @@ GRID = (
 TABLE = "Table *{name}* of the study {study}, one row per {row}. Populations: {counts}."
 
 
+class Caption:
+    """A caption as a parameter of a job; among its other parameters the first sentence will do."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text.partition(". ")[0]
+
+
 def caption(text: str, config: Config, shown: Sequence[Population], **more: str) -> str:
     """A head's text about some populations, its fields filled in.
 

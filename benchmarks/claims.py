@@ -145,13 +145,13 @@ def draw(population: Population, folder: Path) -> None:
 
 def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
     """Accuracies rise with width from 30 to 95 %, and groups are those of Table 2's edges."""
-    widths = np.repeat(population.widths, population.seeds)
-    place = np.repeat(np.linspace(0, 1, len(population.widths)), population.seeds)
+    widths = np.repeat(population.widths, population.n_seeds)
+    place = np.repeat(np.linspace(0, 1, len(population.widths)), population.n_seeds)
     n = len(widths)
     accuracy = np.clip(30 + 65 * place**0.5 + 3 * random.normal(size=n), 10, 100)
     pair = population.model, population.dataset
     groups = assign(accuracy, np.zeros(n, bool), PAPER_EDGES[pair])
-    seeds = np.tile(np.arange(population.seeds), len(population.widths))
+    seeds = np.tile(np.arange(population.n_seeds), len(population.widths))
     return pd.DataFrame(
         {
             "model": pair[0],

@@ -98,7 +98,7 @@ def whole_population(dataset: Path, runs: int, width: str) -> float:
         width=width,
         seeds=list(range(runs)),
         recipe=make_recipe("dnn", width),
-        snapshots=[0],
+        snapshot_epochs=[0],
         device="auto",
         threads=1,
     )

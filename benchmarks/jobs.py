@@ -30,7 +30,7 @@ def measure(dataset: Path, width: str, runs: int, folder: Path) -> dict[str, obj
         "width": width,
         "seeds": list(range(runs)),
         "recipe": make_recipe(MODEL, width),
-        "snapshots": [0],
+        "snapshot_epochs": [0],
         "device": "cpu",
         "threads": 1,
     }

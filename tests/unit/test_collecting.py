@@ -46,7 +46,7 @@ def test_a_row_per_run_with_its_final_numbers(synthesise, population, paths):
 
 def test_streams_are_the_last_columns(synthesise, header, population, paths):
     synthesise(paths[0], [2, 5], recipe=header.recipe | {"shuffle_seeds": 3})
-    runs = collect(population._replace(seeds=6), paths[:1])
+    runs = collect(population._replace(n_seeds=6), paths[:1])
     assert list(runs.columns[-2:]) == ["init_seed", "shuffle_seed"]
     assert runs[["init_seed", "shuffle_seed"]].to_numpy().tolist() == [[0, 2], [1, 2]]
 
@@ -125,7 +125,7 @@ def final(synthesise, population, paths):
         "train_accuracy": [70, 50, 50, 60, 99],
         "train_loss": [1, math.log(4), math.nan, 1, 0.1],
     }
-    return collect(population._replace(seeds=5), paths[:1]).assign(**numbers)
+    return collect(population._replace(n_seeds=5), paths[:1]).assign(**numbers)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from weightscape.runs.groups import Baseline
 from weightscape.storage.shards import CURVES, open_shard, read_population
 from weightscape.storage.tables import read_table, write_table
 from weightscape.study.config import check
-from weightscape.study.listing import Row
+from weightscape.study.listing import ListedRun
 from weightscape.study.population import Population
 
 LAYERS = {
@@ -46,7 +46,7 @@ def tensors(width, seed=0, **changes):
 
 def row(file, seed, width="4", initial="", **final):
     known = dict.fromkeys(CURVES, math.nan) | {"train_accuracy": 50.0, "test_accuracy": 40.0}
-    return Row(file, width, seed, known | final, initial)
+    return ListedRun(file, width, seed, known | final, initial)
 
 
 def family(name, width, folder, layers=None, epochs=3):
@@ -216,7 +216,7 @@ def test_a_width_of_bad_files_alone_does_not_stop_the_others(source, load, tmp_p
     write_torch(source.folder / "a.pt", tensors(5))
     other, _ = load(source._replace(width="5"), [row("a.pt", 0, width="5")])
     assert [shard.seeds for shard in read_population([empty, other])] == [[0]]
-    population = Population("mine", "pets", ("4", "5"), 2, imported={"4": [0, 1], "5": [0]})
+    population = Population("mine", "pets", ("4", "5"), 2, imported_seeds={"4": [0, 1], "5": [0]})
     runs = collect(population, [empty, other])
     assert runs[["width", "seed"]].to_numpy().tolist() == [["5", 0]]
     assert runs["seed"].dtype == np.int64
@@ -331,7 +331,7 @@ def test_trained_exported_and_imported_a_population_measures_the_same(
                 width=width,
                 seeds=[0, 1, 2],
                 recipe=recipe,
-                snapshots=[0, 2],
+                snapshot_epochs=[0, 2],
                 device="cpu",
                 threads=1,
             )
@@ -347,7 +347,7 @@ def test_trained_exported_and_imported_a_population_measures_the_same(
                     )
                 final = {name: float(value) for name, value in record.final.items()}
                 files = [f"{width}-{seed}-{epoch}{suffix}" for epoch in (2, 0)]
-                rows.append(Row(files[0], width, seed, final, files[1]))
+                rows.append(ListedRun(files[0], width, seed, final, files[1]))
         imported.append(load(family("dnn", width, tmp_path, epochs=2), rows)[0])
     population = Population("dnn", "own", ("3", "4x2"), 3)
     runs, tables = measured(tmp_path / "first", trained, population)
@@ -365,7 +365,7 @@ def test_without_initial_weights_only_what_needs_them_is_nan(source, load, tmp_p
     write_torch(source.folder / "a.pt", tensors(4, 0))
     write_torch(source.folder / "b.pt", tensors(4, 1))
     path, _ = load(source, [row("a.pt", 0), row("b.pt", 1)])
-    population = Population("mine", "pets", ("4",), 2, imported={"4": [0, 1]})
+    population = Population("mine", "pets", ("4",), 2, imported_seeds={"4": [0, 1]})
     _, tables = measured(tmp_path / "measured", [path], population)
     table = tables["statistics"].set_index(["seed", "layer"])
     relative = [
@@ -400,7 +400,7 @@ def least(source, load, tmp_path):
             known = {"train_accuracy": math.nan, "test_accuracy": 40.0 + 5 * seed}
             rows.append(row(f"{width}-{seed}.h5", seed, width, **known))
         shards.append(load(source._replace(width=width), rows)[0])
-    population = Population("mine", "pets", ("4", "8"), 9, imported=by_width)
+    population = Population("mine", "pets", ("4", "8"), 9, imported_seeds=by_width)
     config = check(
         {
             "study": "s",

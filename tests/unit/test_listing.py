@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightscape.study.listing import Row, read_listing
+from weightscape.study.listing import ListedRun, read_listing
 
 FULL = """\
 file,width,seed,train_accuracy,test_accuracy,train_loss,test_loss,initial_file,note
@@ -68,7 +68,7 @@ def test_without_seeds_the_runs_of_each_width_are_counted(table):
 
 def test_a_byte_order_mark_quotes_and_blanks_do_no_harm(table):
     listing = read_listing(table('\ufefffile,width,test_accuracy\n"a, b.pt", 4 , 50 \n'))
-    assert listing == ([Row("a, b.pt", "4", 0, listing.rows[0].final, "")], [])
+    assert listing == ([ListedRun("a, b.pt", "4", 0, listing.rows[0].final, "")], [])
     assert listing.rows[0].final["test_accuracy"] == 50
 
 

@@ -494,7 +494,7 @@ def test_a_new_file_is_trained_and_collected(name, text, add_family, dataset, tm
             width="4",
             seeds=[0, 1],
             recipe=recipe,
-            snapshots=[],
+            snapshot_epochs=[],
             device="cpu",
             threads=1,
         )

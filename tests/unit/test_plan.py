@@ -10,7 +10,7 @@ import pytest
 
 from weightscape import study
 from weightscape.monitor.plan import (
-    Row,
+    PlanRow,
     format_bytes,
     import_memory_mb,
     largest_run_mb,
@@ -127,7 +127,7 @@ def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds
             width=width,
             seeds=list(range(seeds)),
             recipe=study.recipe(config, study.populations(config)[0]),
-            snapshots=study.snapshots(config),
+            snapshot_epochs=study.snapshot_epochs(config),
             device="cpu",
             threads=1,
         )
@@ -227,8 +227,8 @@ def test_bytes_are_written_in_decimal_units(count, text):
 
 def test_the_plan_is_a_table_with_its_total(small):
     rows = [
-        Row("dnn", "mnist", 8, 1500, 300, 30, 1_000_000, 2_500_000, 1.5, "assumptions"),
-        Row("vit", "digits", 2, 500, 0, 10, 234_567, 7_500_000, 1000.25, "3 records"),
+        PlanRow("dnn", "mnist", 8, 1500, 300, 30, 1_000_000, 2_500_000, 1.5, "assumptions"),
+        PlanRow("vit", "digits", 2, 500, 0, 10, 234_567, 7_500_000, 1000.25, "3 records"),
     ]
     text = render(check(small | {"runs_per_job": 50}), rows)
     title, _, *body, total = text.splitlines()

@@ -12,7 +12,7 @@ from weightscape.study.paths import (
     cover,
     existing_shards,
     import_tables,
-    is_imported,
+    is_import_done,
     parse_seeds,
     seeds_text,
     shard_ranges,
@@ -26,7 +26,7 @@ from weightscape.study.population import (
     layers,
     populations,
 )
-from weightscape.study.recipes import canonical_json, recipe, snapshots, stream_seeds
+from weightscape.study.recipes import canonical_json, recipe, snapshot_epochs, stream_seeds
 from weightscape.study.widths import width_order
 
 ranges = st.builds(lambda first, n: range(first, first + n), st.integers(0, 60), st.integers(1, 25))
@@ -53,7 +53,7 @@ def crossed(config, init, shuffle):
 
 def test_crossed_seeds_give_each_width_init_times_shuffle_runs(small):
     population, _ = crossed(small, 4, 3)
-    assert (population.seeds, population.shuffle_seeds, population.n_runs) == (12, 3, 24)
+    assert (population.n_seeds, population.n_shuffle_seeds, population.n_runs) == (12, 3, 24)
     assert [len(shard_ranges(check(small), population, width)) for width in ("4", "3x5")] == [
         12,
         12,
@@ -208,7 +208,7 @@ def test_shards_that_are_there_are_asked_for_again(small, tmp_path, monkeypatch)
 )
 def test_the_first_and_the_last_weights_are_always_kept(small, named, epochs, kept):
     config = check(small | {"training": {"snapshots": named, "epochs": epochs}})
-    assert snapshots(config) == kept
+    assert snapshot_epochs(config) == kept
 
 
 @pytest.mark.parametrize(
@@ -260,11 +260,11 @@ ROWS = ["a,16,2,90,80", "b,4x2,7,90,80", "c,16,0,90,80", "d,16,5,90,80"]
 def test_an_import_has_the_widths_and_runs_of_its_table(zoo, small):
     config = check(small | zoo(TABLE, ROWS))
     trained, imported = populations(config)
-    assert trained.imported is None
+    assert not trained.is_imported
     assert (imported.model, imported.dataset, imported.widths) == ("mine", "pets", ("4x2", "16"))
-    assert imported.imported == {"4x2": [7], "16": [0, 2, 5]}
+    assert imported.imported_seeds == {"4x2": [7], "16": [0, 2, 5]}
     assert imported.n_runs == 4
-    assert imported.seeds == 8  # above all of them
+    assert imported.n_seeds == 8  # above all of them
     assert find_population(config, "mine", "pets") == imported
     assert find_population(config, "dnn", "digits") == trained
     rows = import_rows(config, "mine", "pets", "16")
@@ -278,14 +278,14 @@ def test_an_import_has_one_shard_a_width_whatever_is_there(zoo, tmp_path, monkey
     top = "results/zoo/weights/mine/pets"
     paths = [f"{top}/width-4x2/seeds-0007.h5", f"{top}/width-16/seeds-0000-0005.h5"]
     assert shards(config, imported) == paths
-    assert not is_imported(config, imported, "16")
+    assert not is_import_done(config, imported, "16")
     folder = weights_folder("zoo", "mine", "pets", "16")
     folder.mkdir(parents=True)
     (folder / "seeds-0000.h5").touch()  # of a table with fewer rows
     assert shards(config, imported) == paths
-    assert not is_imported(config, imported, "16")
+    assert not is_import_done(config, imported, "16")
     (folder / "seeds-0000-0005.h5").touch()
-    assert is_imported(config, imported, "16")
+    assert is_import_done(config, imported, "16")
     assert import_tables(config, imported) == [
         "results/zoo/measures/mine/pets/imports/width-4x2/seeds-0007.csv",
         "results/zoo/measures/mine/pets/imports/width-16/seeds-0000-0005.csv",

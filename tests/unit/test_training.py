@@ -69,7 +69,7 @@ def make(dataset, tmp_path):
                 width=width,
                 seeds=seeds,
                 recipe=make_recipe(**({"options": OPTIONS[model]} | changes)),
-                snapshots=list(snapshots),
+                snapshot_epochs=list(snapshots),
                 device="cpu",
                 threads=threads,
             )
@@ -361,7 +361,7 @@ def test_a_plain_run_s_streams_are_of_its_seed(seed, purpose):
 
 
 def test_crossed_runs_share_an_initialisation_or_an_order():
-    keys = [KEY._replace(seed=seed, shuffle_seeds=4) for seed in range(12)]
+    keys = [KEY._replace(seed=seed, n_shuffle_seeds=4) for seed in range(12)]
     for key in keys:
         plain = [KEY._replace(seed=key.seed // 4), *[KEY._replace(seed=key.seed % 4)] * 2]
         for purpose, other in zip(("init", "shuffle", "dropout"), plain, strict=True):
@@ -377,7 +377,7 @@ def train_crossed(dataset, target, seeds, **changes):
             width="6x5",
             seeds=seeds,
             recipe=make_recipe(**changes),
-            snapshots=[0],
+            snapshot_epochs=[0],
             device="cpu",
             threads=1,
         )
@@ -524,7 +524,7 @@ def trained(dataset, tmp_path_factory):
             width="6x5",
             seeds=[4, 5, 6],
             recipe=make_recipe(epochs=5),
-            snapshots=list(range(6)),
+            snapshot_epochs=list(range(6)),
             device="cpu",
             threads=1,
         )

@@ -48,7 +48,7 @@ def a_job(folder, dataset, seeds=SEEDS, model="dnn", snapshots=(0, 1), threads=1
         "width": width,
         "seeds": seeds,
         "recipe": recipe,
-        "snapshots": list(snapshots),
+        "snapshot_epochs": list(snapshots),
         "device": "cpu",
         "threads": threads,
         "unfinished": folder / unfinished_folder("s", model, "own", width),

@@ -17,7 +17,7 @@ rule collect_runs:
         runtime=60,
     params:
         widths=lambda wildcards: get_population(wildcards).widths,
-        seeds=lambda wildcards: get_population(wildcards).seeds,
+        seeds=lambda wildcards: get_population(wildcards).n_seeds,
         edges=lambda wildcards: get_population(wildcards).edges,
         groups=config["groups"],
         baseline=get_baseline,

@@ -22,7 +22,7 @@ except WeightscapeError as error:
 RESULTS = f"results/{config['study']}"
 MEASURES = f"{RESULTS}/measures/{{model}}/{{dataset}}"
 POPULATIONS = study.populations(config)
-IMPORTED = [p for p in POPULATIONS if p.imported is not None]
+IMPORTED = [p for p in POPULATIONS if p.is_imported]
 HAS_HEADS = any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)
 )
@@ -56,13 +56,13 @@ def get_checkpoints(wildcards):
 
 def get_dataset(wildcards):
     """The images of a population that is trained; nothing for an import."""
-    imported = get_population(wildcards).imported is not None
-    return [] if imported else f"results/datasets/{wildcards.dataset}.h5"
+    is_imported = get_population(wildcards).is_imported
+    return [] if is_imported else f"results/datasets/{wildcards.dataset}.h5"
 
 
 def get_baseline(wildcards):
     """Classes, and share of the largest, that the config tells of an import."""
-    if get_population(wildcards).imported is None:
+    if not get_population(wildcards).is_imported:
         return None
     item = get_import(wildcards)
     return [item["classes"], item.get("majority_share", 100 / item["classes"])]

@@ -17,7 +17,7 @@ rule train_runs:
         runtime=get_training_runtime,
     params:
         recipe=get_recipe,
-        snapshots=study.snapshots(config),
+        snapshots=study.snapshot_epochs(config),
     script:
         "../scripts/train_runs.py"
 

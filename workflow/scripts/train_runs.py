@@ -21,7 +21,7 @@ with job_log(snakemake.log[0]):
             width=wildcards.width,
             seeds=list(parse_seeds(wildcards.seeds)),
             recipe=json.loads(snakemake.params.recipe),
-            snapshots=list(snakemake.params.snapshots),
+            snapshot_epochs=list(snakemake.params.snapshots),
             device=device,
             threads=snakemake.threads,
             unfinished=unfinished_folder(

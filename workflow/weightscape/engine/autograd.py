@@ -170,11 +170,11 @@ class _Step:
 
     def __call__(self, rows: Tensor) -> None:
         self.rows.copy_(rows)
-        kept = 1 - self.stack.recipe["options"].get("dropout", 0.0)
+        share = 1 - self.stack.recipe["options"].get("dropout", 0.0)
         for mask in self.masks:
             for run, stream in zip(mask, self.stack.dropouts, strict=True):
-                run.bernoulli_(kept, generator=stream)
-            mask.div_(kept)
+                run.bernoulli_(share, generator=stream)
+            mask.div_(share)
         self.replay()
 
     def _run(self) -> None:
@@ -282,15 +282,15 @@ def _dropped(network: Model, values: Values, size: int) -> list[torch.Size]:
 def activation_bytes(network: Model, values: Values, images: Tensor) -> int:
     """What autograd keeps of a forward pass of `images` (batch, ...) uint8, parameters apart."""
     own = {value.untyped_storage().data_ptr() for value in values.values()}
-    kept = 0
+    n_bytes = 0
 
     def note(tensor: Tensor) -> Tensor:
-        nonlocal kept
+        nonlocal n_bytes
         if tensor.untyped_storage().data_ptr() not in own:
-            kept += tensor.nbytes
+            n_bytes += tensor.nbytes
         return tensor
 
     tracked = {name: value.detach().requires_grad_() for name, value in values.items()}
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         network.forward(tracked, pixels(images), keep)
-    return kept
+    return n_bytes

@@ -42,8 +42,8 @@ class Bytes(NamedTuple):
 def bytes_per_run(network: Model, recipe: dict[str, Any], train: Split) -> Bytes:
     """Estimated from the number of parameters, and from what autograd keeps of two images."""
     values = initialise(network, recipe["initialisation"], torch.Generator())
-    kept = activation_bytes(network, values, train.images[:2].cpu()) / 2
+    activations = activation_bytes(network, values, train.images[:2].cpu()) / 2
     order, weights = 8 * len(train.labels), 4 * network.n_parameters
     # value, gradient as found and as laid out, two moments, and one for what comes and goes
-    at_work = 6 * weights + recipe["batch_size"] * (2 * kept + 5 * train.images[0].numel())
+    at_work = 6 * weights + recipe["batch_size"] * (2 * activations + 5 * train.images[0].numel())
     return Bytes(at_work + order, 2 * order + 4 * weights)

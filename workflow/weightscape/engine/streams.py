@@ -24,14 +24,14 @@ class RunKey(NamedTuple):
     dataset: str
     width: str
     seed: int
-    shuffle_seeds: int | None = None
+    n_shuffle_seeds: int | None = None
 
     def stream(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
         """The run's random stream for `init`, `shuffle` or `dropout`.
 
         Runs of one initialisation seed share the first, those of one shuffle seed the others.
         """
-        init, shuffle = stream_seeds(self.seed, self.shuffle_seeds)
+        init, shuffle = stream_seeds(self.seed, self.n_shuffle_seeds)
         seed = init if purpose == "init" else shuffle
         text = canonical_json([self.model, self.dataset, self.width, seed, purpose])
         number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])

@@ -38,7 +38,7 @@ def train_stack(
     train: Split,
     test: Split,
     recipe: dict[str, Any],
-    snapshots: set[int],
+    snapshot_epochs: set[int],
     progress: Progress | None = None,
 ) -> list[RunRecord]:
     """Train runs of one width side by side from their initialisation to the last epoch.
@@ -55,7 +55,7 @@ def train_stack(
     orders = draw_orders(shuffles, len(train.labels), epochs, ahead=train.images.is_cuda)
     for epoch, order in enumerate(orders, start=1):
         _record(stack, records, epoch, stack.train_epoch(order), test)
-        if epoch in snapshots or epoch == epochs:
+        if epoch in snapshot_epochs or epoch == epochs:
             for of_run, parameters in zip(weights, stack.parameters(), strict=True):
                 of_run[epoch] = parameters
         if progress is not None:
@@ -104,7 +104,7 @@ class Job(NamedTuple):
     width: str
     seeds: list[int]
     recipe: dict[str, Any]
-    snapshots: list[int]
+    snapshot_epochs: list[int]
     """epochs whose weights are kept, beside the first and the last"""
     device: str
     """auto, cpu or cuda"""
@@ -126,22 +126,24 @@ def train_shard(job: Job) -> None:
     device = choose_device(job.device)
     make_deterministic(device, job.threads)
     header = _header(job, network, images, device)
-    epochs = {0, *job.snapshots, header.final_epoch}
-    kept = Unfinished(job.unfinished, header, epochs, network.auxiliary) if job.unfinished else None
+    epochs = {0, *job.snapshot_epochs, header.final_epoch}
+    unfinished = None
+    if job.unfinished:
+        unfinished = Unfinished(job.unfinished, header, epochs, network.auxiliary)
     train, test = (_to_device(split, device) for split in (images.train, images.test))
 
     def train_some(keys: list[RunKey], progress: Progress | None) -> list[RunRecord]:
         runs = train_stack(network, keys, train, test, job.recipe, epochs, progress)
-        if kept and len(job.seeds) > 1:
+        if unfinished and len(job.seeds) > 1:
             for run in runs:
-                kept.keep(run)
+                unfinished.keep(run)
         return runs
 
     at_once = runs_at_once(network, job.recipe, train, job.memory_mb)
-    runs = _train_runs(header, job.seeds, kept, at_once, train_some)
+    runs = _train_runs(header, job.seeds, unfinished, at_once, train_some)
     write_shard(job.target, header, len(job.seeds), network.auxiliary, runs)
-    if kept:
-        kept.discard(job.seeds)
+    if unfinished:
+        unfinished.discard(job.seeds)
 
 
 def _header(job: Job, network: Model, images: Images, device: torch.device) -> Header:
@@ -165,14 +167,14 @@ def _to_device(split: tuple[np.ndarray, np.ndarray], device: torch.device) -> Sp
 def _train_runs(
     header: Header,
     seeds: list[int],
-    kept: Unfinished | None,
+    unfinished: Unfinished | None,
     at_once: int,
     train_some: Callable[[list[RunKey], Progress | None], list[RunRecord]],
 ) -> Iterator[RunRecord]:
     """Each run in the order of `seeds`, trained or as an earlier attempt kept it."""
     name = header.model, header.dataset, header.width
     keys = [RunKey(*name, seed, header.recipe.get("shuffle_seeds")) for seed in seeds]
-    found = kept.find(seeds) if kept else set()
+    found = unfinished.find(seeds) if unfinished else set()
     if found:
         log.info("%d of %d runs were finished by an earlier attempt", len(found), len(keys))
     left = [key for key in keys if key.seed not in found]
@@ -183,7 +185,7 @@ def _train_runs(
         stacks = (left[first : first + at_once] for first in range(0, len(left), at_once))
         trained = chain.from_iterable(train_some(stack, progress) for stack in stacks)
         for key in keys:
-            run = kept.read(key.seed) if kept and key.seed in found else next(trained)
+            run = unfinished.read(key.seed) if unfinished and key.seed in found else next(trained)
             if run is None:  # another job has removed it since
                 (run,) = train_some([key], None)
             scores = run.final["train_accuracy"], run.final["test_accuracy"]

@@ -25,7 +25,7 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.messages.progress import Progress
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
 from weightscape.storage.tables import write_table
-from weightscape.study.listing import Row
+from weightscape.study.listing import ListedRun
 from weightscape.study.sections import ImportedLayer
 
 HEAD = MeasureHead(
@@ -94,7 +94,7 @@ class Source(NamedTuple):
 class _Seen(NamedTuple):
     """What a first look at a run's files finds."""
 
-    row: Row
+    row: ListedRun
     shapes: Shapes
     sha256: str
     """of the checkpoint of its final weights"""
@@ -102,7 +102,7 @@ class _Seen(NamedTuple):
     """why it is left out, or nothing"""
 
 
-def import_runs(source: Source, rows: list[Row], target: Path, table: Path) -> None:
+def import_runs(source: Source, rows: list[ListedRun], target: Path, table: Path) -> None:
     """Write the runs of a width to the shard `target`, and a row per file to `table` (COLUMNS).
 
     Files are read twice, one at a time: to find the bad ones, and to take the others' weights. The
@@ -131,7 +131,7 @@ def import_runs(source: Source, rows: list[Row], target: Path, table: Path) -> N
     )
 
 
-def _look(source: Source, row: Row, progress: Progress) -> _Seen:
+def _look(source: Source, row: ListedRun, progress: Progress) -> _Seen:
     path = source.folder / row.file
     try:
         shapes = _check(path, source, _read(source, row.file))

@@ -238,8 +238,8 @@ class CNNByHand(ByHand):
         if name == "conv1.weight":
             return value.reshape(len(value), self.planes, KERNEL * KERNEL)
         if name == "fc.weight":
-            kept = self.lines - KERNEL + 1, self.line - KERNEL + 1
-            maps = value.reshape(self.classes, -1, *kept).swapaxes(0, 1)
+            outputs = self.lines - KERNEL + 1, self.line - KERNEL + 1
+            maps = value.reshape(self.classes, -1, *outputs).swapaxes(0, 1)
             padded = np.pad(maps, [(0, 0), (0, 0), (0, 0), (0, KERNEL - 1)])
             return padded.reshape(*padded.shape[:2], -1)
         return value

@@ -22,13 +22,13 @@ from weightscape.study.catalogue import BUILTIN, Dataset
 from weightscape.study.listing import read_listing
 from weightscape.study.paths import (
     existing_shards,
-    is_imported,
+    is_import_done,
     parse_seeds,
     shard_ranges,
     weights_folder,
 )
 from weightscape.study.population import Population, find_import, find_population, populations
-from weightscape.study.recipes import snapshots
+from weightscape.study.recipes import snapshot_epochs
 from weightscape.study.sections import Config, OwnDataset, Training
 
 HEAD = MeasureHead(
@@ -84,7 +84,7 @@ SHOWN = [
 ]
 
 
-class Row(NamedTuple):
+class PlanRow(NamedTuple):
     """The plan of one population."""
 
     model: str
@@ -114,12 +114,12 @@ class Cost(NamedTuple):
     """what they come from"""
 
 
-def make_plan(config: Config) -> list[Row]:
+def make_plan(config: Config) -> list[PlanRow]:
     """A row per population of a checked config."""
     return [_plan_population(config, population) for population in populations(config)]
 
 
-def render(config: Config, rows: list[Row]) -> str:
+def render(config: Config, rows: list[PlanRow]) -> str:
     """The plan as a table for a terminal."""
     body = [_cells(row) for row in rows]
     total = [
@@ -139,7 +139,7 @@ def render(config: Config, rows: list[Row]) -> str:
     return "\n".join([title, *align([SHOWN, *body, total], left={0, 1, len(SHOWN) - 1})])
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: PlanRow) -> list[str]:
     return [
         row.model,
         row.dataset,
@@ -164,7 +164,7 @@ def format_bytes(count: int) -> str:
 
 def estimate_cost(config: Config, population: Population) -> Cost:
     """By this population's benchmark records where there are any, else by the assumptions."""
-    if population.imported is not None:
+    if population.is_imported:
         return Cost(SECONDS_PER_JOB, dict.fromkeys(population.widths, SECONDS_PER_IMPORT), "import")
     factor, source = _calibrate(config, population)
     sizes = _sizes(config, population.dataset)
@@ -190,7 +190,7 @@ def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_r
     population = find_population(config, model, dataset)
     built, sizes = network(config, population, width), _sizes(config, dataset)
     images = math.prod(sizes.shape) * (sizes.train + sizes.test)
-    run = 4 * built.n_parameters * (4 + len(snapshots(config)))  # weights, gradients, moments
+    run = 4 * built.n_parameters * (4 + len(snapshot_epochs(config)))  # weights, gradients, moments
     if config["device"] == "cuda":
         order = 8 * sizes.train  # that an epoch takes, and the next
         return math.ceil((images + n_runs * (run + 2 * order)) / 1e6) + CUDA_MEMORY_MB
@@ -199,13 +199,13 @@ def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_r
 
 def largest_run_mb(config: Config, population: Population) -> float:
     """Megabytes of the weights that are kept of a run of the largest width."""
-    if population.imported is not None:
+    if population.is_imported:
         # 16-bit numbers take twice as much in a shard; the initial weights are as many
         return 4 * max(_file_sizes(config, population).values(), default=0) / 1e6
     n_parameters = max(
         network(config, population, width).n_parameters for width in population.widths
     )
-    return 4 * n_parameters * len(snapshots(config)) / 1e6
+    return 4 * n_parameters * len(snapshot_epochs(config)) / 1e6
 
 
 def import_memory_mb(config: Config, model: str, dataset: str) -> int:
@@ -226,13 +226,13 @@ def _file_sizes(config: Config, population: Population) -> dict[str, int]:
     return sizes
 
 
-def _plan_import(config: Config, population: Population) -> Row:
+def _plan_import(config: Config, population: Population) -> PlanRow:
     """The shards of an import are about as large as its checkpoints."""
     cost = estimate_cost(config, population)
-    seeds = population.imported or {}
-    done = [width for width in seeds if is_imported(config, population, width)]
+    seeds = population.imported_seeds
+    done = [width for width in seeds if is_import_done(config, population, width)]
     seconds = len(seeds) * cost.job + population.n_runs * SECONDS_PER_IMPORT
-    return Row(
+    return PlanRow(
         population.model,
         population.dataset,
         len(seeds),
@@ -246,8 +246,8 @@ def _plan_import(config: Config, population: Population) -> Row:
     )
 
 
-def _plan_population(config: Config, population: Population) -> Row:
-    if population.imported is not None:
+def _plan_population(config: Config, population: Population) -> PlanRow:
+    if population.is_imported:
         return _plan_import(config, population)
     cost = estimate_cost(config, population)
     parameters = n_bytes = n_jobs = n_done = 0
@@ -257,11 +257,11 @@ def _plan_population(config: Config, population: Population) -> Row:
         ranges = shard_ranges(config, population, width)
         n_jobs += len(ranges)
         n_done += _count_done(config, population, width, ranges)
-        parameters += population.seeds * built.n_parameters
+        parameters += population.n_seeds * built.n_parameters
         for length, count in Counter(map(len, ranges)).items():
             n_bytes += count * _shard_bytes(config, population, built, length)
-        seconds += len(ranges) * cost.job + population.seeds * cost.run[width]
-    return Row(
+        seconds += len(ranges) * cost.job + population.n_seeds * cost.run[width]
+    return PlanRow(
         population.model,
         population.dataset,
         len(population.widths),
@@ -278,10 +278,10 @@ def _plan_population(config: Config, population: Population) -> Row:
 def _shard_bytes(config: Config, population: Population, built: models.Model, n_runs: int) -> int:
     """Size of a shard: its numbers, and what HDF5 adds per file, array and chunk."""
     n_layers, columns = len(built.layers), config["training"]["epochs"] + 1
-    kept = len(snapshots(config))
+    n_snapshots = len(snapshot_epochs(config))
     curves = len(CURVES) + 2 * n_layers
-    arrays = kept * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 4
-    numbers = kept * built.n_parameters + curves * columns
+    arrays = n_snapshots * (2 * n_layers + len(built.auxiliary)) + curves + len(CURVES) + 4
+    numbers = n_snapshots * built.n_parameters + curves * columns
     predictions = built.class_bytes * _sizes(config, population.dataset).test
     each = 4 * numbers + predictions + 16 * arrays
     return BYTES_PER_SHARD + BYTES_PER_ARRAY * arrays + n_runs * each
@@ -308,7 +308,7 @@ def _count_done(config: Config, population: Population, width: str, ranges: list
     folder = weights_folder(config["study"], population.model, population.dataset, width)
     existing = set(existing_shards(folder))
     done = [seeds for seeds in ranges if seeds in existing]
-    return sum(min(seeds.stop, population.seeds) - seeds.start for seeds in done)
+    return sum(min(seeds.stop, population.n_seeds) - seeds.start for seeds in done)
 
 
 def _assumed_seconds(

@@ -31,7 +31,7 @@ STATES = ("done", "running", "failed", "left")
 FAILURES_SHOWN, LINES_SHOWN = 10, 3
 
 
-class Row(NamedTuple):
+class StatusRow(NamedTuple):
     """The status of one population."""
 
     model: str
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     """what cpu_seconds comes from"""
 
 
-class Job(NamedTuple):
+class UnfinishedJob(NamedTuple):
     """A training job whose shard is not there."""
 
     width: str
@@ -69,7 +69,7 @@ class Failure(NamedTuple):
 
 
 class Status(NamedTuple):
-    rows: list[Row]
+    rows: list[StatusRow]
     failures: list[Failure]
     """the latest"""
     n_failed: int
@@ -78,8 +78,8 @@ class Status(NamedTuple):
 
 def make_status(config: Config, now: float) -> Status:
     """Of a checked config; `now` is by the clock of the file system."""
-    rows: list[Row] = []
-    failed: list[Job] = []
+    rows: list[StatusRow] = []
+    failed: list[UnfinishedJob] = []
     for population in populations(config):
         jobs = list(_find_jobs(config, population, now))
         rows.append(_count(config, population, jobs))
@@ -112,7 +112,7 @@ def render(config: Config, status: Status) -> str:
     return "\n".join(lines)
 
 
-def _title(config: Config, rows: list[Row]) -> str:
+def _title(config: Config, rows: list[StatusRow]) -> str:
     runs = {state: sum(row.runs[state] for row in rows) for state in STATES}
     n_runs, done = sum(runs.values()), runs.pop("done")
     counts = "".join(f", {count:,} {state}" for state, count in runs.items())
@@ -125,7 +125,7 @@ def _title(config: Config, rows: list[Row]) -> str:
     return title if done == n_runs else f"{title}; nothing runs"
 
 
-def _find_jobs(config: Config, population: Population, now: float) -> Iterator[Job]:
+def _find_jobs(config: Config, population: Population, now: float) -> Iterator[UnfinishedJob]:
     """The jobs of a population whose shards are not there.
 
     A folder is listed once, since a file server answers for a thousand files as fast as for one.
@@ -136,7 +136,7 @@ def _find_jobs(config: Config, population: Population, now: float) -> Iterator[J
         kept = set(_entries(unfinished_folder(*key)))
         existing = existing_shards(weights_folder(*key))
         shards = shard_ranges(config, population, width, existing)
-        imported = (population.imported or {}).get(width)
+        imported = population.imported_seeds.get(width)
         folder = logs_folder("import_runs" if imported else "train_runs", *key)
         logs = _entries(folder) if set(shards) - set(existing) else {}
         for seeds in shards:
@@ -144,7 +144,7 @@ def _find_jobs(config: Config, population: Population, now: float) -> Iterator[J
                 name = f"seeds-{seeds_text(seeds)}.log"
                 runs = sum(run_name(seed) not in kept for seed in imported or seeds)
                 state, silence = _read_log(logs.get(name), now)
-                yield Job(width, runs, state, str(folder / name), silence)
+                yield UnfinishedJob(width, runs, state, str(folder / name), silence)
 
 
 def logs_folder(rule: str, study: str, model: str, dataset: str, width: str) -> Path:
@@ -166,14 +166,14 @@ def _read_log(log: os.DirEntry[str] | None, now: float) -> tuple[str, float]:
     return "failed" if failed else "running", silence
 
 
-def _count(config: Config, population: Population, jobs: list[Job]) -> Row:
+def _count(config: Config, population: Population, jobs: list[UnfinishedJob]) -> StatusRow:
     runs = dict.fromkeys(STATES, 0)
     for job in jobs:
         runs[job.state] += job.runs
     remaining = sum(runs.values())
     runs["done"] = population.n_runs - remaining
     cost = estimate_cost(config, population) if remaining else Cost(0.0, {}, "")
-    return Row(
+    return StatusRow(
         population.model,
         population.dataset,
         runs,
@@ -183,7 +183,7 @@ def _count(config: Config, population: Population, jobs: list[Job]) -> Row:
     )
 
 
-def _explain(job: Job) -> Failure:
+def _explain(job: UnfinishedJob) -> Failure:
     tail = read_tail(job.log)
     return Failure(job.log, tail[-LINES_SHOWN:], None if tells_error(tail) else job.silence)
 

@@ -100,7 +100,7 @@ def collect(population: Population, shards: list[str]) -> pd.DataFrame:
             "import is bad; the logs of import_runs say why"
         )
     runs = pd.concat(tables, ignore_index=True)
-    wanted = (runs["seed"] < population.seeds) & runs["width"].isin(population.widths)
+    wanted = (runs["seed"] < population.n_seeds) & runs["width"].isin(population.widths)
     return runs[wanted].reset_index(drop=True)
 
 

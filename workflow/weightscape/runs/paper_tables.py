@@ -81,7 +81,7 @@ def settings(config: Config, statistics: pd.DataFrame | None = None) -> pd.DataF
             "paper_widths": PAPER_WIDTHS.get(pair, paper.get("widths", math.nan)),
             "paper_n": paper.get("runs", math.nan),
         }
-        if population.imported is None:
+        if not population.is_imported:
             own = _population_rows(config, population)
         else:
             assert statistics is not None
@@ -105,8 +105,8 @@ def _population_rows(config: Config, population: Population) -> list[dict[str, A
             "learning_rate": training["learning_rate"],
             "initial_std": training["initialisation"]["std"],
             "widths": " ".join(population.widths),
-            "seeds": population.seeds,
-            "shuffle_seeds": population.shuffle_seeds or math.nan,
+            "seeds": population.n_seeds,
+            "shuffle_seeds": population.n_shuffle_seeds or math.nan,
             "n": population.n_runs,
         }
         for number, layer in enumerate(networks[0].layers)

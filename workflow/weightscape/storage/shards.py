@@ -209,8 +209,8 @@ class Shard:
         for kind, _, name in (name.partition("/") for name in names):
             if kind in ("epochs", "auxiliary"):
                 epoch, *parameter = name.split("/")
-                kept = record.snapshots.setdefault(int(epoch), {})
-                kept[".".join(parameter)] = self.read(f"{kind}/{name}", row)
+                parameters = record.snapshots.setdefault(int(epoch), {})
+                parameters[".".join(parameter)] = self.read(f"{kind}/{name}", row)
             elif kind not in ("seed", "streams"):  # which follow from seed and recipe
                 getattr(record, kind)[name] = self.read(f"{kind}/{name}", row)
         return record

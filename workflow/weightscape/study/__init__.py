@@ -5,7 +5,7 @@ from weightscape.study.paths import (
     cover,
     existing_shards,
     import_tables,
-    is_imported,
+    is_import_done,
     parse_seeds,
     run_name,
     seeds_text,
@@ -23,7 +23,7 @@ from weightscape.study.population import (
     layers,
     populations,
 )
-from weightscape.study.recipes import canonical_json, recipe, snapshots, stream_seeds
+from weightscape.study.recipes import canonical_json, recipe, snapshot_epochs, stream_seeds
 from weightscape.study.sections import Config
 from weightscape.study.widths import width_number, width_order, width_parts
 
@@ -38,7 +38,7 @@ __all__ = [
     "find_population",
     "import_rows",
     "import_tables",
-    "is_imported",
+    "is_import_done",
     "layer_map",
     "layers",
     "parse_seeds",
@@ -48,7 +48,7 @@ __all__ = [
     "seeds_text",
     "shard_ranges",
     "shards",
-    "snapshots",
+    "snapshot_epochs",
     "stream_seeds",
     "unfinished_folder",
     "weights_folder",

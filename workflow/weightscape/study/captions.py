@@ -74,12 +74,12 @@ def describe(config: Config, population: Population) -> dict[str, Any]:
 
     The last says what makes the runs of a width differ.
     """
-    of = _describe_import if population.imported is not None else _describe
+    of = _describe_import if population.is_imported else _describe
     return {"model": population.model, "dataset": population.dataset, **of(config, population)}
 
 
 def _describe(config: Config, population: Population) -> dict[str, Any]:
-    widths, n, orders = population.widths, population.seeds, population.shuffle_seeds
+    widths, n, orders = population.widths, population.n_seeds, population.n_shuffle_seeds
     seeds = f"{n // orders} x {orders}" if orders else n
     training = config["training"]
     return {
@@ -98,7 +98,7 @@ def _describe(config: Config, population: Population) -> dict[str, Any]:
 
 def _describe_import(config: Config, population: Population) -> dict[str, Any]:
     """Of the runs that were imported, or of those in the table before that."""
-    seeds, tables = population.imported or {}, import_tables(config, population)
+    seeds, tables = population.imported_seeds, import_tables(config, population)
     counts = {
         width: _count_files(table, len(seeds[width]))
         for width, table in zip(population.widths, tables, strict=True)

@@ -18,7 +18,7 @@ import yaml
 from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.study.catalogue import BUILTIN
-from weightscape.study.listing import Row, read_listing
+from weightscape.study.listing import ListedRun, read_listing
 from weightscape.study.sections import Config, ImportItem, PopulationItem, Training
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
@@ -242,7 +242,7 @@ def _import_faults(config: Config) -> Iterator[str]:
                 yield f"{where}.layers.{layer}.reads: {text}; a layer reads one before it"
 
 
-def _accuracy_faults(config: Config, rows: list[Row]) -> Iterator[str]:
+def _accuracy_faults(config: Config, rows: list[ListedRun]) -> Iterator[str]:
     asked = {
         "groups.accuracy": config["groups"]["accuracy"],
         "claims.accuracy": config["claims"]["accuracy"],

@@ -24,7 +24,7 @@ SEED = re.compile(r"[0-9]{1,9}")
 Item = TypeVar("Item")
 
 
-class Row(NamedTuple):
+class ListedRun(NamedTuple):
     """One run of a table."""
 
     file: str
@@ -40,7 +40,7 @@ class Row(NamedTuple):
 class Listing(NamedTuple):
     """A table: its rows, and what is wrong with it."""
 
-    rows: list[Row]
+    rows: list[ListedRun]
     faults: list[str]
 
 
@@ -64,7 +64,7 @@ def _read(path: str, date: int, size: int) -> Listing:
     faults = [f"{path}: {fault}" for fault in _column_faults(columns)]
     if faults:
         return Listing([], faults)
-    rows: list[Row] = []
+    rows: list[ListedRun] = []
     counts: Counter[str] = Counter()  # rows of a width so far
     for number, cells in enumerate(lines, start=2):
         try:
@@ -90,7 +90,7 @@ def _repeated(items: Iterable[Item]) -> list[Item]:
     return [item for item, count in Counter(items).items() if count > 1]
 
 
-def _row(cells: dict[str, str], counts: Counter[str]) -> Row:
+def _row(cells: dict[str, str], counts: Counter[str]) -> ListedRun:
     """A line of the table; ValueError says what is wrong with it."""
     if None in cells:
         raise ValueError("it has more cells than the header")
@@ -109,7 +109,7 @@ def _row(cells: dict[str, str], counts: Counter[str]) -> Row:
     file, initial = (_below(text[name]) for name in ("file", "initial_file"))
     if not file:
         raise ValueError("file is missing")
-    return Row(file, width, int(text["seed"] or number), final, initial)
+    return ListedRun(file, width, int(text["seed"] or number), final, initial)
 
 
 def _below(text: str) -> str:
@@ -139,7 +139,7 @@ def _loss(name: str, text: str) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _table_faults(rows: list[Row], has_lines: bool) -> Iterator[str]:
+def _table_faults(rows: list[ListedRun], has_lines: bool) -> Iterator[str]:
     if not has_lines:
         yield "it has no rows; add one for each checkpoint"
     for file in _repeated(row.file for row in rows):

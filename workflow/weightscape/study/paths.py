@@ -43,12 +43,12 @@ def cover(wanted: int, runs_per_job: int, existing: Iterable[range]) -> list[ran
     Shards that exist are kept, whatever `runs_per_job` they were made with, so that more seeds
     train only what is new. The rest is cut at multiples of `runs_per_job`.
     """
-    kept: list[range] = []
+    used: list[range] = []
     for seeds in sorted(existing, key=lambda seeds: (seeds.start, -seeds.stop)):
-        if seeds.start < wanted and (not kept or seeds.start >= kept[-1].stop):
-            kept.append(seeds)
+        if seeds.start < wanted and (not used or seeds.start >= used[-1].stop):
+            used.append(seeds)
     shards, start = [], 0
-    for seeds in [*kept, range(wanted, wanted)]:
+    for seeds in [*used, range(wanted, wanted)]:
         while start < seeds.start:
             cut = min((start // runs_per_job + 1) * runs_per_job, seeds.start)
             shards.append(range(start, cut))
@@ -72,16 +72,16 @@ def shard_ranges(
 
     An import has one shard, from the first of its seeds to the last.
     """
-    if population.imported is not None:
-        seeds = population.imported[width]
+    if population.is_imported:
+        seeds = population.imported_seeds[width]
         return [range(seeds[0], seeds[-1] + 1)]
     if existing is None:
         folder = weights_folder(config["study"], population.model, population.dataset, width)
         existing = existing_shards(folder)
-    return cover(population.seeds, config["runs_per_job"], existing)
+    return cover(population.n_seeds, config["runs_per_job"], existing)
 
 
-def is_imported(config: Config, population: Population, width: str) -> bool:
+def is_import_done(config: Config, population: Population, width: str) -> bool:
     """Whether the shard of a width of an import is there."""
     folder = weights_folder(config["study"], population.model, population.dataset, width)
     return shard_ranges(config, population, width)[0] in existing_shards(folder)
@@ -100,5 +100,5 @@ def shards(config: Config, population: Population) -> list[str]:
 def import_tables(config: Config, population: Population) -> list[str]:
     """Where the files of an import are listed, good and bad; a table for each width."""
     top = Path("results", config["study"], "measures", population.model, population.dataset)
-    shards = {w: shard_ranges(config, population, w)[0] for w in population.imported or ()}
-    return [f"{top}/imports/width-{w}/seeds-{seeds_text(s)}.csv" for w, s in shards.items()]
+    seeds = {w: shard_ranges(config, population, w)[0] for w in population.imported_seeds}
+    return [f"{top}/imports/width-{w}/seeds-{seeds_text(s)}.csv" for w, s in seeds.items()]

@@ -1,34 +1,46 @@
 """Populations: which runs a study has, and which layers. Imports nothing heavy."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from weightscape import models
-from weightscape.study.listing import Row, read_listing
-from weightscape.study.sections import Bounds, Config, ImportedLayer, ImportItem, PopulationItem
+from weightscape.study.listing import ListedRun, read_listing
+from weightscape.study.sections import (
+    Bounds,
+    Config,
+    ImportedLayer,
+    ImportItem,
+    Options,
+    PopulationItem,
+)
 from weightscape.study.widths import width_order
 
 
 class Population(NamedTuple):
-    """All runs of a model on a dataset: seeds 0, ..., seeds - 1 at each width.
+    """All runs of a model on a dataset: seeds 0, ..., n_seeds - 1 at each width.
 
-    Where seeds are crossed, `shuffle_seeds` says how many runs share an initialisation.
+    Where seeds are crossed, `n_shuffle_seeds` says how many runs share an initialisation.
     """
 
     model: str
     dataset: str
     widths: tuple[str, ...]
-    seeds: int
+    n_seeds: int
     edges: Bounds | None = None
-    options: dict[str, Any] = {}
-    shuffle_seeds: int | None = None
-    imported: dict[str, list[int]] | None = None
-    """the seeds of each width where networks are imported, in order: some of those below `seeds`"""
+    options: Options = {}
+    n_shuffle_seeds: int | None = None
+    imported_seeds: dict[str, list[int]] = {}
+    """of each width where networks are imported, in order: some of those below n_seeds"""
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether its networks were trained elsewhere."""
+        return bool(self.imported_seeds)
 
     @property
     def n_runs(self) -> int:
-        if self.imported is not None:
-            return sum(map(len, self.imported.values()))
-        return len(self.widths) * self.seeds
+        if self.is_imported:
+            return sum(map(len, self.imported_seeds.values()))
+        return len(self.widths) * self.n_seeds
 
 
 def populations(config: Config) -> list[Population]:
@@ -52,7 +64,7 @@ def find_import(config: Config, model: str, dataset: str) -> ImportItem:
     return next(item for item in items if (item["model"], item["dataset"]) == (model, dataset))
 
 
-def import_rows(config: Config, model: str, dataset: str, width: str) -> list[Row]:
+def import_rows(config: Config, model: str, dataset: str, width: str) -> list[ListedRun]:
     """What the table says of the runs of one width of a population that is imported."""
     rows = read_listing(find_import(config, model, dataset)["table"]).rows
     return [row for row in rows if row.width == width]
@@ -61,9 +73,9 @@ def import_rows(config: Config, model: str, dataset: str, width: str) -> list[Ro
 def _population(item: PopulationItem) -> Population:
     seeds = item["seeds"]
     if isinstance(seeds, int):
-        n_seeds, shuffle_seeds = seeds, None
+        n_seeds, n_shuffle_seeds = seeds, None
     else:
-        n_seeds, shuffle_seeds = seeds["init"] * seeds["shuffle"], seeds["shuffle"]
+        n_seeds, n_shuffle_seeds = seeds["init"] * seeds["shuffle"], seeds["shuffle"]
     return Population(
         item["model"],
         item["dataset"],
@@ -71,23 +83,23 @@ def _population(item: PopulationItem) -> Population:
         n_seeds,
         item.get("edges"),
         item["options"],
-        shuffle_seeds,
+        n_shuffle_seeds,
     )
 
 
 def _imported(item: ImportItem) -> Population:
-    seeds: dict[str, list[int]] = {}
+    found: dict[str, list[int]] = {}
     for row in read_listing(item["table"]).rows:
-        seeds.setdefault(row.width, []).append(row.seed)
-    by_width = {width: sorted(seeds[width]) for width in sorted(seeds, key=width_order)}
+        found.setdefault(row.width, []).append(row.seed)
+    seeds = {width: sorted(found[width]) for width in sorted(found, key=width_order)}
     return Population(
         item["model"],
         item["dataset"],
-        tuple(by_width),
-        1 + max(map(max, by_width.values())),
+        tuple(seeds),
+        1 + max(map(max, seeds.values())),
         item.get("edges"),
         item["options"],
-        imported=by_width,
+        imported_seeds=seeds,
     )
 
 
@@ -103,7 +115,7 @@ def layer_map(item: ImportItem, width: str) -> dict[str, ImportedLayer]:
 
 def layers(config: Config, population: Population) -> list[str]:
     """The layers of a population's networks, in the order of the forward pass."""
-    if population.imported is None:
+    if not population.is_imported:
         return models.layer_names(population.model, population.widths[0], population.options)
     item = find_import(config, population.model, population.dataset)
     return list(layer_map(item, population.widths[0]))

@@ -9,9 +9,9 @@ from weightscape.study.sections import Config
 RECIPE_VERSION = 2
 
 
-def stream_seeds(seed: int, shuffle_seeds: int | None) -> tuple[int, int]:
+def stream_seeds(seed: int, n_shuffle_seeds: int | None) -> tuple[int, int]:
     """Initialisation and shuffle seed of a run; both are its seed unless seeds are crossed."""
-    return (seed, seed) if shuffle_seeds is None else divmod(seed, shuffle_seeds)
+    return (seed, seed) if n_shuffle_seeds is None else divmod(seed, n_shuffle_seeds)
 
 
 def canonical_json(value: Any) -> str:
@@ -24,7 +24,7 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
 
     Of networks that are imported: what is known, and what is taken from their files.
     """
-    if population.imported is not None:
+    if population.is_imported:
         item = find_import(config, population.model, population.dataset)
         return {
             "version": RECIPE_VERSION,
@@ -34,7 +34,7 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
             "layers": layer_map(item, population.widths[0]),
         }
     training = config["training"]
-    crossed = population.shuffle_seeds
+    crossed = population.n_shuffle_seeds
     return {
         "version": RECIPE_VERSION,
         "options": population.options,
@@ -47,7 +47,7 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
     }
 
 
-def snapshots(config: Config) -> list[int]:
+def snapshot_epochs(config: Config) -> list[int]:
     """Epochs whose weights are kept: 0, the last, and those named in training.snapshots."""
     last = config["training"]["epochs"]
     named = [last if isinstance(epoch, str) else epoch for epoch in config["training"]["snapshots"]]

@@ -161,6 +161,18 @@ def test_a_figure_of_a_table_that_nothing_writes_is_an_error(library):
         heads.check()
 
 
+def test_a_figure_of_the_study_reads_tables_of_the_study(library):
+    text = FIGURE.format("runs").replace("    caption", '    each="study",\n    caption')
+    library("figures/new.py", text)
+    with pytest.raises(WeightscapeError, match="figure new is of the whole study"):
+        heads.check()
+
+
+def test_a_claim_draws_a_figure_of_its_own():
+    assert list(heads.drawn_by("claim")) == [f"claim_C{number}" for number in range(1, 7)]
+    assert heads.drawn_by("telemetry") == {"telemetry": {"curve": "telemetry"}}
+
+
 def test_two_measures_of_one_table_are_an_error(library):
     library("measures/runs/one.py", MEASURE.format("overlap"))
     library("claims/analyses/other.py", MEASURE.format("overlap"))

@@ -475,13 +475,9 @@ def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figur
     assert failed.to_dict() == {"non": {"unknown"}, "low": {"unknown"}}
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
-    drawn = {
-        name: [f"{name}_C{n}" for n in range(1, 7)] if head.each == "claim" else [name]
-        for name, head in heads.figures().items()
-    }
     for name, head in heads.figures().items():
         files = [str(folder / (f if "." in f else f"{f}.csv")) for f in head.reads]
-        figures = [draw_figure(figure, [runs], files, "test") for figure in drawn[name]]
+        figures = [draw_figure(figure, [runs], files, "test") for figure in heads.drawn_by(name)]
         n = 34 if name == "transfer" else 17  # two populations
         for figure in figures:
             titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]

@@ -19,8 +19,8 @@ KEYS = ["model", "dataset", "width", "seed"]
 FIGURES = {
     figure: name
     for name, head in heads.figures().items()
-    for figure in ([f"{name}_C{n}" for n in range(1, 7)] if head.each == "claim" else [name])
     if head.each != "study"
+    for figure in heads.drawn_by(name)
 }
 """figure of a population -> the file that draws it"""
 TABLES = [

@@ -114,7 +114,7 @@ def get_figures(wildcards):
         if head.each == "study":
             names += [name] * several
             continue
-        names += [f"{f}-{p.model}-{p.dataset}" for f in get_drawn(name, head) for p in POPULATIONS]
+        names += [f"{f}-{p.model}-{p.dataset}" for f in heads.drawn_by(name) for p in POPULATIONS]
         if head.grid and head.grid_of == "study":
             names += [name] * several
     # the paper's grids, where there is more than one panel to stand side by side

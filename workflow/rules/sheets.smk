@@ -37,20 +37,12 @@ def get_sheet(name, head):
     else:
         labels = {
             f"{figure}-{{model}}-{{dataset}}": get_labels(head, own)
-            for figure, own in get_drawn(name, head).items()
+            for figure, own in heads.drawn_by(name).items()
         }
         runs, measure = [get_path("runs")], list(map(get_path, head.reads))
         caption, log = get_population_caption(head), f"plot_{name}/{{model}}/{{dataset}}"
-    figures = list(get_drawn(name, head))
+    figures = list(heads.drawn_by(name))
     return Sheet(figures, labels, head.category, runs, measure, caption, head.split, log)
-
-
-def get_drawn(name, head):
-    """The figures that a file draws, and what tells each from its neighbours."""
-    if head.each != "claim":
-        return {name: head.labels}
-    claims = [claim for claim, of in heads.claims().items() if of.each == "population"]
-    return {f"{name}_{claim}": {"claim": claim} for claim in claims}
 
 
 def get_labels(head, own):

@@ -309,6 +309,15 @@ def figures() -> dict[str, FigureHead]:
     return _all(FigureHead, "figures")
 
 
+def drawn_by(name: str) -> dict[str, dict[str, str]]:
+    """The figures that a file draws, of each population or of the study, and the labels of each."""
+    head = figures()[name]
+    if head.each != "claim":
+        return {name: head.labels}
+    of_population = [claim for claim, of in claims().items() if of.each == "population"]
+    return {f"{name}_{claim}": {"claim": claim} for claim in of_population}
+
+
 def tables_of(head: MeasureHead) -> dict[str, Table]:
     """The tables that a measure writes."""
     of_layers = layer_measures() if head.layers else {}
@@ -376,6 +385,14 @@ def check() -> None:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise WeightscapeError(
                     f"the {kind} {name} reads {read}, which no measure writes{hint}"
+                )
+    of_study = {n for head in measures().values() if head.each == "study" for n in head.tables}
+    for kind, found in (("claim", claims()), ("figure", figures())):
+        for name, head in found.items():
+            if head.each == "study" and set(head.reads) - of_study:
+                raise WeightscapeError(
+                    f"the {kind} {name} is of the whole study, but reads tables of a population; "
+                    f"it may read {', '.join(sorted(of_study))}"
                 )
     labels: dict[str, str] = {}
     for name, figure in figures().items():

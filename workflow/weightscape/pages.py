@@ -81,14 +81,9 @@ def _names(name: str, head: heads.FigureHead) -> str:
     if head.each == "study":
         return f"`{name}`"
     if head.each == "claim":
-        first, *_, last = drawn_claims()
-        return f"`{name}_{first}-…` to `{name}_{last}-…`"
+        first, *_, last = heads.drawn_by(name)
+        return f"`{first}-…` to `{last}-…`"
     return f"`{name}-…`"
-
-
-def drawn_claims() -> list[str]:
-    """The claims that have a figure of each population."""
-    return [claim for claim, head in heads.claims().items() if head.each == "population"]
 
 
 MADE: dict[str, dict[str, Callable[[], str]]] = {
@@ -114,10 +109,9 @@ def renew(page: str, text: str) -> str:
 def files(model: str, dataset: str) -> Iterator[str]:
     """What a study of one population has in its folders, without the tables that few have."""
     for name, head in heads.figures().items():
-        names = [f"{name}_{claim}" for claim in drawn_claims()] if head.each == "claim" else [name]
         if head.each != "study":
-            yield from (f"figures/{figure}-{model}-{dataset}.svg" for figure in names)
-            yield from (f"figures/{figure}-{model}-{dataset}.png" for figure in names)
+            for figure in heads.drawn_by(name):
+                yield from (f"figures/{figure}-{model}-{dataset}.{end}" for end in ("svg", "png"))
     for name, table in heads.tables().items():
         if table.joined and name not in ("imports", "plan", "strength_heads"):
             yield f"tables/{name}.csv"

@@ -103,7 +103,7 @@ def test_a_parameter_that_the_loss_does_not_know_stands_still():
 
 def masks_after(stack, order, size):
     stack.train_epoch([order[:size]] * stack.runs)
-    return [mask.clone() for mask in stack._steps[size].masks]
+    return [mask.clone() for mask in stack.steps[size].masks]
 
 
 def wide_dropout(rate, runs=1):
@@ -181,7 +181,7 @@ def test_training_drops_what_was_drawn():
     (start,) = DROPPING.starts()
     stack = by_autograd(DROPPING.network, [start], train, DROPPING.recipe())
     (score,) = stack.train_epoch([torch.arange(7)])
-    masks = [mask[0] for mask in stack._steps[7].masks]
+    masks = [mask[0] for mask in stack.steps[7].masks]
     exact = {name: value.double() for name, value in start.items()}
     drop = dropping_by_hand(rate, masks)
     logits, _ = DROPPING.network.forward(exact, train.images.double() / 255, drop)
@@ -280,7 +280,7 @@ class Graph:
     """What stands for a CUDA graph where there is no GPU."""
 
     def replay(self):
-        self.step._run()
+        self.step.run()
 
 
 @pytest.fixture
@@ -310,8 +310,8 @@ def test_the_capture_of_a_step_leaves_no_trace(case, runs, no_gpu):
         orders = random_orders(runs, 20, seed=epoch)
         assert captured.train_epoch(orders) == plain.train_epoch(orders)
         before = state(captured)
-        for step in captured._steps.values():
-            replay = step._capture()
+        for step in captured.steps.values():
+            replay = step.capture()
             assert state(captured) == before
             replay.__self__.step = step
             step.replay = replay

@@ -24,6 +24,25 @@ print(flush=True)
 time.sleep(600)
 """
 
+WRITER = """
+import json, os, signal, sys
+from pathlib import Path
+from weightscape.monitor.locks import hold
+lock = hold(Path(sys.argv[1]), "the study x")
+json.dumps = lambda line: os.kill(os.getpid(), signal.SIGKILL)  # before any line is written
+lock.note_queue_name("jobs-2")
+"""
+
+PARENT = """
+import subprocess, sys, time
+from pathlib import Path
+from weightscape.monitor.locks import hold
+lock = hold(Path(sys.argv[1]), "the study x")
+child = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, close_fds=False)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
 
 @pytest.fixture
 def path(tmp_path):
@@ -100,35 +119,18 @@ def test_who_did_not_cancel_their_jobs_leaves_them_to_the_next(path, start):
 
 def test_who_is_killed_while_writing_forgets_no_one(path, start):
     kill(start("jobs-1"))
-    lock = hold(path, "the study x")
-    file = lock._file
-
-    class Killed:
-        def __getattr__(self, name):
-            return getattr(file, name)
-
-        def writelines(self, lines):
-            raise SystemExit
-
-        write = writelines
-
-    lock._file = Killed()
-    with pytest.raises(SystemExit):
-        lock.note_queue_name("jobs-2")
-    file.close()
+    done = subprocess.run([sys.executable, "-c", WRITER, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
     assert hold(path, "the study x").left == ["jobs-1"]
 
 
 @pytest.mark.parametrize(
     "rest", ['{"host": "a", "queue_na', "\n", "[]\n", "7", "\0\0\0", b"\xff\xfe".decode("latin1")]
 )
-def test_a_damaged_line_is_passed_over(path, rest):
+def test_a_damaged_line_is_passed_over(path, start, rest):
     path.parent.mkdir()
     path.write_text('{"queue_name": "jobs-1"}\n' + rest, encoding="latin1")
-    lock = hold(path, "the study x")
-    assert lock.left == ["jobs-1"]
-    lock.note_queue_name("jobs-2")
-    lock._file.close()
+    kill(start("jobs-2"))
     assert hold(path, "the study x").left == ["jobs-1", "jobs-2"]
 
 
@@ -152,10 +154,12 @@ def test_where_there_are_no_locks_everyone_gets_it(path, monkeypatch, number):
 
 
 def test_a_child_does_not_inherit_it(path):
-    lock = hold(path, "the study x")
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    holder = subprocess.Popen([sys.executable, "-c", PARENT, str(path)], stdout=subprocess.PIPE)
+    child = int(holder.stdout.readline())
     try:
-        lock._file.close()
-        hold(path, "the study x").release()
+        holder.kill()
+        holder.communicate()
+        os.kill(child, 0)  # is there still
+        assert hold(path, "the study x").left == []
     finally:
-        child.communicate()
+        os.kill(child, signal.SIGKILL)

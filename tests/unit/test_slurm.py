@@ -169,9 +169,10 @@ def test_squeue_must_remember_three_looks(plant, age, refused):
         slurm.check_memory_of_queue(40)
 
 
-def test_an_unknown_memory_is_not_refused(plant):
+def test_an_unknown_memory_is_not_refused(plant, calls):
     plant("scontrol", 'echo "NoMinJobAge = 1"')
     slurm.check_memory_of_queue(40)
+    assert calls("scontrol") == ["show config"]
 
 
 # cancel

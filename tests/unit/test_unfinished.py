@@ -1,5 +1,6 @@
 """Unfinished jobs: killed anywhere, they resume at the last finished run, to the same bytes."""
 
+import contextlib
 import io
 import json
 import os
@@ -20,7 +21,7 @@ from weightscape.engine.training import Job, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.messages import progress
 from weightscape.messages.progress import Progress
-from weightscape.storage import files
+from weightscape.storage import hdf5
 from weightscape.storage.files import replace_whole
 from weightscape.storage.hdf5 import write_file
 from weightscape.storage.images import prepare
@@ -401,14 +402,15 @@ def test_a_run_that_another_job_removes_is_trained(train, finished, whole, tmp_p
 
 def test_a_folder_may_go_while_a_run_is_written(train, whole, tmp_path, monkeypatch, caplog):
     caplog.set_level("INFO", "weightscape")
-    sweep = files._sweep
 
+    @contextlib.contextmanager
     def sweep_away(target):
-        sweep(target)
-        if target.name == run_name(2):
-            shutil.rmtree(target.parent)
+        with replace_whole(target) as aside:
+            if target.name == run_name(2):
+                shutil.rmtree(target.parent)
+            yield aside
 
-    monkeypatch.setattr(files, "_sweep", sweep_away)
+    monkeypatch.setattr(hdf5, "replace_whole", sweep_away)
     assert train()[0] == whole()
     assert [text[:18] for text in caplog.messages if "not kept" in text] == ["seed 2 is not kept"]
     assert nothing_is_left(tmp_path)

@@ -58,7 +58,7 @@ class AutogradStack(Stack):
         self.adam = Adam(list(self.values.values()), recipe["learning_rate"])
         self.loss = torch.zeros(self.runs, dtype=torch.float64, device=self.device)
         self.right = torch.zeros(self.runs, dtype=torch.int64, device=self.device)
-        self._steps: dict[int, _Step] = {}
+        self.steps: dict[int, Step] = {}  # by the size of their batches
         work = network.n_multiply_adds * recipe["batch_size"]
         by_us = self.runs == 1 and self.device.type == "cpu" and work >= WORTH_IT
         self.products = FastLinear() if by_us else nullcontext()
@@ -69,9 +69,9 @@ class AutogradStack(Stack):
         self.right.zero_()
         for batch in torch.split(rows, self.recipe["batch_size"], 1):
             size = batch.shape[1]
-            if size not in self._steps:
-                self._steps[size] = _Step(self, size)
-            self._steps[size](batch)
+            if size not in self.steps:
+                self.steps[size] = Step(self, size)
+            self.steps[size](batch)
         return self._scores(self.loss, self.right, rows.shape[1])
 
     @torch.no_grad()
@@ -156,7 +156,7 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return losses.view(every.shape)
 
 
-class _Step:
+class Step:
     """One training step for batches of one size; on a GPU captured, then replayed."""
 
     def __init__(self, stack: AutogradStack, size: int):
@@ -166,7 +166,7 @@ class _Step:
             torch.zeros(stack.runs, *shape, device=stack.device)
             for shape in _dropped(stack.network, stack.values, size)
         ]
-        self.replay = self._capture() if stack.device.type == "cuda" else self._run
+        self.replay = self.capture() if stack.device.type == "cuda" else self.run
 
     def __call__(self, rows: Tensor) -> None:
         self.rows.copy_(rows)
@@ -177,7 +177,8 @@ class _Step:
             mask.div_(share)
         self.replay()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """The step on the rows and masks that are there."""
         stack = self.stack
         images = stack.train.images.index_select(0, self.rows.flatten())
         labels = stack.train.labels.index_select(0, self.rows.flatten()).view_as(self.rows)
@@ -190,7 +191,7 @@ class _Step:
         stack.loss += losses.detach().double().sum(1)
         stack.right += (logits.detach().argmax(2) == labels).sum(1)
 
-    def _capture(self) -> Callable[[], None]:
+    def capture(self) -> Callable[[], None]:
         """The step as a CUDA graph; what the steps before the capture changed is put back."""
         stack = self.stack
         touched = [*stack.values.values(), *stack.adam.state, stack.loss, stack.right]
@@ -199,11 +200,11 @@ class _Step:
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):
-                self._run()
+                self.run()
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            self._run()
+            self.run()
         with torch.no_grad():
             for tensor, value in zip(touched, before, strict=True):
                 tensor.copy_(value)

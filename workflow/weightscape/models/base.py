@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Dropout = Callable[[Tensor], Tensor]
 
 Options = dict[str, Any]
-"""A family's options by name, all of them."""
+"""Of a family, by name: all that its OPTIONS are the schema of."""
 Shape = tuple[int, int, int]
 """(channels, height, width) of an image"""
 

@@ -3,15 +3,9 @@
 from typing import NamedTuple
 
 from weightscape import models
+from weightscape.models.base import Options
 from weightscape.study.listing import ListedRun, read_listing
-from weightscape.study.sections import (
-    Bounds,
-    Config,
-    ImportedLayer,
-    ImportItem,
-    Options,
-    PopulationItem,
-)
+from weightscape.study.sections import Bounds, Config, ImportedLayer, ImportItem, PopulationItem
 from weightscape.study.widths import width_order
 
 

@@ -3,15 +3,15 @@
 What a key means stands in the schema. At run time a section is a plain dict, as Snakemake wants it.
 """
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
-Split = Literal["train", "test"]
+from weightscape.models.base import Options
+
+SplitName = Literal["train", "test"]
 Edged = Literal["low", "mid", "high"]
 """The groups that have edges."""
 Bounds = dict[Edged, list[float]]
 """[low, high] of each."""
-Options = dict[str, Any]
-"""Of a model family; the family's OPTIONS are their schema."""
 
 
 class CrossedSeeds(TypedDict):
@@ -72,7 +72,7 @@ class Training(TypedDict):
 
 
 class Groups(TypedDict):
-    accuracy: Split
+    accuracy: SplitName
     edges: Literal["paper", "quantiles"]
     quantiles: Bounds
 
@@ -89,14 +89,14 @@ class Projection(TypedDict):
 
 
 class Claims(TypedDict):
-    accuracy: Split
+    accuracy: SplitName
     resamples: int
     permutations: int
     alpha: float
 
 
 class Figures(TypedDict):
-    colour: Split
+    colour: SplitName
     dpi: int
 
 

@@ -57,6 +57,14 @@ def test_dry_run_tells_jobs_and_cost_and_trains_nothing(fresh):
     assert not (fresh.folder / "results").exists()
 
 
+def test_the_dry_run_that_the_docs_quote_is_as_it_is_printed(fresh):
+    text = (ROOT / "docs" / "layout.md").read_text()
+    quoted = text.split("with `config/test.yaml` prints:\n\n```\n")[1].split("```")[0].splitlines()
+    printed = fresh.succeed("-n", "--quiet", "rules").splitlines()
+    assert len(quoted) > 15
+    assert [line for line in quoted if line != "..." and line not in printed] == []
+
+
 def test_plan_rule_needs_nothing_trained(fresh):
     output = fresh.succeed("plan")
     # (64 + 1) 2 + (2 + 1) 2 + (2 + 1) 10 = 166 and (64 + 1) 8 + (8 + 1) 8 + (8 + 1) 10 = 682

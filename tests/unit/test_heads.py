@@ -202,6 +202,12 @@ def test_a_claim_without_a_number_of_its_own_is_an_error(library, names):
         heads.claims()
 
 
+def test_a_claim_can_not_read_what_claims_make(library):
+    library("claims/paper/c8_new.py", CLAIM.replace("reads=()", "reads=('claim_widths',)"))
+    with pytest.raises(WeightscapeError, match="C8 reads a table that is made of claims"):
+        heads.check()
+
+
 def test_another_column_is_another_digest():
     of_one = {"one": heads.Table("r", {"a": "", "b": ""})}
     assert heads.digest(of_one) != heads.digest({"one": heads.Table("r", {"b": "", "a": ""})})

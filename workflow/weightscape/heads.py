@@ -378,8 +378,11 @@ def check() -> None:
         if written.count(name) > 1:
             raise WeightscapeError(f"two measures write {name}; call one of them otherwise")
     known = {*written, "shards", "images", "layers", "claims"}
+    judged = {"claims", *measures()["claims"].tables}
     for kind, found in (("measure", measures()), ("claim", claims()), ("figure", figures())):
         for name, head in found.items():
+            if kind == "claim" and judged & set(head.reads):
+                raise WeightscapeError(f"the claim {name} reads a table that is made of claims")
             for read in set(head.reads) - known:
                 near = difflib.get_close_matches(read, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""

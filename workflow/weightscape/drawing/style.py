@@ -251,27 +251,41 @@ def scatter(
     """
     is_non = table["group"] == "non"
     converged = table[~is_non].sort_values(f"{split}_accuracy", kind="stable")
-    many = len(table) > MANY
+    ordered = pd.concat([converged, table[is_non]])
+    colours = scale.to_rgba(ordered[colour or f"{split}_accuracy"].to_numpy())
+    draw_points(axes, ordered[[x, y]], ordered["group"] == "non", colours)
+    return int(np.isfinite(table[[x, y]].to_numpy(float)).all(axis=1).sum())
+
+
+def draw_points(
+    axes: Axes, places: pd.DataFrame, is_non: pd.Series, colours: np.ndarray, scale: float = 1.0
+) -> None:
+    """A point per run at its x and y, the two columns of `places`; crosses are `non`.
+
+    `colours` (n, 4) are of all runs; `scale` is of the points' size.
+    """
+    x, y = places.to_numpy().T
+    crosses = is_non.to_numpy(bool)
+    many = len(places) > MANY
     axes.scatter(
-        converged[x],
-        converged[y],
-        c=scale.to_rgba(converged[colour or f"{split}_accuracy"].to_numpy()),
-        s=5 if many else 11,
+        x[~crosses],
+        y[~crosses],
+        c=colours[~crosses],
+        s=scale * (5 if many else 11),
         linewidths=0.25,
         edgecolors="#444444",
         rasterized=many,
     )
-    if is_non.any():
+    if crosses.any():
         axes.scatter(
-            table.loc[is_non, x],
-            table.loc[is_non, y],
+            x[crosses],
+            y[crosses],
             marker="x",
             s=12,
             linewidths=0.8,
             color=GROUP_COLOURS["non"],
             rasterized=many,
         )
-    return int(np.isfinite(table[[x, y]].to_numpy(float)).all(axis=1).sum())
 
 
 def group_handles(runs: pd.DataFrame, what: str = "", **line: Any) -> list[Line2D]:

@@ -110,27 +110,8 @@ def _draw_runs(
     case = ["features", "learner", "validation"]
     points = predicted[(predicted[case] == best[case]).all(axis=1)]
     scale, numbers = widths
-    is_non = points["group"] == "non"
-    many = len(points) > style.MANY
-    converged, failed = points[~is_non], points[is_non]
-    axes.scatter(
-        converged["accuracy"],
-        converged["predicted"],
-        s=5 if many else 11,
-        linewidths=0.25,
-        c=scale.to_rgba(converged["width"].map(numbers).to_numpy(float)),
-        edgecolors="#444444",
-        rasterized=many,
-    )
-    axes.scatter(
-        failed["accuracy"],
-        failed["predicted"],
-        marker="x",
-        s=12,
-        linewidths=0.8,
-        color=style.GROUP_COLOURS["non"],
-        rasterized=many,
-    )
+    colours = scale.to_rgba(points["width"].map(numbers).to_numpy(float))
+    style.draw_points(axes, points[["accuracy", "predicted"]], points["group"] == "non", colours)
     if len(points):
         both = points[["accuracy", "predicted"]]
         ends = (both.min().min(), both.max().max())

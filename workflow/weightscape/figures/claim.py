@@ -87,35 +87,12 @@ def _draw_effects(
     for place, (_, row) in enumerate(judged.iterrows()):
         # the half that the claim predicts
         axes.barh(place, row["predicted"] * 2, height=1, color="#F2F2F2", zorder=0)
-        own = widths[
-            (widths["layer"].fillna("") == _layer(row)) & (widths["statistic"] == row["statistic"])
-        ]
-        colours = scale.to_rgba(own["width"].map(numbers).to_numpy(float))
-        axes.scatter(
-            own["effect"],
-            np.full(len(own), place + APART),
-            marker="|",
-            s=22,
-            c=colours,
-            linewidths=0.9,
-            zorder=2,
-        )
+        _draw_widths(axes, place + APART, _of_statement(widths, row), scale, numbers)
         for name, colour, marker, shift in (
             ("pooled", POOLED, "o", -APART),
             ("within", WITHIN, "D", APART),
         ):
-            if np.isfinite(row[name]):
-                low, high = row[f"{name}_low"], row[f"{name}_high"]
-                axes.hlines(place + shift, low, high, color=colour, linewidth=1.1, zorder=3)
-                axes.plot(
-                    row[name],
-                    place + shift,
-                    marker,
-                    color=colour,
-                    markersize=3.4,
-                    zorder=4,
-                    markerfacecolor=colour if name == "pooled" else "white",
-                )
+            _draw_interval(axes, place + shift, row, name, colour, marker)
         labels.append(
             f"{statistic_name(row['claim'], row['statistic'])}, {_layer(row)}".rstrip(", ")
         )
@@ -136,6 +113,36 @@ def _draw_effects(
     n = judged[["n", "n_within"]].max().fillna(0)  # too few runs for any statement
     axes.set_xlabel("effect (docs/claims.md has its measure)")
     axes.set_title(f"n = {n['n']:.0f} runs pooled, {n['n_within']:.0f} within width")
+
+
+def _of_statement(widths: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
+    """The effect in each width of a statement."""
+    is_own = widths["statistic"] == row["statistic"]
+    found: pd.DataFrame = widths[is_own & (widths["layer"].fillna("") == _layer(row))]
+    return found
+
+
+def _draw_widths(
+    axes: Axes, place: float, own: pd.DataFrame, scale: ScalarMappable, numbers: dict[str, float]
+) -> None:
+    """A stroke per width."""
+    colours = scale.to_rgba(own["width"].map(numbers).to_numpy(float))
+    places = np.full(len(own), place)
+    axes.scatter(own["effect"], places, marker="|", s=22, c=colours, linewidths=0.9, zorder=2)
+
+
+def _draw_interval(
+    axes: Axes, place: float, row: pd.Series, name: str, colour: str, marker: str
+) -> None:
+    """An effect with its interval; open where width is held fixed."""
+    if not np.isfinite(row[name]):
+        return
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    axes.hlines(place, low, high, color=colour, linewidth=1.1, zorder=3)
+    face = colour if name == "pooled" else "white"
+    axes.plot(
+        row[name], place, marker, color=colour, markersize=3.4, zorder=4, markerfacecolor=face
+    )
 
 
 def _layer(row: pd.Series) -> str:
@@ -172,37 +179,19 @@ def _draw_runs(
     Crosses are `non`.
     """
     there = values[np.isfinite(values[["x", "y"]]).all(axis=1)]
-    ranks = there.groupby("width")[["x", "y"]].rank(pct=True)
+    ranks = pd.DataFrame(there.groupby("width")[["x", "y"]].rank(pct=True))
     row = values.iloc[0]
     name = statistic_name(row["claim"], row["statistic"])
     layers = _layer(row).split("-")
     y_name = f"{name}, {layers[1]}" if len(layers) > 1 else "accuracy"
     unit = "" if len(layers) > 1 else " (%)"
-    shown = (
+    shown: tuple[tuple[Axes, pd.DataFrame, str, str, str], ...] = (
         (panels[0], there, name, y_name + unit, "pooled"),
         (panels[1], ranks, f"rank of {name}", f"rank of {y_name}", "within width"),
     )
+    colours = scale.to_rgba(there["width"].map(numbers).to_numpy(float))
     for axes, points, x_label, y_label, what in shown:
-        many = len(points) > style.MANY
-        is_non = there["group"] == "non"
-        axes.scatter(
-            points.loc[~is_non, "x"],
-            points.loc[~is_non, "y"],
-            s=4 if many else 9,
-            linewidths=0.2,
-            edgecolors="#444444",
-            rasterized=many,
-            c=scale.to_rgba(there.loc[~is_non, "width"].map(numbers).to_numpy(float)),
-        )
-        axes.scatter(
-            points.loc[is_non, "x"],
-            points.loc[is_non, "y"],
-            marker="x",
-            s=12,
-            linewidths=0.8,
-            color=style.GROUP_COLOURS["non"],
-            rasterized=many,
-        )
+        style.draw_points(axes, points[["x", "y"]], there["group"] == "non", colours, 0.8)
         axes.set_title(f"{layers[0]}, {what} (n = {len(points)})", fontsize=6.5)
         axes.set_xlabel(x_label, fontsize=6.5)
         axes.set_ylabel(y_label, fontsize=6.5)

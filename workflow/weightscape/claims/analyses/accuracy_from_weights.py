@@ -295,16 +295,10 @@ def score(found: list[pd.DataFrame], resamples: int) -> pd.DataFrame:
             {
                 **part[[*CASE, "n_features", "n_folds"]].iloc[0],
                 "n": len(part),
-                **dict(zip(("r2", "r2_low", "r2_high"), r2[:, number], strict=True)),
+                **_with_ends("r2", r2[:, number]),
                 "mean_absolute_error": np.abs(accuracy - predicted[:, number]).mean(),
                 "spearman": pooled.value,
-                **dict(
-                    zip(
-                        ("r2_within_width", "r2_within_width_low", "r2_within_width_high"),
-                        r2_within[:, number],
-                        strict=True,
-                    )
-                ),
+                **_with_ends("r2_within_width", r2_within[:, number]),
                 "n_ranked_within_width": within.n,
                 "spearman_within_width": within.value,
             }
@@ -315,6 +309,11 @@ def score(found: list[pd.DataFrame], resamples: int) -> pd.DataFrame:
             rows[-1],
         )
     return pd.DataFrame(rows)
+
+
+def _with_ends(name: str, values: Numbers) -> dict[str, float]:
+    """A number and the ends of its interval, by their columns."""
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
 def r_squared(predicted: Numbers, values: Numbers, widths: Array, resamples: int) -> Numbers:

@@ -178,14 +178,14 @@ def _draw_runs(
 
     Crosses are `non`.
     """
-    there = values[np.isfinite(values[["x", "y"]]).all(axis=1)]
+    there: pd.DataFrame = values[np.isfinite(values[["x", "y"]]).all(axis=1)]
     ranks = pd.DataFrame(there.groupby("width")[["x", "y"]].rank(pct=True))
     row = values.iloc[0]
     name = statistic_name(row["claim"], row["statistic"])
     layers = _layer(row).split("-")
     y_name = f"{name}, {layers[1]}" if len(layers) > 1 else "accuracy"
     unit = "" if len(layers) > 1 else " (%)"
-    shown: tuple[tuple[Axes, pd.DataFrame, str, str, str], ...] = (
+    shown = (
         (panels[0], there, name, y_name + unit, "pooled"),
         (panels[1], ranks, f"rank of {name}", f"rank of {y_name}", "within width"),
     )

@@ -197,6 +197,22 @@ def test_shards_that_are_there_are_asked_for_again(small, tmp_path, monkeypatch)
     assert [Path(path) for path in shards(config, population)] == made
 
 
+def test_an_outer_workflow_s_prefix_moves_what_is_looked_for_and_no_path_of_a_rule(
+    small, tmp_path, monkeypatch
+):
+    """Snakemake puts the prefix before the paths of rules itself."""
+    monkeypatch.chdir(tmp_path)
+    folder = weights_folder("small", "dnn", "digits", "4")
+    (Path("networks") / folder).mkdir(parents=True)
+    (Path("networks") / folder / "seeds-0000-0002.h5").touch()
+    config = check(small)
+    (population,) = populations(config)
+    assert len(shard_ranges(config, population, "4")) == 3
+    config["prefix"] = "networks/"
+    assert shard_ranges(config, population, "4") == [range(0, 3)]
+    assert shards(config, population)[0] == f"{folder}/seeds-0000-0002.h5"
+
+
 @pytest.mark.parametrize(
     ("named", "epochs", "kept"),
     [

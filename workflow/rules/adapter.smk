@@ -8,7 +8,9 @@ Snakemake.
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
+from snakemake import sourcecache
 from snakemake.exceptions import WorkflowError
 
 SLURM_PLUGIN = "snakemake-executor-plugin-slurm"
@@ -27,9 +29,60 @@ def get_private(path, owner=workflow, package="snakemake"):
     return part
 
 
-def get_rules_folder():
+# what an outer workflow changes of this one: names of rules, and paths
+MODULE = get_private("modifier")
+
+
+class Source(NamedTuple):
+    """Where the rule files lie."""
+
+    folder: Path
+    """on the disk, or in the repository"""
+    repository: Path | None = None
+    """of git; None where they are read from the disk"""
+    ref: str = ""
+    """tag, branch or commit"""
+
+
+def get_source():
     """Where the rule file lies that is read now."""
-    return Path(get_private("current_basedir.get_path_or_uri")(secret_free=True))
+    source = get_private("current_basedir")
+    if isinstance(source, get_private("LocalSourceFile", sourcecache)):
+        return Source(Path(get_private("path", source)))
+    if isinstance(source, get_private("LocalGitFile", sourcecache)):
+        repository = get_private("repo_path", source)
+    elif isinstance(source, get_private("HostingProviderFile", sourcecache)):
+        repository = get_private("hosted_repo.repo_clone", source)
+    else:
+        raise WorkflowError(
+            f"weightscape can't be read from {source}, where its library is out of reach: name a "
+            'folder, or a git repository as in github("owner/weightscape", path=..., tag=...).'
+        )
+    folder, ref = get_private("path", source), get_private("ref", source)
+    return Source(Path(folder), Path(repository), ref)
+
+
+def get_prefix():
+    """What an outer workflow puts before all paths here, by `prefix:`."""
+    modifier, prefix = get_private("path_modifier", MODULE), ""
+    while modifier is not None:
+        if get_private("modifies_prefixes", modifier):
+            raise WorkflowError(
+                "weightscape can't follow `replace_prefix:`; move its results by `prefix:`."
+            )
+        prefix = (get_private("prefix", modifier) or "") + prefix
+        modifier = get_private("inner_modifier", modifier)
+    return prefix
+
+
+def get_rule_name(name):
+    """What an outer workflow calls a rule, by `use rule * from weightscape as study_*`."""
+    return get_private("modify_rulename", MODULE)(name)
+
+
+def is_used(name):
+    """Whether a rule is among those that an outer workflow uses, as it reads the rules now."""
+    return get_private("avail_rulename", MODULE)(name) is not None
 
 
 def is_main_process():
@@ -70,8 +123,13 @@ class PlannedJob:
 
 
 def get_planned_jobs():
-    """The jobs that are to run, once Snakemake knows them."""
-    return [PlannedJob(job) for job in get_private("dag.needrun_jobs")()]
+    """The jobs of rules here that are to run, once Snakemake knows them."""
+    return [
+        PlannedJob(job)
+        for job in get_private("dag.needrun_jobs")()
+        # an outer workflow has rules of its own
+        if get_private("rule.module_globals", job)["config"] == config
+    ]
 
 
 def get_slurm_executor():

@@ -12,8 +12,10 @@ from weightscape.study.config import check
 
 try:
     heads.check()
-    config.update(check(config))
-    if is_main_process() and is_dry_run():
+    # a copy, since an outer workflow may give the same config to others
+    config = check(config) | {"prefix": get_prefix()}
+    # an outer workflow has this file read for each of its `use rule`
+    if is_main_process() and is_dry_run() and is_used("plan"):
         # stderr, since --dag and --rulegraph own stdout
         print(plan.render(config, plan.make_plan(config)), file=sys.stderr)
 except WeightscapeError as error:
@@ -26,6 +28,16 @@ IMPORTED = [p for p in POPULATIONS if p.is_imported]
 HAS_HEADS = any(
     link.parts for p in POPULATIONS for link in models.links_of(p.model, p.widths[0], p.options)
 )
+
+
+def get_place(path):
+    """Where a path of the rules lies on the disk, for Python's own use."""
+    return str(study.on_disk(config, path))
+
+
+def get_given(paths):
+    """Files that the config names: the prefix of an outer workflow does not hold for them."""
+    return local(paths) if config["prefix"] else paths
 
 
 def get_population(wildcards):
@@ -43,7 +55,7 @@ def get_import(wildcards):
 
 
 def get_import_table(wildcards):
-    return get_import(wildcards)["table"]
+    return get_given(get_import(wildcards)["table"])
 
 
 def get_checkpoints(wildcards):
@@ -51,7 +63,8 @@ def get_checkpoints(wildcards):
     folder = get_import(wildcards)["folder"]
     rows = study.import_rows(config, wildcards.model, wildcards.dataset, wildcards.width)
     files = {file for row in rows for file in (row.file, row.initial_file) if file}
-    return [path for path in sorted(f"{folder}/{file}" for file in files) if Path(path).is_file()]
+    paths = sorted(f"{folder}/{file}" for file in files)
+    return get_given([path for path in paths if Path(path).is_file()])
 
 
 def get_dataset(wildcards):
@@ -76,7 +89,7 @@ def get_imports(wildcards):
 def get_own_file(wildcards):
     """The file of a dataset of the user's; nothing for a built-in one."""
     own = config["datasets"].get(wildcards.dataset)
-    return [own["file"]] if own else []
+    return get_given([own["file"]]) if own else []
 
 
 def get_shards(wildcards):

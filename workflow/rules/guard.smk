@@ -13,16 +13,20 @@ from weightscape.errors import WeightscapeError
 from weightscape.monitor import slurm, status
 from weightscape.monitor.locks import hold
 
-READING = {"plan", "status"}  # rules that may run beside another snakemake
+READING = {
+    get_rule_name("plan"),
+    get_rule_name("status"),
+}  # rules that may run beside another snakemake
 LOCKS = []  # that this snakemake holds: the study's, then those of datasets
 
 
 def hold_locks(jobs):
     """The study's lock, and that of each dataset that it prepares, which all studies share."""
-    LOCKS.append(hold(Path(RESULTS, ".lock"), f"the study {config['study']}"))
-    for dataset in {job.wildcards.dataset for job in jobs if job.rule_name == "prepare_dataset"}:
-        path = Path("results/datasets", f".{dataset}.lock")
-        LOCKS.append(hold(path, f"the dataset {dataset}"))
+    LOCKS.append(hold(Path(get_place(f"{RESULTS}/.lock")), f"the study {config['study']}"))
+    prepare = get_rule_name("prepare_dataset")
+    for dataset in {job.wildcards.dataset for job in jobs if job.rule_name == prepare}:
+        path = get_place(f"results/datasets/.{dataset}.lock")
+        LOCKS.append(hold(Path(path), f"the dataset {dataset}"))
 
 
 def cancel_leftovers():

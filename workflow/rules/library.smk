@@ -1,12 +1,60 @@
-"""The library lies beside the rules and needs no installation.
+"""The library comes with the rules and needs no installation.
 
-Compute nodes and environments that --sdm conda makes find it by PYTHONPATH.
+Jobs, compute nodes and environments that --sdm conda makes find it by PYTHONPATH.
 """
 
 import os
 import sys
+import tempfile
+import zipfile
+from pathlib import Path
 
-LIBRARY = get_rules_folder().parent
-ENVIRONMENT = str(LIBRARY.parent / "envs" / "weightscape.yaml")
+from snakemake.exceptions import WorkflowError
+
+# relative to the rules, so that Snakemake finds it wherever they come from
+ENVIRONMENT = "../../envs/weightscape.yaml"
+
+
+def get_library(source):
+    """The folder that Python imports the library from."""
+    library = source.folder.parent
+    return unpack(source.repository, source.ref, library) if source.repository else library
+
+
+def unpack(repository, ref, library):
+    """The library as it is at a ref of a git repository, in files.
+
+    Snakemake brings rules, scripts and captions itself, but Python imports from a folder.
+    """
+    from git import Repo  # Snakemake needs it too, and only here
+
+    repo = Repo(repository)
+    commit = repo.commit(ref).hexsha
+    target = Path(".snakemake", "weightscape", commit).absolute()
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            archive, files = Path(folder, "library.zip"), Path(folder, "files")
+            parts = [f"{library}/weightscape", f"{library}/schemas"]
+            with archive.open("wb") as file:
+                repo.archive(file, commit, format="zip", path=parts)
+            zipfile.ZipFile(archive).extractall(files)
+            try:
+                files.rename(target)
+            except OSError:
+                if not target.exists():  # else another process was faster
+                    raise
+    return target / library
+
+
+LIBRARY = get_library(get_source())
 sys.path.insert(0, str(LIBRARY))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
+
+import weightscape
+
+if Path(weightscape.__file__).parents[1] != LIBRARY:
+    raise WorkflowError(
+        f"a workflow can use one version of weightscape: {LIBRARY} is asked for, and "
+        f"{Path(weightscape.__file__).parents[1]} is in use already."
+    )

@@ -8,7 +8,7 @@ rule plan:
         mem_mb=500,
         runtime=5,
     params:
-        table=f"{RESULTS}/tables/plan.csv",
+        table=get_place(f"{RESULTS}/tables/plan.csv"),
     script:
         "../scripts/plan_study.py"
 

@@ -12,6 +12,6 @@ rule prepare_dataset:
         runtime=60,
     params:
         own=lookup("datasets/{dataset}", within=config, default=None),
-        downloads="results/datasets/downloads",
+        downloads=get_place("results/datasets/downloads"),
     script:
         "../scripts/prepare_dataset.py"

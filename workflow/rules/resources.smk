@@ -77,5 +77,5 @@ def extend(rule_name, minutes, attempt):
     """
     if attempt == 1 or not (is_main_process() and get_slurm_executor()):
         return minutes * attempt
-    limit = slurm.find_partition(PARTITIONS.get(rule_name)).minutes
+    limit = slurm.find_partition(PARTITIONS.get(get_rule_name(rule_name))).minutes
     return int(max(minutes, min(minutes * attempt, limit)))

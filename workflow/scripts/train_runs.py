@@ -6,11 +6,14 @@ from pathlib import Path
 
 from weightscape.engine.training import Job, train_shard
 from weightscape.messages.logs import job_log
-from weightscape.study.paths import parse_seeds, unfinished_folder
+from weightscape.study.paths import on_disk, parse_seeds, unfinished_folder
 
 gc.freeze()  # torch's objects stay to the end, where sorting through them takes most of a second
 device = snakemake.config["device"]  # no param: moving to a GPU retrains nothing
 wildcards = snakemake.wildcards
+unfinished = unfinished_folder(
+    snakemake.config["study"], wildcards.model, wildcards.dataset, wildcards.width
+)
 
 with job_log(snakemake.log[0]):
     train_shard(
@@ -24,9 +27,7 @@ with job_log(snakemake.log[0]):
             snapshot_epochs=list(snakemake.params.snapshots),
             device=device,
             threads=snakemake.threads,
-            unfinished=unfinished_folder(
-                snakemake.config["study"], wildcards.model, wildcards.dataset, wildcards.width
-            ),
+            unfinished=on_disk(snakemake.config, unfinished),
             # what the plan asked for is meant for a GPU's stacks only where one is asked for
             memory_mb=snakemake.resources.get("mem_mb") if device == "cuda" else None,
         )

@@ -23,6 +23,7 @@ from weightscape.study.listing import read_listing
 from weightscape.study.paths import (
     existing_shards,
     is_import_done,
+    on_disk,
     parse_seeds,
     shard_ranges,
     weights_folder,
@@ -306,7 +307,7 @@ def _own_sizes(**own: Unpack[OwnDataset]) -> Dataset:
 def _count_done(config: Config, population: Population, width: str, ranges: list[range]) -> int:
     """Runs of a width whose shard is there."""
     folder = weights_folder(config["study"], population.model, population.dataset, width)
-    existing = set(existing_shards(folder))
+    existing = set(existing_shards(on_disk(config, folder)))
     done = [seeds for seeds in ranges if seeds in existing]
     return sum(min(seeds.stop, population.n_seeds) - seeds.start for seeds in done)
 
@@ -334,7 +335,7 @@ def _calibrate(config: Config, population: Population) -> tuple[float, str]:
 def _records(config: Config, population: Population) -> Iterator[tuple[float, float]]:
     """Measured and assumed seconds of training jobs of this population, of any study."""
     pattern = f"*/benchmarks/train_runs/{population.model}/{population.dataset}/width-*"
-    for folder in sorted(Path("results").glob(pattern)):
+    for folder in sorted(on_disk(config, "results").glob(pattern)):
         for path in sorted(folder.glob("seeds-*.jsonl"))[:RECORDS_PER_WIDTH]:
             # a record may be half-written, of another model's options or without its recipe
             with contextlib.suppress(

@@ -18,6 +18,7 @@ from weightscape.messages.terminal import align, format_time
 from weightscape.monitor.plan import Cost, estimate_cost
 from weightscape.study.paths import (
     existing_shards,
+    on_disk,
     run_name,
     seeds_text,
     shard_ranges,
@@ -133,11 +134,12 @@ def _find_jobs(config: Config, population: Population, now: float) -> Iterator[U
     for width in population.widths:
         key = config["study"], population.model, population.dataset, width
         # before the shards: a job removes the runs that it has kept when its shard is there
-        kept = set(_entries(unfinished_folder(*key)))
-        existing = existing_shards(weights_folder(*key))
+        kept = set(_entries(on_disk(config, unfinished_folder(*key))))
+        existing = existing_shards(on_disk(config, weights_folder(*key)))
         shards = shard_ranges(config, population, width, existing)
         imported = population.imported_seeds.get(width)
-        folder = logs_folder("import_runs" if imported else "train_runs", *key)
+        rule = "import_runs" if imported else "train_runs"
+        folder = on_disk(config, logs_folder(rule, *key))
         logs = _entries(folder) if set(shards) - set(existing) else {}
         for seeds in shards:
             if seeds not in existing:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weightscape.errors import WeightscapeError
-from weightscape.study.paths import import_tables
+from weightscape.study.paths import import_tables, on_disk
 from weightscape.study.population import Population, find_import
 from weightscape.study.sections import Config
 
@@ -100,7 +100,7 @@ def _describe_import(config: Config, population: Population) -> dict[str, Any]:
     """Of the runs that were imported, or of those in the table before that."""
     seeds, tables = population.imported_seeds, import_tables(config, population)
     counts = {
-        width: _count_files(table, len(seeds[width]))
+        width: _count_files(on_disk(config, table), len(seeds[width]))
         for width, table in zip(population.widths, tables, strict=True)
     }
     good = {width: n["good"] for width, n in counts.items()}
@@ -120,9 +120,9 @@ def _describe_import(config: Config, population: Population) -> dict[str, Any]:
     }
 
 
-def _count_files(table: str, n_runs: int) -> Counter[str]:
+def _count_files(table: Path, n_runs: int) -> Counter[str]:
     """Files of a width by status; all `n_runs` are good before there is a table."""
-    if not Path(table).is_file():
+    if not table.is_file():
         return Counter(good=n_runs)
-    with open(table, newline="") as file:
+    with table.open(newline="") as file:
         return Counter(row["status"] for row in csv.DictReader(file))

@@ -4,11 +4,17 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 from weightscape.study.population import Population
-from weightscape.study.sections import Config
+from weightscape.study.sections import Config, PlacedConfig
 
 SHARD_NAME = re.compile(r"seeds-(\d{4,})(?:-(\d{4,}))?\.h5")
+
+
+def on_disk(config: Config, path: str | Path) -> Path:
+    """Where a path of the workflow's rules lies: an outer workflow may put a prefix before all."""
+    return Path(cast(PlacedConfig, config).get("prefix", ""), path)
 
 
 def weights_folder(study: str, model: str, dataset: str, width: str) -> Path:
@@ -77,14 +83,14 @@ def shard_ranges(
         return [range(seeds[0], seeds[-1] + 1)]
     if existing is None:
         folder = weights_folder(config["study"], population.model, population.dataset, width)
-        existing = existing_shards(folder)
+        existing = existing_shards(on_disk(config, folder))
     return cover(population.n_seeds, config["runs_per_job"], existing)
 
 
 def is_import_done(config: Config, population: Population, width: str) -> bool:
     """Whether the shard of a width of an import is there."""
     folder = weights_folder(config["study"], population.model, population.dataset, width)
-    return shard_ranges(config, population, width)[0] in existing_shards(folder)
+    return shard_ranges(config, population, width)[0] in existing_shards(on_disk(config, folder))
 
 
 def shards(config: Config, population: Population) -> list[str]:

@@ -119,3 +119,10 @@ class Config(_Imports):
     projection: Projection
     claims: Claims
     figures: Figures
+
+
+class PlacedConfig(Config):
+    """As the workflow hands it on."""
+
+    prefix: NotRequired[str]
+    """what an outer workflow puts before all paths of the rules"""

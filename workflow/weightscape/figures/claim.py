@@ -178,8 +178,8 @@ def _draw_runs(
 
     Crosses are `non`.
     """
-    there: pd.DataFrame = values[np.isfinite(values[["x", "y"]]).all(axis=1)]
-    ranks = pd.DataFrame(there.groupby("width")[["x", "y"]].rank(pct=True))
+    there = pd.DataFrame(values[np.isfinite(values[["x", "y"]]).all(axis=1)])
+    ranks = there.groupby("width")[["x", "y"]].rank(pct=True)
     row = values.iloc[0]
     name = statistic_name(row["claim"], row["statistic"])
     layers = _layer(row).split("-")

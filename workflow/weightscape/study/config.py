@@ -8,7 +8,7 @@ import difflib
 import functools
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,26 @@ from weightscape.study.sections import Config, ImportItem, PopulationItem, Train
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 FAULTS_SHOWN = 5  # of one table
+
+TYPES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "null",
+}
+"""JSON's types in words."""
+PATTERNS = {
+    "^[A-Za-z0-9][A-Za-z0-9_-]*$": (
+        "letters, digits, - and _ only, and begin with a letter or a digit"
+    ),
+    "^[A-Za-z][A-Za-z0-9_]*$": "letters, digits and _ only, and begin with a letter",
+    "^[a-z][a-z0-9_]*$": "small letters, digits and _ only, and begin with a letter",
+    "^[0-9]+(x[0-9]+)*$": "numbers joined by x, such as 20x50",
+    r"\.(npz|h5|hdf5)$": "a path that ends in .npz, .h5 or .hdf5",
+}
+"""The schema's patterns in words that follow `write`."""
 
 
 @functools.cache
@@ -114,7 +134,7 @@ def _schema_faults(config: dict[str, Any]) -> Iterator[str]:
 def _infinite(value: Any, where: str) -> Iterator[str]:
     """Numbers that YAML allows and JSON schema does not know: .inf and .nan."""
     if isinstance(value, float) and not math.isfinite(value):
-        yield f"{where}: {value} is no finite number"
+        yield f"{where}: {value} is not a finite number"
     if isinstance(value, list):
         value = dict(enumerate(value))
     for key, item in value.items() if isinstance(value, dict) else ():
@@ -133,20 +153,51 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator == "required":
         missing = error.message.split("'")[1]
         return f"the key '{missing}' is missing"
+    rule: Any = error.validator_value
+    is_name = "propertyNames" in error.absolute_schema_path
+    what = f"the name {error.instance!r}" if is_name else repr(error.instance)
     reasons = {
-        "minimum": f"{error.instance} is too small: at least {error.validator_value}",
-        "maximum": f"{error.instance} is too large: at most {error.validator_value}",
-        "exclusiveMinimum": f"{error.instance} must be above {error.validator_value}",
-        "enum": f"{error.instance!r} is none of {error.validator_value}",
-        "type": f"{error.instance!r} is not of type {error.validator_value}",
-        "pattern": f"{error.instance!r} does not match {error.validator_value}",
-        "not": f"{error.instance!r} is not allowed",
-        "minItems": "the list is too short",
-        "propertyNames": f"{error.instance!r} has a name that can't be one of a file",
-        "anyOf": f"{error.instance!r} is not of a kind that fits here",
+        "minimum": f"{error.instance} is too small: at least {rule}",
+        "maximum": f"{error.instance} is too large: at most {rule}",
+        "exclusiveMinimum": f"{error.instance} must be above {rule}",
+        "exclusiveMaximum": f"{error.instance} must be below {rule}",
+        "not": f"{what} is not allowed; choose another",
+        "minItems": f"the list needs at least {_entries(rule)}",
+        "maxItems": f"the list may have at most {_entries(rule)}",
+        "uniqueItems": f"{what} has an entry twice; remove one",
     }
-    reason = reasons.get(str(error.validator), error.message)
+    match error.validator:
+        case "enum":
+            reason = f"{what} is not allowed; choose {_any_of(rule)}"
+        case "type":
+            types = [rule] if isinstance(rule, str) else rule
+            reason = f"{what} must be {_any_of(TYPES[name] for name in types)}"
+        case "pattern":
+            reason = f"{what} is not allowed; write {PATTERNS[rule]}"
+        case "anyOf":
+            reason = f"{what} is not a valid value here; write {_any_of(map(_in_words, rule))}"
+        case other:
+            reason = reasons.get(str(other), error.message)
     return f"{reason} ({meaning.strip()})" if meaning else reason
+
+
+def _in_words(schema: dict[str, Any]) -> str:
+    """What a schema of one value asks for, after `write`."""
+    if "pattern" in schema:
+        return PATTERNS[schema["pattern"]]
+    if "const" in schema:
+        return str(schema["const"])
+    return f"{TYPES[schema['type']]} of at least {schema['minimum']}"
+
+
+def _any_of(words: Iterable[Any]) -> str:
+    """`a, b or c`"""
+    *most, last = map(str, words)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _entries(count: int) -> str:
+    return f"{count} {'entry' if count == 1 else 'entries'}"
 
 
 def _dotted(path: Any) -> str:
@@ -173,13 +224,21 @@ def _pair_faults(config: Config) -> Iterator[str]:
     """What holds for populations to train and to import alike."""
     listed = _listed(config)
     if not listed:
-        yield "'populations' and 'import' list nothing; name networks to train, or to import"
-    seen: set[tuple[str, str]] = set()
+        yield (
+            "the config lists no networks; add some to train under populations, or to import "
+            "under import"
+        )
+    seen: dict[tuple[str, str], str] = {}
     for where, item in listed:
         pair = item["model"], item["dataset"]
         if pair in seen:
-            yield f"{where}: {' on '.join(pair)} stands here twice; join their widths"
-        seen.add(pair)
+            is_alike = seen[pair].split("[")[0] == where.split("[")[0]
+            yield f"{where}: {' on '.join(pair)} is listed twice; " + (
+                "put all its widths into one entry"
+                if is_alike
+                else f"remove this entry or {seen[pair]}, or give the import's dataset another name"
+            )
+        seen.setdefault(pair, where)
         for name, (low, high) in item.get("edges", {}).items():
             if low >= high:
                 yield f"{where}.edges.{name}: the first edge must be below the second"
@@ -201,13 +260,17 @@ def _population_faults(config: Config) -> Iterator[str]:
         where = f"populations[{number}]"
         model, dataset = population["model"], population["dataset"]
         if dataset not in known:
-            yield f"{where}.dataset: {_unknown(dataset, known)}, or describe it under datasets"
+            text = _unknown(dataset, known)
+            yield (
+                f"{where}.dataset: {text}{'' if text.endswith('?') else '.'} If it is a dataset of "
+                "your own, describe it under datasets"
+            )
         if model not in families:
             yield f"{where}.model: {_unknown(model, list(families))}"
             continue
         texts = [str(width) for width in population["widths"]]
         if len(set(texts)) < len(texts):
-            yield f"{where}.widths: a width stands here twice"
+            yield f"{where}.widths: a width is listed twice; remove one"
         for width in texts:
             try:
                 families[model].check_width(width, population["options"])
@@ -224,22 +287,31 @@ def _import_faults(config: Config) -> Iterator[str]:
         listing = read_listing(item["table"])
         faults = [*listing.faults, *_accuracy_faults(config, listing.rows)]
         yield from (f"{where}.table: {fault}" for fault in faults[:FAULTS_SHOWN])
-        if len(faults) > FAULTS_SHOWN:
-            yield f"{where}.table: and {len(faults) - FAULTS_SHOWN} faults more"
+        if (more := len(faults) - FAULTS_SHOWN) > 0:
+            yield f"{where}.table: and {more} more mistake{'s' if more > 1 else ''}"
         layers = list(item["layers"])
         if model in models.families():
             yield from _family_faults(where, item, sorted({row.width for row in listing.rows}))
         elif not layers:
-            yield f"{where}.layers: {model} is no family here; name the tensors of its layers"
+            yield (
+                f"{where}.layers: {model} is not a model family of this project, so its layers "
+                "must be listed under layers"
+            )
         elif own.setdefault(model, layers) != layers:
-            yield f"{where}.layers: {model} has other layers elsewhere; choose another name for one"
+            yield (
+                f"{where}.layers: {model} is imported twice with different layers; give one of "
+                "the two another name"
+            )
         elif item["options"]:
-            yield f"{where}.options: {model} is no family here, so it has none; leave them out"
+            yield (
+                f"{where}.options: {model} is not a model family of this project and takes no "
+                "options; remove them"
+            )
         for place, (layer, entry) in enumerate(item["layers"].items()):
             reads, earlier = entry["reads"], layers[:place]
             if reads is not None and reads not in earlier:
-                text = _unknown(reads, earlier)
-                yield f"{where}.layers.{layer}.reads: {text}; a layer reads one before it"
+                hint = _hint(reads, earlier, "a layer can only read a layer listed before it: ")
+                yield f"{where}.layers.{layer}.reads: '{reads}' is not before {layer}; {hint}"
 
 
 def _accuracy_faults(config: Config, rows: list[ListedRun]) -> Iterator[str]:
@@ -273,7 +345,10 @@ def _family_faults(where: str, item: ImportItem, widths: list[str]) -> Iterator[
         yield f"{where}.layers: {model} has the layers {', '.join(known)}, in this order"
     for layer, entry in item["layers"].items():
         if entry["reads"]:
-            yield f"{where}.layers.{layer}.reads: {model} knows this of its layers; leave it out"
+            yield (
+                f"{where}.layers.{layer}.reads: {model} already defines which layer reads which; "
+                "remove this key"
+            )
 
 
 def _dataset_faults(config: Config) -> Iterator[str]:
@@ -295,13 +370,20 @@ def _dataset_faults(config: Config) -> Iterator[str]:
         files = BUILTIN[name].files if name in BUILTIN else ()
         missing = [file for file in files if not (Path(folder) / file).is_file()]
         if missing:
-            yield f"data_folder: {folder} lacks {', '.join(missing)}, which {name} is made from"
+            them = "it" if len(missing) == 1 else "them"
+            yield (
+                f"data_folder: {folder} has no {', '.join(missing)}; {name} needs {them}. "
+                f"Add {them}, or set data_folder to null to download"
+            )
 
 
 def _snapshot_faults(training: Training) -> Iterator[str]:
     for epoch in training["snapshots"]:
         if not isinstance(epoch, str) and epoch > training["epochs"]:
-            yield f"training.snapshots: epoch {epoch} is after the last one, {training['epochs']}"
+            yield (
+                f"training.snapshots: epoch {epoch} does not exist: training has "
+                f"{training['epochs']} epoch{'s' if training['epochs'] > 1 else ''}"
+            )
 
 
 def _unknown(name: str, known: list[str]) -> str:

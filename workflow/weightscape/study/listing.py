@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 REQUIRED = ("file", "width", "test_accuracy")
 ACCURACIES, LOSSES = ("train_accuracy", "test_accuracy"), ("train_loss", "test_loss")
+HEADER = f"{', '.join(REQUIRED[:-1])} and {REQUIRED[-1]}"
 COLUMNS = (*REQUIRED, "train_accuracy", *LOSSES, "seed", "initial_file")
 
 WIDTH = re.compile(r"[1-9][0-9]*(x[1-9][0-9]*)*|[A-Za-z][A-Za-z0-9_]*")
@@ -78,12 +79,12 @@ def _read(path: str, date: int, size: int) -> Listing:
 def _column_faults(columns: list[str]) -> Iterator[str]:
     for name in REQUIRED:
         if name not in columns:
-            yield f"there is no column {name}; a header with {', '.join(REQUIRED)} is wanted"
+            yield f"the column {name} is missing; the header needs {HEADER}"
     for name in columns:
         near = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.8)
         if near and name not in COLUMNS:
             yield f"the column {name} is not known; did you mean '{near[0]}'?"
-    yield from (f"the column {name} stands there twice" for name in _repeated(columns))
+    yield from (f"the column {name} appears twice; remove one" for name in _repeated(columns))
 
 
 def _repeated(items: Iterable[Item]) -> list[Item]:
@@ -93,13 +94,17 @@ def _repeated(items: Iterable[Item]) -> list[Item]:
 def _row(cells: dict[str, str], counts: Counter[str]) -> ListedRun:
     """A line of the table; ValueError says what is wrong with it."""
     if None in cells:
-        raise ValueError("it has more cells than the header")
+        raise ValueError(
+            "this line has more cells than the header; remove a comma, or put the cell in quotes"
+        )
     text = {name: (cells.get(name) or "").strip() for name in COLUMNS}
     width = text["width"]
     if not WIDTH.fullmatch(width):
-        raise ValueError(f"'{width}' is no width: a number as 20, several as 20x50, or a name")
+        raise ValueError(
+            f"'{width}' is not a width; write a number (20), several (20x50), or a name"
+        )
     if text["seed"] and not SEED.fullmatch(text["seed"]):
-        raise ValueError(f"'{text['seed']}' is no seed: a whole number as 7")
+        raise ValueError(f"'{text['seed']}' is not a seed; write a whole number such as 7")
     if not text["test_accuracy"]:
         raise ValueError("test_accuracy is missing")
     number = counts[width]
@@ -114,7 +119,7 @@ def _row(cells: dict[str, str], counts: Counter[str]) -> ListedRun:
 
 def _below(text: str) -> str:
     if text and (PurePath(text).is_absolute() or ".." in PurePath(text).parts or "\0" in text):
-        raise ValueError(f"'{text}' is no path below the folder")
+        raise ValueError(f"'{text}' leads out of the folder; write a path below it")
     return text
 
 
@@ -122,13 +127,14 @@ def _number(name: str, text: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{name} is '{text}', which is no number") from None
+        optional = "" if name in REQUIRED else ", or leave it empty if it is not known"
+        raise ValueError(f"{name} is '{text}'; write a number{optional}") from None
 
 
 def _percent(name: str, text: str) -> float:
     value = _number(name, text) if text else math.nan
     if text and not 0 <= value <= 100:
-        raise ValueError(f"{name} is {text}; percent from 0 to 100 is wanted")
+        raise ValueError(f"{name} is {text}; write percent, from 0 to 100")
     return value
 
 
@@ -143,10 +149,13 @@ def _table_faults(rows: list[ListedRun], has_lines: bool) -> Iterator[str]:
     if not has_lines:
         yield "it has no rows; add one for each checkpoint"
     for file in _repeated(row.file for row in rows):
-        yield f"{file} stands there twice; leave one"
+        yield f"{file} is listed twice; remove one row"
     for width, seed in _repeated((row.width, row.seed) for row in rows):
-        yield f"the seed {seed} of width {width} stands there twice; number the runs of a width"
+        yield (
+            f"the seed {seed} of width {width} is listed twice; give each run of a width its own "
+            "seed"
+        )
     accuracies = [row.final[name] for row in rows for name in ACCURACIES]
     known = [value for value in accuracies if not math.isnan(value)]
     if known and 0 < max(known) <= 1:
-        yield "no accuracy is above 1; write them in percent"
+        yield "all accuracies are at most 1; write percent (97, not 0.97)"

@@ -104,7 +104,8 @@ def test_predictions_of_another_number_of_runs_are_refused(path, edited):
         del file["predictions/test"]
         file["predictions/test"] = predictions
 
-    with pytest.raises(WeightscapeError, match="predictions"), open_shard(edited(path, shorten)):
+    text = "predictions/test has 2 runs, expected 3"
+    with pytest.raises(WeightscapeError, match=text), open_shard(edited(path, shorten)):
         pass
 
 
@@ -161,7 +162,7 @@ def test_streams_of_another_number_of_runs_are_refused(path, edited):
         del file["streams/shuffle"]
         file["streams/shuffle"] = [1, 2]
 
-    assert "streams/shuffle has 2 runs" in refusal(edited(path, shorten))
+    assert "streams/shuffle has 2 runs, expected 3" in refusal(edited(path, shorten))
 
 
 def test_a_weight_is_stored_in_a_chunk_per_run(path):

@@ -296,8 +296,8 @@ def test_a_damaged_run_is_trained_anew(train, finished, whole, tmp_path, caplog,
     path = the_file(tmp_path, 2)
     damage(path)
     assert train() == (whole(), [[2]])
-    (line,) = (text for text in caplog.messages if "anew" in text)
-    assert line.startswith("seed 2 is trained anew")
+    (line,) = (text for text in caplog.messages if "again" in text)
+    assert line.startswith("seed 2 is trained again: ")
     assert str(path) in line
     assert "delete" not in line
     assert nothing_is_left(tmp_path)
@@ -326,7 +326,7 @@ def test_runs_of_another_recipe_are_trained_anew(train, finished, whole, tmp_pat
     caplog.set_level("INFO", "weightscape")
     finished()
     assert train(**changes) == (whole(**changes), [[seed] for seed in SEEDS])
-    assert sum("is of another" in text for text in caplog.messages) == len(SEEDS)
+    assert sum(": the kept run " in text for text in caplog.messages) == len(SEEDS)
     assert nothing_is_left(tmp_path)
 
 
@@ -340,7 +340,9 @@ def test_a_run_that_lacks_predictions_is_trained_anew(
         patch.setattr(Unfinished, "keep", lambda self, run: keep(self, run._replace(**older)))
         finished()
     assert train() == (whole(), [[seed] for seed in SEEDS])
-    assert sum("without predictions" in text for text in caplog.messages) == len(SEEDS)
+    assert sum("has no predictions (an older version" in text for text in caplog.messages) == len(
+        SEEDS
+    )
 
 
 def test_runs_on_other_images_are_trained_anew(train, finished, whole, tmp_path, arrays):
@@ -470,7 +472,7 @@ def test_a_full_disk_is_one_error_with_the_file_and_the_remedy(tmp_path, size):
             for number in range(3):
                 file.create_dataset(f"x{number}", data=np.ones((1, size)), chunks=(1, size))
 
-    with pytest.raises(WeightscapeError, match=r"f\.h5 .* full.*free some space"):
+    with pytest.raises(WeightscapeError, match=r"f\.h5 .* full.*Free some space"):
         write()
     assert list(tmp_path.iterdir()) == []
 

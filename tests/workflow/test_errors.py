@@ -33,5 +33,5 @@ def test_a_broken_dataset_of_ones_own_is_one_error(fresh):
     done = fresh.run()
     output = done.stdout + done.stderr
     assert done.returncode != 0
-    assert "weightscape: mine.npz can't be read as arrays" in output
+    assert "weightscape: mine.npz is not a readable .npz or HDF5 file" in output
     assert "Traceback" not in output

@@ -33,8 +33,8 @@ def replace_whole(target: Path) -> Iterator[Path]:
         if error.errno not in FULL:
             raise
         raise WeightscapeError(
-            f"{target} can't be written: the disk is full, or your share of it ({error.strerror}); "
-            "free some space and run again: what is finished is kept"
+            f"{target} can't be written: the disk or your quota is full ({error.strerror}). Free "
+            "some space and run again; finished runs are kept"
         ) from error
     finally:
         aside.unlink(missing_ok=True)

@@ -79,7 +79,7 @@ def load(path: Path) -> Images:
 @contextmanager
 def open_dataset(path: Path) -> Iterator[h5py.File]:
     """A prepared dataset for reading; whatever is wrong with it is a WeightscapeError."""
-    remedy = "delete it and run again to make it anew"
+    remedy = "delete it and run again to make it again"
     with read_file(path, "the dataset", FORMAT_VERSION, remedy) as file:
         try:
             yield file
@@ -179,8 +179,8 @@ def _download(name: str, kind: Any, downloads: Path) -> None:
         files = ", ".join(BUILTIN[name].files)
         raise WeightscapeError(
             f"{name} could not be downloaded ({error}). Run again when the network is there, or "
-            f"put the original files ({files}) into a folder and name it: "
-            "snakemake --config data_folder=FOLDER"
+            f"put the original files ({files}) into a folder and add "
+            "--config data_folder=FOLDER to your command"
         ) from error
 
 
@@ -193,13 +193,13 @@ def _read_own(own: OwnDataset) -> Splits:
         raise WeightscapeError(f"{path}: images are {images.dtype}; store them as uint8, 0 to 255")
     if images.ndim not in (3, 4) or 0 in images.shape:
         raise WeightscapeError(
-            f"{path}: images have shape {images.shape}; N x H x W or N x C x H x W is wanted"
+            f"{path}: images have shape {images.shape}; store them as N x H x W or N x C x H x W"
         )
     for role, array in (("labels", labels), ("split", split)):
         if array.shape != images.shape[:1]:
             raise WeightscapeError(
-                f"{path}: {role} has shape {array.shape}; one entry for each of the "
-                f"{len(images)} images is wanted"
+                f"{path}: {role} has shape {array.shape}; it needs one entry for each of the "
+                f"{len(images)} images"
             )
     if labels.dtype.kind not in "iu" or labels.min() < 0:
         raise WeightscapeError(f"{path}: labels must be whole numbers 0, 1, ...")
@@ -226,7 +226,9 @@ def _read_array(path: str, name: str) -> np.ndarray:
             f"{path} has no array '{name}'; name the right one under datasets in the config"
         ) from error
     except (*DAMAGE, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise WeightscapeError(f"{path} can't be read as arrays: {error}") from error
+        raise WeightscapeError(
+            f"{path} is not a readable .npz or HDF5 file ({error}); write it again"
+        ) from error
 
 
 def _is_test(path: str, split: np.ndarray) -> np.ndarray:
@@ -253,7 +255,9 @@ def _check_splits(name: str, splits: Splits) -> None:
             f"({n_classes - len(seen)} labels are missing); number the classes 0, 1, ..."
         )
     if n_classes < 2:
-        raise WeightscapeError(f"{name}: there is one class; two or more are needed")
+        raise WeightscapeError(
+            f"{name}: all images have the same label; at least two classes are needed"
+        )
 
 
 def _n_classes(splits: Splits) -> int:

@@ -23,7 +23,7 @@ from weightscape.study.recipes import canonical_json, stream_seeds
 FORMAT_VERSION = 1
 CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 STREAMS = ("init", "shuffle")
-REMEDY = "delete it and run again to train it anew"
+REMEDY = "delete it and run again to train it again"
 
 
 class Header(NamedTuple):
@@ -169,24 +169,27 @@ class Shard:
     def _stream_seeds(self, stream: str) -> list[int]:
         """Seeds of a stream, (R,); a shard without streams has those of its runs."""
         seeds = self.read(f"streams/{stream}").tolist() if "streams" in self._file else self.seeds
-        if len(seeds) != len(self.seeds):
-            raise self._refuse(f"streams/{stream} has {len(seeds)} runs")
+        self._check_runs(f"streams/{stream}", len(seeds))
         return seeds
 
     def _check_shapes(self) -> None:
-        lengths = {f"curves/{name}": self.header.final_epoch + 1 for name in CURVES}
-        for name, epochs in lengths.items():
-            if self._file[name].shape != (len(self.seeds), epochs):
-                raise self._refuse(f"{name} has the shape {self._file[name].shape}")
+        expected = len(self.seeds), self.header.final_epoch + 1
+        for name in (f"curves/{name}" for name in CURVES):
+            found = self._file[name].shape
+            if found != expected:
+                raise self._refuse(f"{name} has the shape {found}, expected {expected}")
         self.has_predictions = (
             "predictions/test" in self._file
         )  # shards of other hands may lack them
-        if self.has_predictions and len(self._file["predictions/test"]) != len(self.seeds):
-            raise self._refuse("predictions/test is of another number of runs")
+        if self.has_predictions:
+            self._check_runs("predictions/test", len(self._file["predictions/test"]))
         for epoch in (0, self.header.final_epoch):
             for layer in self._file[f"epochs/{epoch}"].values():
-                if len(layer["weight"]) != len(self.seeds):
-                    raise self._refuse(f"{layer.name} has {len(layer['weight'])} runs")
+                self._check_runs(layer.name, len(layer["weight"]))
+
+    def _check_runs(self, name: str, n_runs: int) -> None:
+        if n_runs != len(self.seeds):
+            raise self._refuse(f"{name} has {n_runs} runs, expected {len(self.seeds)}")
 
     def read(self, name: str, row: int | None = None) -> np.ndarray:
         """The array `name` whole, or of one run."""
@@ -249,7 +252,8 @@ def open_shard(path: Path | str) -> Iterator[Shard]:
             shard = Shard(Path(path), file)
         except DAMAGE as error:
             raise WeightscapeError(
-                f"the shard {path} is refused: it is damaged or no shard ({error}); {REMEDY}"
+                f"the shard {path} is refused: it is damaged, or it is not a shard ({error}); "
+                f"{REMEDY}"
             ) from error
         yield shard
 
@@ -268,8 +272,8 @@ def read_population(paths: Iterable[Path | str]) -> Iterator[Shard]:
                 here, there = getattr(shard.header, key), getattr(first.header, key)
                 if here != there:
                     raise WeightscapeError(
-                        f"the shard {path} is refused: its {key} is {here}, that of "
-                        f"{first.path} is {there}; delete the one that is out of date and run again"
+                        f"the shard {path} is refused: its {key} is {here}, but {first.path} "
+                        f"has {there}; delete the older of the two and run again"
                     )
             if shard.seeds:  # not so where all checkpoints of a width were bad
                 yield shard

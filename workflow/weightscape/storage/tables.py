@@ -59,6 +59,6 @@ def join_tables(parts: list[str], target: Path | str) -> None:
                     joined.write(header)
                 elif first != header:
                     raise WeightscapeError(
-                        f"{part} has other columns than {parts[0]}; delete both and run again"
+                        f"{parts[0]} and {part} have different columns; delete both and run again"
                     )
                 shutil.copyfileobj(rows, joined)

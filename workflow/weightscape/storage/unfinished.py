@@ -16,6 +16,21 @@ from weightscape.study.recipes import canonical_json
 
 log = logging.getLogger(__name__)
 
+OTHERWISE = {
+    "model": "for another model",
+    "dataset": "for another dataset",
+    "width": "for another width",
+    "recipe": "with another recipe",
+    "dataset_digest": "from other images",
+    "software": "by other software",
+    "device": "on another device",
+    "final_epoch": "with another last epoch",
+    "layers": "with other layers",
+    "seed": "with another seed",
+    "snapshots": "with other snapshots",
+}
+"""What differs -> how a run was made."""
+
 
 class Unfinished:
     """The finished runs of jobs whose shards are not, a file each, in `folder`.
@@ -43,7 +58,7 @@ class Unfinished:
                 self._check(shard.header, run, seed)
                 return run
         except WeightscapeError as error:
-            log.info("seed %d is trained anew: %s", seed, str(error).removesuffix(f"; {REMEDY}"))
+            log.info("seed %d is trained again: %s", seed, str(error).removesuffix(f"; {REMEDY}"))
             return None
 
     def _check(self, header: Header, run: RunRecord, seed: int) -> None:
@@ -53,18 +68,23 @@ class Unfinished:
             differing.append("seed")
         if set(run.snapshots) != self.epochs:
             differing.append("snapshots")
+        reasons = [f"was made {_list(OTHERWISE[key] for key in differing)}"] if differing else []
         if not run.predictions:
-            differing.append("version, without predictions")
-        if differing:
+            reasons.append("has no predictions (an older version wrote it)")
+        if reasons:
             path = self.folder / run_name(seed)
-            raise WeightscapeError(f"{path} is of another {', '.join(differing)}")
+            raise WeightscapeError(f"the kept run {path} {_list(reasons)}")
 
     def keep(self, run: RunRecord) -> None:
         path = self.folder / run_name(run.seed)
         try:
             write_shard(path, self.header, 1, self.auxiliary, [run])
         except FileNotFoundError:  # with its folder, by a job that has written the shard
-            log.info("seed %d is not kept: another job has removed %s", run.seed, self.folder)
+            log.info(
+                "seed %d is not kept aside: another job has finished this shard and removed %s",
+                run.seed,
+                self.folder,
+            )
 
     def discard(self, seeds: Iterable[int]) -> None:
         """Remove the runs, what killed jobs have left of them, and folders that are empty then."""
@@ -75,6 +95,12 @@ class Unfinished:
                     path.unlink(missing_ok=True)
             for folder in (self.folder, *self.folder.parents[:3]):  # up to `unfinished`
                 folder.rmdir()
+
+
+def _list(parts: Iterable[str]) -> str:
+    """`a, b and c`"""
+    *most, last = parts
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def _what_counts(header: Header) -> dict[str, str]:

@@ -178,12 +178,12 @@ def test_bad_files_are_left_out_each_with_its_reason(source, load, caplog):
     found = reasons(table)
     assert table["status"].value_counts().to_dict() == {"bad": 9, "good": 2}
     words = {
-        "wide": "a.weight has the shape (5, 6), and (4, 6) in other files of its width",
+        "wide": "a.weight has the shape (5, 6), but (4, 6) in most files of its width",
         "less": "no tensor 'a.bias'",
         "whole": "'a.weight' is torch.int64",
-        "bias": "the layer first has (4, 6), and its bias (5,)",
-        "flat": "the layer first has (24,); (out, in) or (out, in, kh, kw) is wanted",
-        "nodes": "the layer last has 7 inputs, and first has 4 nodes",
+        "bias": "the layer first has the shape (4, 6), but its bias has (5,)",
+        "flat": "the layer first has the shape (24,); it must be (out, in) or (out, in, kh, kw)",
+        "nodes": "the layer last has 7 inputs, but it reads the 4 nodes of first",
         "cut": "it can't be read",
         "away": "there is no such file",
     }
@@ -196,6 +196,7 @@ def test_bad_files_are_left_out_each_with_its_reason(source, load, caplog):
         assert text in found[file]
         assert f"the checkpoint {folder / file} is refused" in found[file]
     assert f"the checkpoint {folder / 'start.pt'} is refused" in found["begun.pt"]
+    assert "(3, 4) in the checkpoint of its final weights; correct initial" in found["begun.pt"]
     assert len(caplog.messages) == 9  # one line each
 
 
@@ -247,9 +248,9 @@ def dnn(width, inputs=16, classes=3, hidden=None):
         ("4", dnn(4), None),
         ("4", dnn(4, inputs=99), None),  # images of any size
         ("4x5", dnn(4, hidden=5), None),
-        ("4", dnn(5), "fc1 has (5, 16); dnn of width 4 has (4, any)"),
-        ("4", dnn(4, hidden=5), "fc2 has (5, 4); dnn of width 4 has (4, 4)"),
-        ("4", dnn(4, classes=10), "fc3 has (10, 4); dnn of width 4 has (3, 4)"),
+        ("4", dnn(5), "fc1 has the shape (5, 16), but dnn of width 4 needs (4, any)"),
+        ("4", dnn(4, hidden=5), "fc2 has the shape (5, 4), but dnn of width 4 needs (4, 4)"),
+        ("4", dnn(4, classes=10), "fc3 has the shape (10, 4), but dnn of width 4 needs (3, 4)"),
     ],
 )
 def test_networks_of_a_family_have_its_shapes(tmp_path, load, width, found, words):
@@ -289,7 +290,7 @@ def test_a_file_that_changes_while_it_is_imported_ends_the_job(source, monkeypat
     monkeypatch.setattr(
         "weightscape.foreign.importing.write_table", lambda *_: write_torch(path, tensors(5))
     )
-    with pytest.raises(WeightscapeError, match="has the shape"):
+    with pytest.raises(WeightscapeError, match="when it was checked; run again"):
         import_runs(source, [row("a.pt", 0)], tmp_path / "shard.h5", tmp_path / "t.csv")
     assert not (tmp_path / "shard.h5").exists()
 

@@ -56,7 +56,7 @@ def read_tensors(path: Path, names: Iterable[str]) -> Tensors:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         known = ", ".join(READERS)
-        raise _refuse(path, f"its suffix is none of {known}", "name it by its format")
+        raise _refuse(path, f"its suffix is not one of {known}", "give it that of its format")
     if not path.is_file():
         raise _refuse(path, "there is no such file", "correct the table, or put the file there")
     try:
@@ -66,7 +66,7 @@ def read_tensors(path: Path, names: Iterable[str]) -> Tensors:
     # readers and unpicklers raise nearly anything on damaged bytes, MemoryError among it
     except Exception as error:
         reason = f"it can't be read ({type(error).__name__}: {_first_line(error)})"
-        raise _refuse(path, reason, "write it anew") from error
+        raise _refuse(path, reason, "save it again") from error
 
 
 def _refuse(path: Path, reason: str, remedy: str) -> WeightscapeError:
@@ -81,15 +81,16 @@ def _first_line(error: Exception) -> str:
 def _missing(path: Path, name: str, known: Iterable[str]) -> WeightscapeError:
     listing = sorted(known)
     shown = ", ".join(listing[:10]) + (", ..." if len(listing) > 10 else "")
+    others = f"; it has {shown}" if shown else ", and no other one"
     return _refuse(
         path,
-        f"it has no tensor '{name}', but {shown or 'none'}",
+        f"it has no tensor '{name}'{others}",
         "name the right one under layers in the config",
     )
 
 
 def _no_floats(path: Path, name: str, kind: object) -> WeightscapeError:
-    return _refuse(path, f"'{name}' is {kind}", "16, 32 or 64-bit floats are wanted")
+    return _refuse(path, f"'{name}' is {kind}", "save it as 16, 32 or 64-bit floats")
 
 
 class _Entry(NamedTuple):
@@ -110,7 +111,9 @@ def _read_safetensors(path: Path, names: list[str]) -> Tensors:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(LONGEST_HEADER, size - 8):
-            raise _refuse(path, f"its header of {length} bytes is not all there", "write it anew")
+            raise _refuse(
+                path, f"it is cut off: its header of {length} bytes is incomplete", "save it again"
+            )
         entries = _parse_header(path, file.read(length), size - 8 - length)
         return {name: _read_entry(path, file, 8 + length, name, entries) for name in names}
 
@@ -125,24 +128,28 @@ def _parse_header(path: Path, text: bytes, size: int) -> dict[str, _Entry]:
         entry = _Entry(about["dtype"], about["shape"], *about["data_offsets"])
         # a bool is an int in Python
         if not all(type(n) is int and n >= 0 for n in (*entry.shape, *entry[2:])):
-            raise _refuse(path, f"the header of '{name}' is wrong", "write it anew")
+            raise _refuse(path, f"the header of '{name}' is wrong", "save it again")
         if entry.end - entry.start != math.prod(entry.shape) * BYTES[entry.dtype]:
-            raise _refuse(path, f"'{name}' has other bytes than its shape asks", "write it anew")
+            raise _refuse(
+                path,
+                f"'{name}' has a different number of bytes than its shape needs",
+                "save it again",
+            )
         entries[name] = entry
     place = 0
     for entry in sorted(entries.values(), key=lambda entry: (entry.start, entry.end)):
         if entry.start != place:
-            raise _refuse(path, "its tensors overlap, or leave holes", "write it anew")
+            raise _refuse(path, "its tensors overlap, or leave holes", "save it again")
         place = entry.end
     if place != size:
-        reason = f"its tensors take {place} bytes, and it has {size}"
-        raise _refuse(path, reason, "write it anew")
+        reason = f"its tensors take {place} bytes, but it has {size}"
+        raise _refuse(path, reason, "save it again")
     return entries
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name stands twice in its header")
+        raise ValueError("a name appears twice in its header")
     return dict(pairs)
 
 
@@ -176,16 +183,18 @@ def _read_torch(path: Path, names: list[str]) -> Tensors:
     if is_zipfile(path):
         with ZipFile(path) as parts:  # torch does not look at its checksums
             if damaged := parts.testzip():
-                raise _refuse(path, f"its part {damaged} is damaged", "write it anew")
+                raise _refuse(path, f"its part {damaged} is damaged", "save it again")
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         alien = re.search(r"GLOBAL (\S+)", str(error))
         if not alien:
-            raise _refuse(path, "it is damaged, or no torch file", "write it anew") from error
+            raise _refuse(
+                path, "it is damaged, or it is not a torch file", "save it again"
+            ) from error
         raise _refuse(
             path,
-            f"it holds {alien[1]}, which is no tensor, and was not run",
+            f"it contains {alien[1]}, which is not a tensor; nothing in it was run",
             "save the state_dict alone: torch.save(model.state_dict(), file)",
         ) from error
     found = {}
@@ -198,7 +207,7 @@ def _read_torch(path: Path, names: list[str]) -> Tensors:
             raise _no_floats(path, name, f"{tensor.dtype}, {tensor.layout}")
         # strides of 0 make any shape of one number
         if tensor.numel() * tensor.element_size() > path.stat().st_size:
-            raise _refuse(path, f"'{name}' claims more than the file holds", "write it anew")
+            raise _refuse(path, f"'{name}' is larger than the file", "save it again")
         found[name] = tensor.float().numpy().copy()
     return found
 
@@ -239,7 +248,7 @@ def _read_array(path: Path, file: h5py.File, name: str) -> np.ndarray:
     if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
         raise _no_floats(path, name, array.dtype)
     if array.size * array.dtype.itemsize > MOST_COMPRESSED * array.id.get_storage_size():
-        raise _refuse(path, f"'{name}' claims more than the file holds", "write it anew")
+        raise _refuse(path, f"'{name}' is larger than the file", "save it again")
     return _as_float32(array[()])
 
 

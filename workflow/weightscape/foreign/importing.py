@@ -70,6 +70,11 @@ COLUMNS = (
 KINDS: tuple[tuple[Literal["weight", "bias"], int], ...] = (("weight", 2), ("bias", 1))
 """What a layer has, and its number of axes where nothing tells the shape."""
 
+OF_ITS_END = "in the checkpoint of its final weights; correct initial_file in the table"
+OF_MOST = "in most files of its width; correct its width in the table"
+OF_THE_FIRST_LOOK = "when it was checked; run again when the file no longer changes"
+"""Whose shapes a checkpoint should have, and what to do."""
+
 Shapes = dict[str, tuple[int, ...]]
 """Parameter name (`fc1.weight`) -> shape"""
 
@@ -137,7 +142,7 @@ def _look(source: Source, row: ListedRun, progress: Progress) -> _Seen:
         shapes = _check(path, source, _read(source, row.file))
         if row.initial_file:
             initial = _read(source, row.initial_file)
-            _check_equal(source.folder / row.initial_file, _shapes(initial), shapes)
+            _check_equal(source.folder / row.initial_file, _shapes(initial), shapes, OF_ITS_END)
         with path.open("rb") as file:
             found = _Seen(row, shapes, hashlib.file_digest(file, "sha256").hexdigest(), "")
     except (WeightscapeError, OSError) as error:
@@ -170,18 +175,21 @@ def _check(path: Path, source: Source, parameters: Tensors) -> Shapes:
         shape, bias = shapes[f"{layer}.weight"], shapes.get(f"{layer}.bias")
         asked = fixed.get(layer)
         if len(shape) not in (2, 4) or 0 in shape:
-            raise _refuse(path, layer, f"{shape}; (out, in) or (out, in, kh, kw) is wanted")
+            what = f"the shape {shape}; it must be (out, in) or (out, in, kh, kw)"
+            raise _refuse(path, layer, what)
         if asked and not _fits(shape, asked):
             model = f"{source.model} of width {source.width}"
-            raise _refuse(path, layer, f"{shape}; {model} has {_text(asked)}")
+            what = f"the shape {shape}, but {model} needs {_text(asked)}"
+            raise _refuse(path, layer, what)
         if bias not in (None, shape[:1]):
-            raise _refuse(path, layer, f"{shape}, and its bias {bias}")
+            raise _refuse(path, layer, f"the shape {shape}, but its bias has {bias}")
     for link in models.links_in(source.model, source.width, source.recipe):
         inputs = shapes[f"{link.target}.weight"][1]
         for name in link.sources:
             outputs = shapes[f"{name}.weight"][0]
             if inputs % outputs:
-                raise _refuse(path, link.target, f"{inputs} inputs, and {name} has {outputs} nodes")
+                what = f"{inputs} inputs, but it reads the {outputs} nodes of {name}"
+                raise _refuse(path, link.target, what)
     return shapes
 
 
@@ -202,12 +210,12 @@ def _refuse(path: Path, layer: str, what: str) -> WeightscapeError:
     )
 
 
-def _check_equal(path: Path, shapes: Shapes, others: Shapes) -> None:
+def _check_equal(path: Path, shapes: Shapes, others: Shapes, of_whom: str) -> None:
     for name, shape in shapes.items():
         if shape != others[name]:
             raise WeightscapeError(
-                f"the checkpoint {path} is refused: {name} has the shape {shape}, and "
-                f"{others[name]} in other files of its width; correct its width in the table"
+                f"the checkpoint {path} is refused: {name} has the shape {shape}, but "
+                f"{others[name]} {of_whom}"
             )
 
 
@@ -221,7 +229,7 @@ def _compare(folder: Path, run: _Seen, common: Shapes | None) -> _Seen:
     if run.reason or common is None:
         return run
     try:
-        _check_equal(folder / run.row.file, run.shapes, common)
+        _check_equal(folder / run.row.file, run.shapes, common, OF_MOST)
     except WeightscapeError as error:
         return run._replace(reason=str(error))
     return run
@@ -283,11 +291,12 @@ def _records(source: Source, good: list[_Seen]) -> Iterator[RunRecord]:
     epochs = source.recipe["epochs"]
     with Progress("importing", len(good)) as progress:
         for row, shapes, *_ in good:
-            snapshots = {epochs: _read(source, row.file)}
-            if row.initial_file:
-                snapshots[0] = _read(source, row.initial_file)
-            for parameters in snapshots.values():  # they may have changed since the first look
-                _check_equal(source.folder / row.file, _shapes(parameters), shapes)
+            files = {epochs: row.file} | ({0: row.initial_file} if row.initial_file else {})
+            snapshots = {epoch: _read(source, file) for epoch, file in files.items()}
+            for epoch, file in files.items():
+                _check_equal(
+                    source.folder / file, _shapes(snapshots[epoch]), shapes, OF_THE_FIRST_LOOK
+                )
             curves = {name: np.full(epochs + 1, np.nan) for name in CURVES}
             for name, curve in curves.items():
                 curve[-1] = row.final[name]

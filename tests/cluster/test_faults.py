@@ -181,7 +181,7 @@ def test_a_full_disk_loses_no_finished_run(project, undisturbed):
     try:
         done = project.run("weights", "--retries", "0")
         assert done.returncode == 1
-        assert "the disk is full" in done.stdout + done.stderr
+        assert "the disk or your quota is full" in done.stdout + done.stderr
         kept = project.finished()
         assert kept
         subprocess.run(["mount", "-o", "remount,size=100m", disk], check=True)

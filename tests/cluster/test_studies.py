@@ -79,7 +79,7 @@ def test_without_sacct(project):
 @pytest.mark.parametrize(
     ("partition", "reason"),
     [
-        ("short", "train_runs asks for 10 minutes, and the partition short gives 5"),
+        ("short", "train_runs asks for 10 minutes, but the partition short allows 5"),
         ("nowhere", "the cluster has no partition nowhere"),
     ],
 )
@@ -128,7 +128,7 @@ def test_gpu_profile_asks_for_a_gpu_and_cuda_is_not_replaced_in_silence(project)
     project.study |= {"device": "cuda", "study": "other"}
     done = project.run(ONE_JOB.replace("cluster", "other"), "--retries", "0")
     assert done.returncode == 1
-    assert "device: cuda is set and torch finds no GPU here" in done.stdout + done.stderr
+    assert "device is cuda, but torch finds no GPU here" in done.stdout + done.stderr
 
 
 def test_training_on_scratch_disks_of_the_nodes(project, undisturbed):

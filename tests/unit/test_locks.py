@@ -78,9 +78,9 @@ def test_who_comes_second_is_told_who_holds_it_and_since_when(path, start):
     with pytest.raises(WeightscapeError) as caught:
         hold(path, "the study x")
     assert str(caught.value) == (
-        f"the study x is held by another snakemake: process {process.pid} on "
-        f"{socket.gethostname()}, since {json.loads(before)['since']}; wait for it, or stop it and "
-        "run again"
+        f"the study x is in use by another snakemake (process {process.pid} on "
+        f"{socket.gethostname()}, since {json.loads(before)['since']}). Wait until it ends, or "
+        "stop it, then run again"
     )
     assert path.read_text() == before
 

@@ -55,7 +55,7 @@ def shown(config):
 def test_every_run_of_a_fresh_study_is_left(config):
     assert counts_of(config) == {"done": 0, "running": 0, "failed": 0, "left": 7}
     title, head, row = shown(config).splitlines()
-    assert title == "Study small: 0 of 7 runs done, 0 running, 0 failed, 7 left; nothing runs"
+    assert title == "Study small: 0 of 7 runs done, 0 running, 0 failed, 7 left; no job is running"
     assert re.split("  +", head) == [
         "model",
         "dataset",
@@ -99,7 +99,7 @@ def test_an_empty_log_is_of_a_job_that_has_just_started(config):
     plant_log("0000", 0, "")
     plant_log("0001", SILENT, "")
     assert counts_of(config) == {"done": 0, "running": 1, "failed": 1, "left": 5}
-    assert "seeds-0001.log (no word for 12 min)" in shown(config)
+    assert "seeds-0001.log (its log has not changed for 12 min)" in shown(config)
 
 
 @pytest.mark.parametrize("error", [WeightscapeError("x.h5 is damaged"), ZeroDivisionError("x")])
@@ -130,7 +130,9 @@ def test_a_log_of_any_bytes_can_be_shown(config):
     path = Path(plant_log("0000", 0))
     path.write_bytes(b"\xff\xfe\x00\n\n  \none\ntwo\nthree")
     os.utime(path, (NOW - SILENT,) * 2)
-    assert shown(config).endswith("(no word for 12 min)\n    one\n    two\n    three")
+    assert shown(config).endswith(
+        "(its log has not changed for 12 min)\n    one\n    two\n    three"
+    )
 
 
 # many runs a job
@@ -197,9 +199,9 @@ def test_time_left_is_that_of_all_runs_not_done_on_the_jobs_that_run(fifties):
     jobs = [plan.training_seconds(fifties, "dnn", "digits", "4", n) for n in (49, 20)]
     assert row.cpu_seconds == pytest.approx(sum(jobs))
     assert row.source == "assumptions"
-    assert f"; about {sum(jobs) / 2:.0f} s left on the 2 jobs that run\n" in shown(fifties)
+    assert f"; about {sum(jobs) / 2:.0f} s left with the 2 jobs that run now\n" in shown(fifties)
     fifties["training"]["threads"] = 2
-    assert f"; about {sum(jobs) / 4:.0f} s left on the 2 jobs that run\n" in shown(fifties)
+    assert f"; about {sum(jobs) / 4:.0f} s left with the 2 jobs that run now\n" in shown(fifties)
 
 
 def test_time_left_is_by_benchmark_records(config):
@@ -214,7 +216,7 @@ def test_time_left_is_by_benchmark_records(config):
     assert one < 60
     assert row.cpu_seconds == pytest.approx(4 * 600)
     title, _, row = shown(config).splitlines()
-    assert title.endswith("; about 40 min left on the 1 job that runs")
+    assert title.endswith("; about 40 min left with the 1 job that runs now")
     assert row.endswith("40 min  3 benchmark records")
 
 
@@ -242,12 +244,12 @@ def test_the_latest_failed_jobs_are_shown_with_their_last_lines(config):
         text = "".join(f"2026-11-25 02:30:11 line {n} of {seed}\n" for n in range(5))
         plant_log(f"{seed:04d}", SILENT + 60 * seed, text)
     table, *failures, more = shown(config).split("\n\n")
-    assert ", 12 failed, 18 left; nothing runs" in table
-    assert more == "and 2 failed jobs more"
+    assert ", 12 failed, 18 left; no job is running" in table
+    assert more == "and 2 more failed jobs"
     assert len(failures) == 10
     assert failures[3].splitlines() == [
         "failed: results/small/logs/train_runs/dnn/digits/width-4/seeds-0003.log "
-        "(no word for 15 min)",
+        "(its log has not changed for 15 min)",
         *(f"    2026-11-25 02:30:11 line {n} of 3" for n in (2, 3, 4)),
     ]
 

@@ -54,7 +54,7 @@ def refused(project, *arguments):
     output = done.stdout + done.stderr
     assert done.returncode != 0, output
     assert "Traceback" not in output
-    (line,) = (line for line in output.splitlines() if "is held by" in line)
+    (line,) = (line for line in output.splitlines() if "is in use by" in line)
     return line
 
 
@@ -64,7 +64,7 @@ def test_a_second_snakemake_is_refused_and_the_first_loses_nothing(fresh, finish
     wait_for(lambda: is_held(fresh.folder / "results" / "datasets" / ".digits.lock"))
     os.killpg(first.pid, signal.SIGSTOP)  # as if it took long
 
-    words = f"is held by another snakemake: process {first.pid} on "
+    words = f"is in use by another snakemake (process {first.pid} on "
     assert f"the study test {words}" in refused(fresh, target)
     # another study would prepare the same images
     assert f"the dataset digits {words}" in refused(fresh, DATASET, "--config", "study=other")
@@ -124,4 +124,4 @@ def test_notify_tells_of_a_failure_even_where_there_is_no_status(fresh):
 def test_a_notify_that_fails_is_one_warning(fresh):
     fresh.study["notify"] = "exit 3"
     output = fresh.succeed(DATASET)
-    assert output.count("notify: the command ended with exit status 3") == 1
+    assert output.count("The notify command failed with exit status 3.") == 1

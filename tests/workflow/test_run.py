@@ -51,7 +51,7 @@ JOBS = {
 
 def test_dry_run_tells_jobs_and_cost_and_trains_nothing(fresh):
     output = fresh.succeed("-n")
-    assert "Study test: 3 epochs, 1 runs a job" in output
+    assert "Study test: 3 epochs, 1 run per job, 1 thread per run" in output
     assert "CPU hours" in output
     assert fresh.planned() == JOBS
     assert not (fresh.folder / "results").exists()
@@ -77,7 +77,9 @@ def test_plan_rule_needs_nothing_trained(fresh):
 
 
 def test_status_tells_of_runs_done_running_failed_and_left(fresh, finished):
-    assert "0 of 4 runs done, 0 running, 0 failed, 4 left; nothing runs" in fresh.succeed("status")
+    assert "0 of 4 runs done, 0 running, 0 failed, 4 left; no job is running" in fresh.succeed(
+        "status"
+    )
     assert "4 of 4 runs done, 0 running, 0 failed, 0 left\n" in finished.succeed("status")
     shards = sorted(finished.results.glob("weights/dnn/digits/width-*/*.h5"))
     logs = [
@@ -93,7 +95,7 @@ def test_status_tells_of_runs_done_running_failed_and_left(fresh, finished):
     os.utime(logs[2], (0, 0))
     output = finished.succeed("status")
     assert "1 of 4 runs done, 1 running, 1 failed, 1 left; about" in output
-    assert f"failed: {logs[2].relative_to(finished.folder)} (no word for " in output
+    assert f"failed: {logs[2].relative_to(finished.folder)} (its log has not changed for " in output
     # what it last wrote
     assert "    " + logs[2].read_text().splitlines()[-1] in output
     (row,) = (line for line in output.splitlines() if line.startswith("dnn"))

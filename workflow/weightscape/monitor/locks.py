@@ -75,9 +75,9 @@ def hold(path: Path, what: str) -> Lock:
         holder: dict[str, Any] = next(reversed(_read_lines(file)), {})
         file.close()
         raise WeightscapeError(
-            f"{what} is held by another snakemake: process {holder.get('process', '?')} on "
-            f"{holder.get('host', '?')}, since {holder.get('since', '?')}; wait for it, or stop "
-            "it and run again"
+            f"{what} is in use by another snakemake (process {holder.get('process', '?')} on "
+            f"{holder.get('host', '?')}, since {holder.get('since', '?')}). Wait until it ends, or "
+            "stop it, then run again"
         ) from None
     except OSError:
         return Lock(file, [])

@@ -50,8 +50,8 @@ HEAD = MeasureHead(
                 ),
                 "cpu_hours": "estimated CPU time of all these jobs, done or not (hours)",
                 "source": (
-                    "what cpu_hours comes from: assumptions, a number of benchmark records of "
-                    "earlier jobs, or import"
+                    "what cpu_hours comes from: assumptions, assumptions (import), or a number of "
+                    "benchmark records of earlier jobs"
                 ),
             },
         ),
@@ -135,9 +135,17 @@ def render(config: Config, rows: list[PlanRow]) -> str:
         f"{sum(row.cpu_hours for row in rows):,.2f}",
         "",
     ]
-    epochs, per_job = config["training"]["epochs"], config["runs_per_job"]
-    title = f"Study {config['study']}: {epochs} epochs, {per_job} runs a job, one thread a run"
+    training = config["training"]
+    title = (
+        f"Study {config['study']}: {_count(training['epochs'], 'epoch')}, "
+        f"{_count(config['runs_per_job'], 'run')} per job, "
+        f"{_count(training['threads'], 'thread')} per run"
+    )
     return "\n".join([title, *align([SHOWN, *body, total], left={0, 1, len(SHOWN) - 1})])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _cells(row: PlanRow) -> list[str]:
@@ -166,7 +174,8 @@ def format_bytes(count: int) -> str:
 def estimate_cost(config: Config, population: Population) -> Cost:
     """By this population's benchmark records where there are any, else by the assumptions."""
     if population.is_imported:
-        return Cost(SECONDS_PER_JOB, dict.fromkeys(population.widths, SECONDS_PER_IMPORT), "import")
+        runs = dict.fromkeys(population.widths, SECONDS_PER_IMPORT)
+        return Cost(SECONDS_PER_JOB, runs, "assumptions (import)")
     factor, source = _calibrate(config, population)
     sizes = _sizes(config, population.dataset)
     runs = {

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from weightscape.errors import WeightscapeError
 
+SECONDS_TO_ANSWER = 120
 SECONDS_TO_CANCEL = 180.0
 POLLS_REMEMBERED = 3  # the plugin distrusts squeue if it forgets jobs sooner than that
 
@@ -44,17 +45,23 @@ def ask(*command: str) -> str:
     Raises WeightscapeError if it is not there or fails.
     """
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, check=True
+        )
     except FileNotFoundError:
         raise WeightscapeError(
             f"there is no {command[0]} here; run snakemake on a login node of the cluster, or "
             "without --workflow-profile profiles/slurm"
         ) from None
     except subprocess.TimeoutExpired:
-        raise WeightscapeError(f"`{' '.join(command)}` gave no answer; try again later") from None
+        raise WeightscapeError(
+            f"`{' '.join(command)}` gave no answer in {SECONDS_TO_ANSWER} s; try again later"
+        ) from None
     except subprocess.CalledProcessError as error:
         reason = " ".join(error.stderr.split()) or f"exit status {error.returncode}"
-        raise WeightscapeError(f"`{' '.join(command)}` failed: {reason}") from None
+        raise WeightscapeError(
+            f"`{' '.join(command)}` failed: {reason}; see whether Slurm works here (sinfo)"
+        ) from None
     return done.stdout
 
 
@@ -119,16 +126,17 @@ def check_requests(requests: Iterable[Request]) -> list[str]:
         partition = find_partition(request.partition)
         if request.minutes > partition.minutes:
             raise WeightscapeError(
-                f"{request.rule} asks for {request.minutes} minutes, and the partition "
-                f"{partition.name} gives {partition.minutes:g}, so its jobs would wait for ever; "
-                "use another slurm_partition, fewer runs_per_job, or "
+                f"{request.rule} asks for {request.minutes} minutes, but the partition "
+                f"{partition.name} allows {partition.minutes:g}. Slurm would let these jobs wait "
+                "for ever. Use another slurm_partition, fewer runs_per_job, or "
                 f"--set-resources {request.rule}:runtime={partition.minutes:g}"
             )
         if "CANCEL" in partition.preemption.split(","):  # as GANG,CANCEL
             warnings[partition.name] = (
                 f"the partition {partition.name} cancels preempted jobs, and Snakemake waits for "
                 "those for ever: if the study stands still, stop it (Ctrl-C) and give the same "
-                "command again; a partition that requeues (PreemptMode=REQUEUE) needs no help"
+                "command again; a partition with PreemptMode=REQUEUE does not have this "
+                "problem"
             )
     return list(warnings.values())
 
@@ -141,8 +149,8 @@ def check_memory_of_queue(seconds_between_checks: int) -> None:
     match = re.search(r"^MinJobAge\s*=\s*(\d+)", ask("scontrol", "show", "config"), re.MULTILINE)
     if match and int(match[1]) < POLLS_REMEMBERED * seconds_between_checks:
         raise WeightscapeError(
-            f"this cluster's squeue forgets jobs {match[1]} s after their end (MinJobAge), and "
-            f"Snakemake looks every {seconds_between_checks} s; set "
+            f"this cluster's squeue forgets jobs {match[1]} s after their end (MinJobAge). "
+            f"Snakemake looks only every {seconds_between_checks} s and would miss them. Set "
             "slurm-init-seconds-before-status-checks in the profile to at most "
             f"{int(match[1]) // POLLS_REMEMBERED}"
         )
@@ -164,8 +172,8 @@ def cancel(names: Iterable[str]) -> int:
     while left := _jobs(wanted):
         if time.monotonic() > end:
             raise WeightscapeError(
-                f"the jobs {' '.join(left)} of an earlier snakemake were cancelled and still run; "
-                "wait for their end (squeue) and run again"
+                f"the jobs {' '.join(left)} of an earlier snakemake were cancelled but still run. "
+                "Wait until squeue no longer shows them, then run again"
             )
         time.sleep(1)
     return len(there)

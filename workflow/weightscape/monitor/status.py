@@ -109,7 +109,7 @@ def render(config: Config, status: Status) -> str:
     for failure in status.failures:
         lines += ["", *_render_failure(failure)]
     if more := status.n_failed - len(status.failures):
-        lines += ["", f"and {_plural(more, 'failed job', 'failed jobs')} more"]
+        lines += ["", f"and {_plural(more, 'more failed job', 'more failed jobs')}"]
     return "\n".join(lines)
 
 
@@ -121,9 +121,9 @@ def _title(config: Config, rows: list[StatusRow]) -> str:
     jobs = sum(row.jobs_running for row in rows)
     if jobs:
         seconds = sum(row.cpu_seconds for row in rows) / jobs / config["training"]["threads"]
-        running = _plural(jobs, "job that runs", "jobs that run")
-        return f"{title}; about {format_time(seconds)} left on the {running}"
-    return title if done == n_runs else f"{title}; nothing runs"
+        running = _plural(jobs, "job that runs now", "jobs that run now")
+        return f"{title}; about {format_time(seconds)} left with the {running}"
+    return title if done == n_runs else f"{title}; no job is running"
 
 
 def _find_jobs(config: Config, population: Population, now: float) -> Iterator[UnfinishedJob]:
@@ -191,7 +191,11 @@ def _explain(job: UnfinishedJob) -> Failure:
 
 
 def _render_failure(failure: Failure) -> Iterator[str]:
-    why = "" if failure.silence is None else f" (no word for {format_time(failure.silence)})"
+    why = (
+        ""
+        if failure.silence is None
+        else f" (its log has not changed for {format_time(failure.silence)})"
+    )
     yield f"failed: {failure.log}{why}"
     yield from (f"    {line}" for line in failure.lines)
 

@@ -325,7 +325,7 @@ def test_all_faults_are_listed_at_once(small):
 @pytest.mark.parametrize(
     ("model", "width", "words"),
     [
-        ("dnn", "5x5x5", "two hidden layers"),
+        ("dnn", "5x5x5", "both hidden layers, or two numbers such as 20x50"),
         ("dnn", "0x5", "hidden units"),
         ("cnn", "3x3", "channels"),
         ("vit", 3, "2, 4, 7, 8, 14, 16"),

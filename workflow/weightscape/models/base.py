@@ -121,5 +121,5 @@ def parse_count(width: str, what: str) -> int:
     """The width as a whole number >= 1; ValueError says what it counts."""
     # one spelling only: 020 would be 20 under another name
     if not (width.isascii() and width.isdecimal()) or width.startswith("0"):
-        raise ValueError(f"a whole number of {what} is wanted, as in 4")
+        raise ValueError(f"give a whole number of {what}, such as 4")
     return int(width)

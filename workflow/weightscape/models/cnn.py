@@ -22,8 +22,9 @@ class CNN(Model):
         "head": {
             "enum": ["flatten", "gap"],
             "default": "flatten",
-            "description": "Between conv1 and fc: all activations, or their mean per channel "
-            "(gap). The paper's text says both; flatten learns in 20 epochs, gap hardly.",
+            "description": "What fc reads of conv1: all activations (flatten) or their mean per "
+            "channel (gap). The paper names both. With flatten it learns in 20 epochs, with gap "
+            "hardly.",
         }
     }
 
@@ -35,7 +36,7 @@ class CNN(Model):
         super().__init__(width, shape, classes, options)
         outputs, (channels, height, breadth) = int(width), shape
         if min(height, breadth) < KERNEL:
-            raise ValueError(f"images of {height} x {breadth} are smaller than its 3 x 3 kernel")
+            raise ValueError(f"images of {height} x {breadth} are smaller than the 3 x 3 kernel")
         places = (height - KERNEL + 1) * (breadth - KERNEL + 1)
         features = outputs * places if options["head"] == "flatten" else outputs
         self.layers = [

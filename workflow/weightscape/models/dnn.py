@@ -53,7 +53,7 @@ class DNN(Model):
 
 def hidden_units(width: str) -> tuple[int, int]:
     """(h1, h2) of a width: `20` is (20, 20), `20x50` is (20, 50)."""
-    counts = [parse_count(part, "hidden units (`20`, or `20x50`)") for part in width.split("x")]
+    counts = [parse_count(part, "hidden units") for part in width.split("x")]
     if len(counts) > 2:
-        raise ValueError("there are two hidden layers: give one number, or two as in 20x50")
+        raise ValueError("give one number for both hidden layers, or two numbers such as 20x50")
     return counts[0], counts[-1]

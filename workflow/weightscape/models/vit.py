@@ -24,21 +24,21 @@ class ViT(Model):
         "tokens": {
             "enum": ["patches", "single"],
             "default": "patches",
-            "description": "patches: 4 x 4 patches, each a token, with learned positions; single: "
-            "the image as one token, as Table 1 reads (query and key then get no gradient).",
+            "description": "patches: 4 x 4 patches, each a token, with learned positions. single: "
+            "the image as one token, as Table 1 can be read; query and key then get no gradient.",
         },
         "d_model": {
             "type": "integer",
             "minimum": 1,
             "default": 784,
-            "description": "Length of a token, which the number of heads divides (Table 1: 784).",
+            "description": "Length of a token (Table 1: 784). The number of heads must divide it.",
         },
         "feedforward": {
             "type": "integer",
             "minimum": 1,
             "default": 2048,
             "unit": "units",
-            "description": "Hidden units of the MLP; the framework's default, the paper is silent.",
+            "description": "Hidden units of the MLP. The framework's default; the paper is silent.",
         },
         "dropout": {
             "type": "number",
@@ -46,14 +46,15 @@ class ViT(Model):
             "exclusiveMaximum": 1,
             "default": 0.1,
             "unit": "share of units",
-            "description": "Dropout in the encoder; the framework's default, the paper is silent.",
+            "description": "Dropout in the encoder. The framework's default; the paper is silent.",
         },
         "depth": {
             "type": "integer",
             "minimum": 1,
             "default": 1,
             "unit": "encoder layers",
-            "description": "Encoder layers (paper: one); the layers of later ones end in _2, ...",
+            "description": "Number of encoder layers (paper: one). The names of the layers after "
+            "the first end in _2, _3 and so on.",
         },
     }
 
@@ -73,7 +74,10 @@ class ViT(Model):
         self.grid = 4 if options["tokens"] == "patches" else 1
         self.heads, self.tokens = int(width), self.grid**2
         if height % self.grid or breadth % self.grid:
-            raise ValueError(f"images of {height} x {breadth} do not cut into 4 x 4 patches")
+            raise ValueError(
+                f"images of {height} x {breadth} can't be divided into 4 x 4 patches; height and "
+                "width must be multiples of 4"
+            )
         self.patch = (height // self.grid, breadth // self.grid)
         d_model, hidden = options["d_model"], options["feedforward"]
         pixels = channels * self.patch[0] * self.patch[1]

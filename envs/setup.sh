@@ -27,7 +27,7 @@ esac
 uv_lock=$(mktemp)
 trap 'rm -f "$uv_lock"' EXIT
 awk '/^[^ ]/ { found = /^uv==/ } found' requirements.lock >"$uv_lock"
-echo "Installing into $VENV: 6 GB, most of it torch, and a minute or two once it is downloaded"
+echo "Installing into $VENV: 6 GB, most of it PyTorch. After the download this takes a minute or two"
 "$VENV/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$uv_lock"
 export VIRTUAL_ENV=$PWD/$VENV
 # compiled at once: otherwise each of thousands of jobs could pay for it

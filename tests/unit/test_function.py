@@ -442,7 +442,9 @@ def test_without_a_dataset_there_are_no_predictions(study, labels):
 
 def test_predictions_of_other_images_are_refused(study, labels):
     parameters = network(np.random.default_rng(0))
-    with pytest.raises(WeightscapeError, match=r"shard-0\.h5 is refused.*59\), for 60 test"):
+    with pytest.raises(
+        WeightscapeError, match=r"shard-0\.h5 is refused.*59\), but there are 60 test"
+    ):
         study(("4x3", [(parameters, labels[1:].astype(np.uint8))] * 2))
 
 

@@ -131,13 +131,16 @@ def test_a_layer_measure_must_say_its_sizes(library):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('"""No head."""\n', "has no head"),
+        ('"""No head."""\n', "has no HEAD; begin"),
         ("HEAD = FigureHead(\n    reads=names(),\n)\n", "not made of literals"),
         ("HEAD = FigureHead(\n    reads=open('x'),\n)\n", "not made of literals"),
         ("HEAD = FigureHead(\n    category='x',\n)\n", "missing"),
         ("HEAD = FigureHead(\n    colour='x',\n)\n", "unexpected keyword"),
         ("HEAD = FigureHead(\n    reads=(,\n)\n", "can't be read"),
-        ("HEAD = ClaimHead(\n    says='', reads=(), statistics={},\n)\n", "is no FigureHead"),
+        (
+            "HEAD = ClaimHead(\n    says='', reads=(), statistics={},\n)\n",
+            "is not a FigureHead; this folder needs one",
+        ),
     ],
 )
 def test_a_bad_head_is_one_error_that_names_the_file(library, text, why):

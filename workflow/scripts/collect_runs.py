@@ -22,5 +22,5 @@ with job_log(snakemake.log[0]) as log:
     for path in snakemake.input.imports:
         files = read_table(path)
         n_bad = (files["status"] == "bad").sum()
-        log.info("%s: %d of %d files are bad, and their runs left out", path, n_bad, len(files))
+        log.info("%s: %d of %d files are bad; their runs are left out", path, n_bad, len(files))
     log.info("n = %d runs\n%s", len(runs), groups.to_string(index=False))

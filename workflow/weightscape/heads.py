@@ -192,7 +192,8 @@ def read_head(path: Path) -> Head:
     found = _TEXT.search(path.read_text(encoding="utf-8"))
     if found is None:
         raise WeightscapeError(
-            f"{path} has no head: begin it with HEAD = ..., as its neighbours do"
+            f"{path} has no HEAD; begin the file with HEAD = ..., as the other files in its "
+            "folder do"
         )
     try:
         return _value(ast.parse(found[1], mode="eval").body)  # type: ignore[no-any-return]
@@ -228,7 +229,9 @@ def _all(kind: type[Kind], folder: str) -> dict[str, Kind]:
 def _head(kind: type[Kind], file: str) -> Kind:
     head = read_head(LIBRARY / file)
     if not isinstance(head, kind):
-        raise WeightscapeError(f"the head of {LIBRARY / file} is no {kind.__name__}")
+        raise WeightscapeError(
+            f"the head of {LIBRARY / file} is not a {kind.__name__}; this folder needs one"
+        )
     return head
 
 
@@ -272,7 +275,9 @@ def _claims() -> dict[str, tuple[ClaimHead, str]]:
         number = re.match(r"c([1-9]\d*)_", name)
         if number is None:
             path = LIBRARY / "claims/paper" / f"{name}.py"
-            raise WeightscapeError(f"{path}: call it c and its number, as c8_what_it_says.py")
+            raise WeightscapeError(
+                f"{path} must be named c, its number and a few words, such as c8_what_it_says.py"
+            )
         if int(number[1]) in found:
             raise WeightscapeError(
                 f"the claim C{number[1]} has two files in claims/paper; keep one"
@@ -376,7 +381,7 @@ def check() -> None:
     written = ["runs", *(name for head in measures().values() for name in _written(head))]
     for name in written:
         if written.count(name) > 1:
-            raise WeightscapeError(f"two measures write {name}; call one of them otherwise")
+            raise WeightscapeError(f"two measures write {name}; rename it in one of them")
     known = {*written, "shards", "images", "layers", "claims"}
     judged = {"claims", *measures()["claims"].tables}
     for kind, found in (("measure", measures()), ("claim", claims()), ("figure", figures())):

@@ -22,7 +22,7 @@ def choose_device(wanted: str) -> torch.device:
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
         raise WeightscapeError(
-            "device: cuda is set and torch finds no GPU here; set device: auto or cpu"
+            "device is cuda, but torch finds no GPU here; set device to auto or cpu"
         )
     return torch.device(wanted)
 

@@ -96,8 +96,8 @@ def collect(population: Population, shards: list[str]) -> pd.DataFrame:
     tables = [_rows(shard) for shard in read_population(shards)]
     if not tables:
         raise WeightscapeError(
-            f"{population.model} on {population.dataset} has no runs: every checkpoint of its "
-            "import is bad; the logs of import_runs say why"
+            f"{population.model} on {population.dataset} has no runs, because every checkpoint "
+            "of its import is bad; the logs of import_runs say why"
         )
     runs = pd.concat(tables, ignore_index=True)
     wanted = (runs["seed"] < population.n_seeds) & runs["width"].isin(population.widths)
@@ -173,9 +173,11 @@ def runs_in(
 def check_found(n: int, runs: pd.DataFrame) -> None:
     """Raises WeightscapeError unless the shards held as many runs as the table names."""
     if n < len(runs):
+        model, dataset = runs[KEYS[:2]].iloc[0]
         raise WeightscapeError(
-            f"{len(runs) - n} of the {len(runs)} runs in the table of runs of "
-            f"{' on '.join(runs[KEYS[:2]].iloc[0])} are in no shard; delete the table and run again"
+            f"{len(runs) - n} of the {len(runs)} runs in the table of runs of {model} on {dataset} "
+            f"are in no shard; delete measures/{model}/{dataset}/runs.csv in the study's results "
+            "and run again"
         )
 
 

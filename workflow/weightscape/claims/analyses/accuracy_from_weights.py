@@ -173,7 +173,7 @@ def measure(
         for name in INNER:
             validation = make_validation(known, name)
             if validation is None:
-                log.info("%s: too few runs or widths", name)
+                log.info("%s: left out, there are too few runs or widths", name)
                 continue
             found = []
             for features, x in tell(known, final, initial, name).items():

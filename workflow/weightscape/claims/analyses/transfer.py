@@ -146,7 +146,12 @@ def measure(populations: list[Taught], draws: Draws) -> pd.DataFrame:
     with threadpool_limits(1):
         for trained in populations:
             names = {"trained_model": trained.model, "trained_dataset": trained.dataset}
-            log.info("from %s on %s, n = %d", trained.model, trained.dataset, len(trained.runs))
+            log.info(
+                "learning from %s on %s, n = %d runs",
+                trained.model,
+                trained.dataset,
+                len(trained.runs),
+            )
             for features, learner in CASES:
                 case = {"features": features, "learner": learner, "n_trained": len(trained.runs)}
                 found = _predict(trained, populations, features, LEARNERS[learner])

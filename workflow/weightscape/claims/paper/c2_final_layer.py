@@ -11,7 +11,7 @@ from weightscape.heads import ClaimHead
 HEAD = ClaimHead(
     says="That is strongest in the final layer.",
     reads=("statistics",),
-    statistics={"std": "σ of the weights: final layer less an earlier"},
+    statistics={"std": "σ of the weights: final layer less an earlier one"},
 )
 
 

@@ -11,7 +11,7 @@ HEAD = ClaimHead(
     reads=("transfer",),
     statistics={"transfer": "accuracy predicted from the other's weights"},
     each="study",
-    untested="it takes two families on one dataset",
+    untested="this needs two model families on one dataset",
 )
 
 

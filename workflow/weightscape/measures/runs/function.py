@@ -246,8 +246,8 @@ def read_answers(shards: list[str], runs: pd.DataFrame, n_images: int) -> Answer
         answers = shard.predictions()
         if answers is not None and answers.shape[1:] != (n_images,):
             raise WeightscapeError(
-                f"the shard {shard.path} is refused: its predictions are of the shape "
-                f"{answers.shape}, for {n_images} test images; delete it and run again"
+                f"the shard {shard.path} is refused: its predictions have the shape "
+                f"{answers.shape}, but there are {n_images} test images; delete it and run again"
             )
         is_matched |= any(link.is_free for link in shard.links)
         for row, seed in enumerate(shard.seeds):

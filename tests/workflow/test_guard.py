@@ -117,7 +117,7 @@ def test_notify_tells_of_a_failure_even_where_there_is_no_status(fresh):
     assert done.returncode != 0
     assert "Traceback" not in done.stdout + done.stderr
     reason, last = (fresh.folder / "told").read_text().splitlines()
-    assert reason.startswith("mine.npz can't be read")
+    assert reason.startswith("mine.npz is not a readable .npz or HDF5 file")
     assert last == "test failed"
 
 

@@ -16,10 +16,10 @@ import yaml
 from project import ROOT, Project
 
 BAD = {
-    "16-4.pt": "it is damaged, or no torch file",  # of the document itself
-    "evil.pt": "which is no tensor, and was not run",
-    "cut.safetensors": "is not all there",
-    "wide.h5": "in other files of its width",
+    "16-4.pt": "it is damaged, or it is not a torch file",  # of the document itself
+    "evil.pt": "which is not a tensor; nothing in it was run",
+    "cut.safetensors": "is incomplete",
+    "wide.h5": "in most files of its width",
     "away.pt": "there is no such file",
     "alone.h5": "it can't be read",  # the only file of its width
 }

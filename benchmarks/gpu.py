@@ -91,7 +91,7 @@ def whole_population(dataset: Path, runs: int, width: str) -> float:
     """Seconds of a job of DNNs by Table 1's recipe, evaluation and shard included."""
     target = dataset.with_name("benchmark-shard.h5")
     started = time.perf_counter()
-    job = training.Job(
+    job = training.TrainingJob(
         dataset=dataset,
         target=target,
         model="dnn",

@@ -33,7 +33,7 @@ def job(arguments: dict[str, object], started: float) -> None:
     training.train_stack = timed(train_stack, stacks)
     HandStack.train_epoch = timed(train_epoch, steps)
     paths = {key: Path(arguments[key]) for key in ("dataset", "target")}
-    training.train_shard(training.Job(**arguments | paths))
+    training.train_shard(training.TrainingJob(**arguments | paths))
     seconds |= {
         "to_training": stacks[0][0] - started - seconds["torch"],
         "training": sum(end - begun for begun, end in stacks),

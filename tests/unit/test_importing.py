@@ -17,7 +17,7 @@ from weightscape.claims.analyses import causes as failures
 from weightscape.claims.effects import Draws
 from weightscape.claims.features import final_weights, initial_weights
 from weightscape.claims.judge import judge
-from weightscape.engine.training import Job, train_shard
+from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.figures import draw as draw_figure
 from weightscape.foreign.importing import Source, import_runs
@@ -325,7 +325,7 @@ def test_trained_exported_and_imported_a_population_measures_the_same(
     for width in ("3", "4x2"):
         path = tmp_path / "trained" / f"{width}.h5"
         train_shard(
-            Job(
+            TrainingJob(
                 dataset=dataset,
                 target=path,
                 model="dnn",

@@ -480,14 +480,14 @@ def test_a_new_file_is_a_family_of_the_config(new_family, small):
 
 @pytest.mark.parametrize(("name", "text"), [("linear", LINEAR), ("own", OWN)])
 def test_a_new_file_is_trained_and_collected(name, text, add_family, dataset, tmp_path):
-    from weightscape.engine.training import Job, train_shard
+    from weightscape.engine.training import TrainingJob, train_shard
     from weightscape.runs.collecting import collect
     from weightscape.study.population import Population
 
     path = tmp_path / "seeds-0000-0001.h5"
     recipe = make_recipe(epochs=1, batch_size=10, options={"gain": 1.0})
     train_shard(
-        Job(
+        TrainingJob(
             dataset=dataset,
             target=path,
             model=add_family(name, text),

@@ -114,13 +114,13 @@ def own_config(tmp_path, model, width, seeds, side, n=40, **options):
     ],
 )
 def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds, side, options):
-    from weightscape.engine.training import Job, train_shard
+    from weightscape.engine.training import TrainingJob, train_shard
     from weightscape.storage.images import prepare
 
     config = own_config(tmp_path, model, width, seeds, side, **options)
     prepare("own", tmp_path / "own.h5", config["datasets"]["own"], None, tmp_path)
     train_shard(
-        Job(
+        TrainingJob(
             dataset=tmp_path / "own.h5",
             target=tmp_path / "shard.h5",
             model=model,

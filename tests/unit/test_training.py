@@ -32,7 +32,7 @@ from weightscape.engine.by_hand import HandStack
 from weightscape.engine.devices import choose_device
 from weightscape.engine.stack import Split
 from weightscape.engine.streams import RunKey, draw_orders, initialise
-from weightscape.engine.training import Job, train_shard, train_stack
+from weightscape.engine.training import TrainingJob, train_shard, train_stack
 from weightscape.errors import WeightscapeError
 from weightscape.kernels.dnn import DNNByHand
 from weightscape.models.dnn import DNN
@@ -62,7 +62,7 @@ def make(dataset, tmp_path):
     def train(seeds, model="dnn", width="6x5", snapshots=(0,), threads=1, **changes):
         target = tmp_path / f"{next(numbers)}.h5"
         train_shard(
-            Job(
+            TrainingJob(
                 dataset=dataset,
                 target=target,
                 model=model,
@@ -370,7 +370,7 @@ def test_crossed_runs_share_an_initialisation_or_an_order():
 
 def train_crossed(dataset, target, seeds, **changes):
     train_shard(
-        Job(
+        TrainingJob(
             dataset=dataset,
             target=target,
             model="dnn",
@@ -517,7 +517,7 @@ def trained(dataset, tmp_path_factory):
     """Three runs of a DNN with every epoch's weights."""
     path = tmp_path_factory.mktemp("trained") / "s.h5"
     train_shard(
-        Job(
+        TrainingJob(
             dataset=dataset,
             target=path,
             model="dnn",

@@ -17,7 +17,7 @@ from cases import VIT, make_recipe
 from threadpoolctl import threadpool_info
 
 from weightscape.engine import training
-from weightscape.engine.training import Job, train_shard
+from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.messages import progress
 from weightscape.messages.progress import Progress
@@ -61,7 +61,7 @@ import json, sys, time
 from pathlib import Path
 from weightscape.errors import WeightscapeError
 from weightscape.messages.progress import Progress
-from weightscape.engine.training import Job, train_shard
+from weightscape.engine.training import TrainingJob, train_shard
 
 job, calls_until_sleep = json.loads(sys.argv[1]), int(sys.argv[2])
 tell = Progress.epoch
@@ -75,7 +75,7 @@ def epoch(self, *line):
 
 Progress.epoch = epoch
 try:
-    train_shard(Job(**{k: Path(v) if k in ("dataset", "target", "unfinished") else v
+    train_shard(TrainingJob(**{k: Path(v) if k in ("dataset", "target", "unfinished") else v
                        for k, v in job.items()}))
 except WeightscapeError as error:
     sys.exit(f"weightscape: {error}")
@@ -112,7 +112,7 @@ def train(dataset, tmp_path, seen):
     def run(**changes):
         seen.clear()
         job = a_job(tmp_path, **({"dataset": dataset} | changes))
-        train_shard(Job(**job))
+        train_shard(TrainingJob(**job))
         return job["target"].read_bytes(), list(seen)
 
     return run
@@ -124,7 +124,7 @@ def whole(dataset, tmp_path_factory):
 
     def run(**changes):
         job = a_job(tmp_path_factory.mktemp("whole"), **({"dataset": dataset} | changes))
-        train_shard(Job(**job | {"unfinished": None}))
+        train_shard(TrainingJob(**job | {"unfinished": None}))
         return job["target"].read_bytes()
 
     return run

@@ -4,7 +4,7 @@ import gc
 import json
 from pathlib import Path
 
-from weightscape.engine.training import Job, train_shard
+from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.messages.logs import job_log
 from weightscape.study.paths import on_disk, parse_seeds, unfinished_folder
 
@@ -17,7 +17,7 @@ unfinished = unfinished_folder(
 
 with job_log(snakemake.log[0]):
     train_shard(
-        Job(
+        TrainingJob(
             dataset=Path(snakemake.input.dataset),
             target=Path(snakemake.output[0]),
             model=wildcards.model,

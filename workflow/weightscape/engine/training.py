@@ -93,7 +93,7 @@ def _run_record(
     return RunRecord(key.seed, weights, record.curves, final, record.telemetry, predictions)
 
 
-class Job(NamedTuple):
+class TrainingJob(NamedTuple):
     """What a training job is asked for: runs of one width, and how and where to train them."""
 
     dataset: Path
@@ -115,7 +115,7 @@ class Job(NamedTuple):
     """folder that keeps finished runs until the shard is there, to resume at after a kill"""
 
 
-def train_shard(job: Job) -> None:
+def train_shard(job: TrainingJob) -> None:
     """Train the runs of a job and write them to its target.
 
     On a GPU as many train side by side as fit its memory, and the job's of the host.
@@ -146,7 +146,7 @@ def train_shard(job: Job) -> None:
         unfinished.discard(job.seeds)
 
 
-def _header(job: Job, network: Model, images: Images, device: torch.device) -> Header:
+def _header(job: TrainingJob, network: Model, images: Images, device: torch.device) -> Header:
     return Header(
         model=job.model,
         dataset=images.name,

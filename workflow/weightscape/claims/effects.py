@@ -49,6 +49,10 @@ class Effect(NamedTuple):
     of_width: dict[str, float]
     """the effect in each of these widths"""
 
+    def columns(self, name: str) -> dict[str, float]:
+        """The effect and its interval, as columns of a table."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 class Pair(NamedTuple):
     """The pooled and the within-width effect of the same columns."""
@@ -60,6 +64,18 @@ class Pair(NamedTuple):
     def sign_flip(self) -> bool:
         """Whether the two point in opposite directions."""
         return self.pooled.value * self.within.value < 0
+
+    def columns(self) -> dict[str, float]:
+        """Both effects with n, intervals and p, as columns of a table."""
+        pooled, within = self
+        return {
+            "n": pooled.n,
+            **pooled.columns("pooled"),
+            "pooled_p": pooled.p,
+            "n_within": within.n,
+            **within.columns("within"),
+            "within_p": within.p,
+        }
 
 
 def spearman(x: Numbers, y: Numbers, widths: Array, draws: Draws) -> Pair:

@@ -132,23 +132,12 @@ def measure_across(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _row(statement: Statement) -> dict[str, Any]:
     """EFFECT_COLUMNS after the keys."""
-    pooled, within = statement.effect
-    counts = " ".join(f"{width}:{n}" for width, n in pooled.n_of_width.items())
-    row = {
+    n_of_width = statement.effect.pooled.n_of_width
+    row = statement.effect.columns() | {
         "measure": statement.measure,
         "predicted": statement.predicted,
-        "n": pooled.n,
-        "n_per_width": counts,
+        "n_per_width": " ".join(f"{width}:{n}" for width, n in n_of_width.items()),
         "n_smaller": statement.n_smaller,
-        "pooled": pooled.value,
-        "pooled_low": pooled.low,
-        "pooled_high": pooled.high,
-        "pooled_p": pooled.p,
-        "n_within": within.n,
-        "within": within.value,
-        "within_low": within.low,
-        "within_high": within.high,
-        "within_p": within.p,
         "sign_flip": statement.effect.sign_flip,
     }
     return row | (_contrast_row(statement.contrast) if statement.contrast else {})
@@ -158,11 +147,7 @@ def _contrast_row(contrast: Pair) -> dict[str, Any]:
     pooled, within = contrast
     return {
         "n_contrast": pooled.n,
-        "delta": pooled.value,
-        "delta_low": pooled.low,
-        "delta_high": pooled.high,
+        **pooled.columns("delta"),
         "n_thirds": within.n,
-        "delta_within": within.value,
-        "delta_within_low": within.low,
-        "delta_within_high": within.high,
+        **within.columns("delta_within"),
     }

@@ -208,23 +208,8 @@ def _of_purity(purity: pd.DataFrame, runs: pd.DataFrame) -> Iterator[dict[str, A
 
 
 def _row(figure: str, layer: str, feature: str, kind: str, effect: Pair) -> dict[str, Any]:
-    pooled, within = effect
-    return {
-        "figure": figure,
-        "layer": layer,
-        "feature": feature,
-        "weights": kind,
-        "n": pooled.n,
-        "pooled": pooled.value,
-        "pooled_low": pooled.low,
-        "pooled_high": pooled.high,
-        "pooled_p": pooled.p,
-        "n_within": within.n,
-        "within": within.value,
-        "within_low": within.low,
-        "within_high": within.high,
-        "within_p": within.p,
-    }
+    of = {"figure": figure, "layer": layer, "feature": feature, "weights": kind}
+    return of | effect.columns()
 
 
 def _differences(final: Numbers, null: Numbers) -> dict[str, float]:

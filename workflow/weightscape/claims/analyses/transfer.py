@@ -189,13 +189,6 @@ def _score(found: pd.DataFrame, draws: Draws) -> dict[str, Any]:
     if "beyond" in found:  # out of fold, where one model's means of widths are not another's
         beyond = found["beyond"].to_numpy()
         pair = Pair(pair.pooled, spearman(beyond, accuracy, widths, draws).within)
-    row: dict[str, Any] = {"n": len(found), "n_within": pair.within.n, "sign_flip": pair.sign_flip}
-    for name, effect in zip(("pooled", "within"), pair, strict=True):
-        row |= {
-            name: effect.value,
-            f"{name}_low": effect.low,
-            f"{name}_high": effect.high,
-            f"{name}_p": effect.p,
-        }
+    row = pair.columns() | {"n": len(found), "sign_flip": pair.sign_flip}
     r2 = r_squared(predicted[:, None], accuracy, widths, draws.resamples)
     return row | dict(zip(("r2", "r2_low", "r2_high"), r2[:, 0].tolist(), strict=True))

@@ -80,9 +80,7 @@ def end_study(outcome):
             env=os.environ | known,
         )
         if done.returncode:
-            logger.warning(
-                f"The notify command failed with exit status {done.returncode}."
-            )
+            logger.warning(f"The notify command failed with exit status {done.returncode}.")
 
 
 def get_status():

@@ -30,12 +30,20 @@ from weightscape.storage.tables import read_table, write_table
 from weightscape.study.config import check
 from weightscape.study.listing import ListedRun
 from weightscape.study.population import Population
+from weightscape.study.recipes import canonical_json
 
 LAYERS = {
     "first": {"weight": "a.weight", "bias": "a.bias", "reads": None},
     "last": {"weight": "b.weight", "bias": None, "reads": "first"},
 }
-RECIPE = {"version": 2, "imported": True, "options": {}, "epochs": 3, "layers": LAYERS}
+RECIPE = {
+    "version": 2,
+    "imported": True,
+    "options": {},
+    "epochs": 3,
+    "layers": LAYERS,
+    "layer_order": list(LAYERS),
+}
 
 
 def tensors(width, seed=0, **changes):
@@ -54,7 +62,7 @@ def family(name, width, folder, layers=None, epochs=3):
         layer: {"weight": f"{layer}.weight", "bias": f"{layer}.bias", "reads": None}
         for layer in layer_names(name, width, {})
     }
-    recipe = RECIPE | {"layers": layers, "epochs": epochs}
+    recipe = RECIPE | {"layers": layers, "layer_order": list(layers), "epochs": epochs}
     return Source(folder, name, "own", width, 3, recipe)
 
 
@@ -96,6 +104,25 @@ def test_the_shard_has_the_weights_of_all_formats(source, load):
             assert np.isnan(shard.bias(3, "last", place)).all()  # it has none
     assert table["status"].tolist() == ["good"] * 3
     assert table["file"].tolist() == ["2.safetensors", "1.h5", "0.pt"]
+
+
+def test_layers_stand_in_the_order_of_the_forward_pass_though_the_recipe_is_sorted(tmp_path):
+    """As JSON in one spelling, which a rule hands to its job, the recipe has them by name."""
+    names = ["first", "second", "last"]
+    entries = [{"weight": f"{n}.w", "bias": None, "reads": None} for n in names]
+    for entry, before in zip(entries[1:], names, strict=False):
+        entry["reads"] = before
+    told = {"layers": dict(zip(names, entries, strict=True)), "layer_order": names}
+    recipe = json.loads(canonical_json(RECIPE | told))
+    assert list(recipe["layers"]) == sorted(names)
+    shapes = {"first.w": (4, 6), "second.w": (5, 4), "last.w": (3, 5)}
+    weights = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
+    write_torch(tmp_path / "a.pt", weights)
+    source = Source(tmp_path, "mine", "pets", "4", 3, recipe)
+    import_runs(source, [row("a.pt", 0)], tmp_path / "shard.h5", tmp_path / "table.csv")
+    with open_shard(tmp_path / "shard.h5") as shard:
+        assert shard.header.layers == names
+        assert shard.links == [Link(("first",), "second"), Link(("second",), "last")]
 
 
 def test_what_is_known_of_a_run_is_in_the_shard_and_the_rest_is_nan(source, load):

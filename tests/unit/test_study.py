@@ -1,6 +1,7 @@
 """A study: which shards hold its runs, and what determines them."""
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -315,7 +316,17 @@ def test_the_recipe_of_an_import_is_what_is_known(zoo):
     assert (found["imported"], found["epochs"], found["options"]) == (True, 1, {})
     assert found["layers"]["two"] == {"weight": "2.weight", "bias": None, "reads": "one"}
     assert not {"learning_rate", "batch_size", "optimiser", "initialisation"} & set(found)
-    assert layers(config, imported) == ["one", "two"]
+    assert layers(config, imported) == found["layer_order"] == ["one", "two"]
+
+
+def test_the_recipe_of_an_import_keeps_the_order_of_its_layers(zoo):
+    config = zoo(TABLE, ROWS)
+    names = ["zeroth", "middle", "after"]
+    config["import"][0]["layers"] = {name: {"weight": f"{name}.weight"} for name in names}
+    config = check(config)
+    (imported,) = populations(config)
+    found = json.loads(canonical_json(recipe(config, imported)))
+    assert found["layer_order"] == layers(config, imported) == names
 
 
 def test_the_tensors_of_a_family_are_named_after_its_layers(zoo):

@@ -88,12 +88,13 @@ class Source(NamedTuple):
     width: str
     classes: int
     recipe: dict[str, Any]
-    """with `layers`: layer -> its tensors `weight` and `bias`, and the layer that it `reads`"""
+    """with `layers`: layer -> its tensors `weight` and `bias`, and the layer that it `reads`; and
+    their `layer_order`, since the recipe comes as JSON that is sorted"""
 
     @property
     def layers(self) -> dict[str, ImportedLayer]:
-        layers: dict[str, ImportedLayer] = self.recipe["layers"]
-        return layers
+        """In the order of the forward pass."""
+        return {name: self.recipe["layers"][name] for name in self.recipe["layer_order"]}
 
 
 class _Seen(NamedTuple):

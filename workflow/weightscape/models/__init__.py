@@ -77,8 +77,9 @@ def fixed_shapes(
 
 def links_in(name: str, width: str, recipe: dict[str, Any]) -> list[Link]:
     """The links of networks of a recipe: their family's, or those that an import tells."""
-    told = recipe.get("layers", {}).items()
-    own = [Link((entry["reads"],), layer) for layer, entry in told if entry["reads"]]
+    told = recipe.get("layers", {})
+    order = recipe.get("layer_order", told)
+    own = [Link((told[name]["reads"],), name) for name in order if told[name]["reads"]]
     return own or links_of(name, width, recipe.get("options", {}))
 
 

@@ -26,12 +26,15 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
     """
     if population.is_imported:
         item = find_import(config, population.model, population.dataset)
+        layers = layer_map(item, population.widths[0])
         return {
             "version": RECIPE_VERSION,
             "imported": True,
             "options": population.options,
             "epochs": item["epochs"],
-            "layers": layer_map(item, population.widths[0]),
+            "layers": layers,
+            # of the forward pass: the one spelling of JSON sorts the names above
+            "layer_order": list(layers),
         }
     training = config["training"]
     crossed = population.n_shuffle_seeds

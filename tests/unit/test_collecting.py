@@ -59,6 +59,13 @@ def test_runs_that_the_study_does_not_ask_for_are_left_out(synthesise, populatio
     assert runs.index.tolist() == [0, 1]
 
 
+def test_a_run_that_is_in_two_shards_is_refused(synthesise, population, paths):
+    synthesise(paths[0], [0, 1])
+    synthesise(paths[1], [1])
+    with pytest.raises(WeightscapeError, match=r"the seed 1 of width 2 is in .* and in .*; delete"):
+        collect(population, paths)
+
+
 def test_shards_of_another_recipe_are_refused(synthesise, population, paths):
     synthesise(paths[0], [0])
     synthesise(paths[1], [1], recipe={"version": 2})

@@ -391,3 +391,52 @@ def test_neighbours_that_differ_are_refused_by_name(synthesise, tmp_path, key, c
     assert key in text
     assert str(tmp_path / "first.h5") in text
     assert str(tmp_path / "second.h5") in text
+
+
+# ---- whose place it is
+
+PLACE = "weights/cnn/digits/width-2"
+
+
+def placed(synthesise, folder, place=PLACE, name="seeds-0004-0006.h5", **changes):
+    path = folder / place / name
+    path.parent.mkdir(parents=True)
+    synthesise(path, [4, 5, 6], **changes)
+    return path
+
+
+def test_a_shard_in_its_place_is_read(synthesise, tmp_path):
+    with open_shard(placed(synthesise, tmp_path)) as shard:
+        assert shard.key == ("cnn", "digits", "2")
+
+
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        ("weights/dnn/digits/width-2", "dnn on digits of width 2"),
+        ("weights/cnn/mnist/width-2", "cnn on mnist of width 2"),
+        ("weights/cnn/digits/width-20", "cnn on digits of width 20"),
+    ],
+)
+def test_a_shard_of_another_population_or_width_than_its_path_is_refused(
+    synthesise, tmp_path, place, what
+):
+    path = placed(synthesise, tmp_path, place)
+    expected = f"it holds cnn on digits of width 2, and its place is of {what}"
+    assert expected in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["seeds-0004.h5", "seeds-0003-0005.h5", "seeds-0004-0007.h5"])
+def test_a_shard_of_other_seeds_than_its_name_is_refused(synthesise, tmp_path, name):
+    path = placed(synthesise, tmp_path, name=name)
+    assert "it holds the seeds [4, 5, 6], and its name says others" in refusal(path)
+
+
+def test_an_import_may_lack_seeds_of_its_name(synthesise, tmp_path):
+    recipe = {"version": 2, "imported": True}
+    with open_shard(
+        placed(synthesise, tmp_path, name="seeds-0001-0006.h5", recipe=recipe)
+    ) as shard:
+        assert shard.seeds == [4, 5, 6]
+    other = placed(synthesise, tmp_path / "other", name="seeds-0001-0005.h5", recipe=recipe)
+    assert "its name says others" in refusal(other)

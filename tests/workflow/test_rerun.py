@@ -163,6 +163,17 @@ def test_a_corrupted_shard_is_named_and_refused(finished):
     finished.succeed()
 
 
+def test_a_shard_that_is_a_copy_of_another_is_refused(finished):
+    """Else one run would stand for two, and another be gone."""
+    folder = finished.results / "weights" / "dnn" / "digits" / "width-8"
+    (folder / "seeds-0000.h5").write_bytes((folder / "seeds-0001.h5").read_bytes())
+    done = finished.run()
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "seeds-0000.h5 is refused: it holds the seeds [1], and its name says others" in output
+    assert "Traceback" not in output
+
+
 def test_a_shard_of_another_recipe_is_refused(finished, fresh):
     fresh.study["training"]["learning_rate"] = 0.01
     name = "results/test/weights/dnn/digits/width-8/seeds-0001.h5"

@@ -101,7 +101,21 @@ def collect(population: Population, shards: list[str]) -> pd.DataFrame:
         )
     runs = pd.concat(tables, ignore_index=True)
     wanted = (runs["seed"] < population.n_seeds) & runs["width"].isin(population.widths)
-    return runs[wanted].reset_index(drop=True)
+    found = runs[wanted].reset_index(drop=True)
+    _check_identities(found)
+    return found
+
+
+def _check_identities(runs: pd.DataFrame) -> None:
+    """Raises WeightscapeError if a run is there twice."""
+    twice = runs[runs.duplicated(KEYS, keep=False)]
+    if len(twice):
+        run = twice.iloc[0]
+        one, other = twice.loc[(twice[KEYS] == run[KEYS]).all(axis=1), "shard"].iloc[:2]
+        raise WeightscapeError(
+            f"the seed {run['seed']} of width {run['width']} is in {one} and in {other}; "
+            "delete one of the two and run again"
+        )
 
 
 def _rows(shard: Shard) -> pd.DataFrame:

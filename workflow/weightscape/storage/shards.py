@@ -18,6 +18,7 @@ import numpy as np
 from weightscape.errors import WeightscapeError
 from weightscape.models import Link, links_in
 from weightscape.storage.hdf5 import DAMAGE, read_file, write_file
+from weightscape.study.paths import SHARD_NAME
 from weightscape.study.recipes import canonical_json, stream_seeds
 
 FORMAT_VERSION = 1
@@ -137,6 +138,11 @@ def _create(
     file.create_dataset(name, (n_runs, *shape), dtype, chunks=chunk if n_runs else None, **how)
 
 
+def _name(key: tuple[str, str, str]) -> str:
+    model, dataset, width = key
+    return f"{model} on {dataset} of width {width}"
+
+
 class Shard:
     """An open shard. Every error in reading it is a WeightscapeError that names the file."""
 
@@ -151,6 +157,7 @@ class Shard:
             raise self._refuse("its recipe and its recipe_digest differ")
         self.seeds: list[int] = self.read("seed").tolist()
         self.stream_seeds = {stream: self._stream_seeds(stream) for stream in STREAMS}
+        self._check_place()
         self._check_shapes()
 
     @property
@@ -171,6 +178,21 @@ class Shard:
         seeds = self.read(f"streams/{stream}").tolist() if "streams" in self._file else self.seeds
         self._check_runs(f"streams/{stream}", len(seeds))
         return seeds
+
+    def _check_place(self) -> None:
+        """A whole shard in another's place would stand for runs that it does not hold."""
+        named = SHARD_NAME.fullmatch(self.path.name)
+        *_, model, dataset, folder, _ = ("", "", "", *self.path.absolute().parts)
+        if named is None or not folder.startswith("width-"):
+            return  # no shard of a study
+        place = model, dataset, folder.removeprefix("width-")
+        if self.key != place:
+            raise self._refuse(f"it holds {_name(self.key)}, and its place is of {_name(place)}")
+        seeds = range(int(named[1]), int(named[2] or named[1]) + 1)
+        # of an import some checkpoints may be bad
+        is_whole = self.header.recipe.get("imported") or len(self.seeds) == len(seeds)
+        if not is_whole or not set(self.seeds) <= set(seeds):
+            raise self._refuse(f"it holds the seeds {self.seeds}, and its name says others")
 
     def _check_shapes(self) -> None:
         expected = len(self.seeds), self.header.final_epoch + 1

@@ -78,6 +78,18 @@ def test_each_file_is_in_tables_figures_and_report(finished, tmp_path):
     assert "C8. High-accuracy runs have weights of low rank." in text
 
 
+def test_a_claim_of_tables_that_are_read_already_is_measured_and_judged(finished):
+    """No input changes: what the claims say of themselves is a parameter of their rules."""
+    path = "workflow/weightscape/claims/paper/c8_low_rank.py"
+    text = RECIPES[path].replace('("statistics", "spectra")', '("statistics",)')
+    (finished.folder / path).write_text(
+        text.replace('"spectra", layer, "stable_rank"', '"statistics", layer, "std"')
+    )
+    counts = finished.planned()
+    assert counts["measure_claims"] == counts["judge_claims"] == counts["plot_claim"] == 1
+    assert not {"train_runs", "measure_weights"} & set(counts)
+
+
 def test_a_file_without_a_head_is_one_error_that_names_it(fresh):
     (fresh.folder / "workflow/weightscape/figures/nothing.py").write_text('"""Nothing."""\n')
     done = fresh.run("-n")

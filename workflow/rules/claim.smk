@@ -26,6 +26,7 @@ rule judge_claims:
         alpha=config["claims"]["alpha"],
         study=config["study"],
         columns=get_columns("claims"),
+        claims=heads.digest_of_claims(),
         populations=get_populations,
     script:
         "../scripts/judge_claims.py"

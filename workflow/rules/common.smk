@@ -6,12 +6,13 @@ from snakemake.exceptions import WorkflowError
 
 from weightscape import heads, models, study
 from weightscape.errors import WeightscapeError
+from weightscape.heads.checks import check as check_heads
 from weightscape.monitor import plan
 from weightscape.study import captions
 from weightscape.study.config import check
 
 try:
-    heads.check()
+    check_heads()
     # a copy, since an outer workflow may give the same config to others
     config = check(config) | {"prefix": get_prefix()}
     # an outer workflow has this file read for each of its `use rule`

@@ -72,7 +72,10 @@ def get_report_table(name, category):
 def get_setting(key):
     """What the config says of `claims.alpha`."""
     section, name = key.split(".")
-    return config[section][name]
+    try:
+        return config[section][name]
+    except (KeyError, TypeError):
+        raise WorkflowError(f"a head names the key {key}, which no config has.") from None
 
 
 def get_settings(head):
@@ -82,6 +85,14 @@ def get_settings(head):
 def get_columns(*names):
     """A digest of tables' columns: as a parameter it has those of another version made anew."""
     return heads.digest({name: heads.tables()[name] for name in names})
+
+
+def get_others(measure, head):
+    """A digest of what other heads tell this measure, with the same effect."""
+    if measure == "claims":
+        return heads.digest_of_claims()
+    is_told = "layers" in head.reads or any(table.of_layers for table in head.tables.values())
+    return heads.digest_of_layers() if is_told else ""
 
 
 def tell(text, populations, **more):

@@ -21,6 +21,7 @@ for measure, head in JOBS.items():
             measure=measure,
             settings=get_settings(head),
             columns=get_columns(*heads.tables_of(head)),
+            others=get_others(measure, head),
             caption=get_table_caption if head.each == "study" else "",
         script:
             "../scripts/measure.py"

@@ -54,7 +54,7 @@ def caption(text: str, config: Config, shown: Sequence[Population], **more: str)
     known = sections | lines | (told[0] if len(told) == 1 else {}) | more
     try:
         return text.format(**known)
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise WeightscapeError(
             f"the caption '{text[:60]}...' has a field that is not known, {error}; known are "
             f"{', '.join(sorted(known))}"

@@ -113,6 +113,6 @@ def describe_run(shard: Shard, row: int) -> Iterator[dict[str, Any]]:
             found: dict[str, Any] = {"layer": name, "weights": kind}
             for measure, head in told_layer_measures().items():
                 describe = import_module(f"weightscape.measures.layers.{measure}").describe
-                told = describe(layer)
-                found |= {head.prefix + column: told[column] for column in head.of_nulls}
+                told = describe(layer) or {}
+                found |= {head.prefix + column: told[column] for column in head.of_nulls if told}
             yield found

@@ -1,26 +1,57 @@
 """Heads: what a measure, a claim or a figure says of itself, read without running its file.
 
-Each file in the folders below begins with `HEAD = ...`, made of literals alone. The workflow is
-parsed once for every cluster job, so it takes heads from the text of the files, and the numpy,
-pandas and matplotlib that the rest of a file imports are not loaded. Rules, targets, tables, report
-and docs follow from the heads; nothing else lists what there is.
+Each file in the folders below has `HEAD = ...` after its imports, made of literals alone; it ends
+at the first line that is a closing bracket and no more. The workflow is parsed once for every
+cluster job, so it takes heads from the text of the files, and the numpy, pandas and matplotlib that
+the rest of a file imports are not loaded. Rules, targets, tables, report and docs follow from the
+heads; nothing else lists what there is. `kinds` has what a head can say, `checks` whether the heads
+fit each other.
 """
 
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from weightscape.errors import WeightscapeError
+from weightscape.heads.kinds import ClaimHead, FigureHead, LayerHead, MeasureHead, Table
 
-LIBRARY = Path(__file__).parent
+__all__ = [
+    "KEYS",
+    "LIBRARY",
+    "STAGES",
+    "TEXT_KEYS",
+    "ClaimHead",
+    "FigureHead",
+    "LayerHead",
+    "MeasureHead",
+    "Table",
+    "claim_module",
+    "claims",
+    "digest",
+    "digest_of_claims",
+    "digest_of_layers",
+    "drawn_by",
+    "figures",
+    "layer_measures",
+    "measure_module",
+    "measures",
+    "read_by_claims",
+    "read_head",
+    "stages",
+    "tables",
+    "tables_of",
+    "texts",
+    "told_layer_measures",
+]
+
+LIBRARY = Path(__file__).parents[1]
 
 KEYS = {
     "claim": "name of the claim, as C1",
@@ -43,140 +74,6 @@ STAGES = (
 )
 """Files of stages that have a rule of their own, and make tables."""
 TEXT_KEYS = ("claim", "model", "dataset", "width", "group", "layer", "statistic")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: what a row is, and what each column means, in the order of the file."""
-
-    row: str
-    """`run and layer: norms and ranks of the weights`, as the report says it"""
-    columns: dict[str, str] = field(default_factory=dict)
-    """column -> meaning, with its unit"""
-    keys: tuple[str, ...] = ()
-    """the first columns, of KEYS"""
-    texts: tuple[str, ...] = ()
-    """of the columns those that are text"""
-    joined: bool = True
-    """whether `tables/<name>.csv` has the rows of all populations"""
-    like: str = ""
-    """another table that has the same columns, but for those that it is `without`"""
-    without: tuple[str, ...] = ()
-    of_layers: bool = False
-    """whether it goes on with the columns of the measures of one layer, as null models have them"""
-
-    @property
-    def names(self) -> list[str]:
-        """All columns, in order."""
-        return [*self.keys, *self.columns]
-
-
-@dataclass(frozen=True)
-class LayerHead:
-    """A measure of one layer of one run: a table `<name>.csv` with a row per run and layer.
-
-    Its file has `describe(layer: LayerWeights)`, which returns the columns, or nothing where there
-    is nothing to say of a layer.
-    """
-
-    row: str
-    columns: dict[str, str] = field(default_factory=dict)
-    sizes: tuple[str, ...] | None = None
-    """columns that tell the layer's size, and so the width: no learner may see them"""
-    like: str = ""
-    """another measure that has the same columns, in place of one's own"""
-    texts: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
-    """columns that compare with initial weights or tell of biases: null models have none of them"""
-    prefix: str = ""
-    """of the columns in nulls.csv"""
-    effects: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """figure of the paper, or of ours -> columns whose effects are measured by null models too"""
-    variation: tuple[str, ...] = ()
-    """columns whose variance is told by its causes"""
-    figure: int = 99
-    """first figure of the paper that shows it; puts tables in order"""
-    of_heads: bool = False
-    """whether only layers that fall into heads have a row"""
-
-    @property
-    def table(self) -> Table:
-        keys = ("model", "dataset", "width", "seed", "group", "layer")
-        return Table(self.row, self.columns, keys, self.texts)
-
-    def __post_init__(self) -> None:
-        if not self.like and (not self.columns or self.sizes is None):
-            raise ValueError("columns and sizes are wanted; () says that no column is a size")
-
-    @property
-    def of_nulls(self) -> tuple[str, ...]:
-        """The columns that are told of null models, without the prefix."""
-        return tuple(name for name in self.columns if name not in {*self.beside, *self.texts})
-
-
-@dataclass(frozen=True)
-class MeasureHead:
-    """A measure of a population, or an analysis of its tables: one job, and the tables it writes.
-
-    Its file has `make(job: Job)`.
-    """
-
-    reads: tuple[str, ...]
-    """tables by name, other files with their ending, `shards`, `images`, which is the dataset, and
-    `layers`, which are the tables of the measures of one layer"""
-    tables: dict[str, Table]
-    files: tuple[str, ...] = ()
-    """what it writes that is no table"""
-    settings: dict[str, str] = field(default_factory=dict)
-    """name -> key of the config"""
-    each: str = "population"
-    """what a job is for: a population, a layer of it, or the whole study"""
-    cost: str = "tables"
-    """what memory and time grow with: tables, shards, or pairs of runs"""
-    report: str = ""
-    """category in the report, of a table of the whole study"""
-    layers: bool = False
-    """whether it also writes the tables of all measures of one layer"""
-
-
-@dataclass(frozen=True)
-class ClaimHead:
-    """A claim of the paper. Its file has `statements(population)`, by which it is tested."""
-
-    says: str
-    """the claim in a sentence"""
-    reads: tuple[str, ...]
-    """tables by name, the runs apart"""
-    statistics: dict[str, str]
-    """statistic of a statement -> what it is, in words"""
-    each: str = "population"
-    """or `study`: then its statements are made of tables of the whole study"""
-    untested: str = ""
-    """why a study may have no statement of it"""
-
-
-@dataclass(frozen=True)
-class FigureHead:
-    """A figure. Its file has `draw(populations, split)`."""
-
-    reads: tuple[str, ...]
-    """tables by name, other files with their ending; the runs apart"""
-    category: str
-    """in the report"""
-    caption: str
-    """with fields as {model}, {runs} and {figures[colour]}; see study.captions"""
-    labels: dict[str, str] = field(default_factory=dict)
-    """what tells it from other figures of the category"""
-    layers: bool = True
-    """whether its label lists the layers"""
-    split: str = "figures.colour"
-    """key of the config: the accuracy that it shows"""
-    each: str = "population"
-    """or `claim`: a figure for each claim; or `study`, where there are several populations"""
-    grid: str = ""
-    """caption of the paper's grid of several populations, where it has one"""
-    grid_of: str = "model"
-    """a grid for each model, of its datasets, or one of the whole `study`"""
 
 
 Head = LayerHead | MeasureHead | ClaimHead | FigureHead
@@ -247,6 +144,8 @@ def _complete(head: LayerHead, others: dict[str, LayerHead]) -> LayerHead:
     """A head with the columns of the measure that it is like."""
     if not head.like:
         return head
+    if head.like not in others:
+        raise WeightscapeError(f"a measure of one layer is like {head.like}, which there is not")
     other = others[head.like]
     return replace(head, columns=other.columns, sizes=other.sizes, texts=other.texts)
 
@@ -371,47 +270,21 @@ def texts() -> dict[str, str]:
 
 def digest(tables: dict[str, Table]) -> str:
     """Of the tables' columns: another version's tables are made anew, and not misread."""
-    columns = json.dumps({name: table.names for name, table in tables.items()})
-    return hashlib.sha256(columns.encode()).hexdigest()[:8]
+    return _digest({name: table.names for name, table in tables.items()})
 
 
-def check() -> None:
-    """Raises WeightscapeError unless all that is read is written, once, and figures can be told
-    apart in the report."""
-    written = ["runs", *(name for head in measures().values() for name in _written(head))]
-    for name in written:
-        if written.count(name) > 1:
-            raise WeightscapeError(f"two measures write {name}; rename it in one of them")
-    known = {*written, "shards", "images", "layers", "claims"}
-    judged = {"claims", *measures()["claims"].tables}
-    for kind, found in (("measure", measures()), ("claim", claims()), ("figure", figures())):
-        for name, head in found.items():
-            if kind == "claim" and judged & set(head.reads):
-                raise WeightscapeError(f"the claim {name} reads a table that is made of claims")
-            for read in set(head.reads) - known:
-                near = difflib.get_close_matches(read, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise WeightscapeError(
-                    f"the {kind} {name} reads {read}, which no measure writes{hint}"
-                )
-    of_study = {n for head in measures().values() if head.each == "study" for n in head.tables}
-    for kind, found in (("claim", claims()), ("figure", figures())):
-        for name, head in found.items():
-            if head.each == "study" and set(head.reads) - of_study:
-                raise WeightscapeError(
-                    f"the {kind} {name} is of the whole study, but reads tables of a population; "
-                    f"it may read {', '.join(sorted(of_study))}"
-                )
-    labels: dict[str, str] = {}
-    for name, figure in figures().items():
-        own = json.dumps([figure.category, figure.labels, figure.each, figure.layers])
-        if own in labels:
-            raise WeightscapeError(
-                f"the figures {labels[own]} and {name} have one category and equal labels, so that "
-                "one would hide the other in the report; give one of them labels of its own"
-            )
-        labels[own] = name
+def digest_of_claims() -> str:
+    """Of what the claims say of themselves: another claim is measured and judged too."""
+    return _digest({claim: [h.each, h.reads, h.statistics] for claim, h in claims().items()})
 
 
-def _written(head: MeasureHead) -> list[str]:
-    return [*tables_of(head), *head.files]
+def digest_of_layers() -> str:
+    """Of what the measures of one layer say of their columns to those that read them all."""
+    told = told_layer_measures().items()
+    return _digest(
+        {name: [h.sizes, h.beside, h.prefix, h.effects, h.variation] for name, h in told}
+    )
+
+
+def _digest(told: Any) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]

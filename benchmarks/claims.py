@@ -21,7 +21,7 @@ from benchmarks.scale import STUDIES, Copy
 from weightscape.measures import convergence
 from weightscape.measures.layers import spectra, statistics, strength
 from weightscape.measures.runs import nulls
-from weightscape.measures.runs.function import PREDICTION_COLUMNS
+from weightscape.measures.runs.function import CLASSES_COLUMNS
 from weightscape.measures.runs.projection import PURITY_COLUMNS
 from weightscape.measures.runs.weights import LAYER_KEYS
 from weightscape.models import layer_names
@@ -136,7 +136,7 @@ def draw(population: Population, folder: Path) -> None:
         "nulls": by({"layer": layers, "weights": list(nulls.KINDS)}, of_nulls),
         "convergence": by({"epoch": epochs}, CURVES),
         "telemetry": by({"layer": layers, "epoch": epochs}, convergence.TELEMETRY),
-        "predicted_classes": by({}, PREDICTION_COLUMNS[-2:]),
+        "predicted_classes": by({}, CLASSES_COLUMNS[-2:]),
         "purity": _purity(runs, layers, random),
     }
     for name, table in tables.items():

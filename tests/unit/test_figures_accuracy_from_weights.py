@@ -49,7 +49,7 @@ def predict(runs, r2=0.5, within=0.1, n=None):
 
 
 def draw(runs, folder, **how):
-    files = [folder / "prediction.csv", folder / "predicted.csv"]
+    files = [folder / "accuracy_from_weights.csv", folder / "predicted_accuracy.csv"]
     for table, file in zip(predict(runs, **how), files, strict=True):
         write_table(table, file)
     return draw_figure("accuracy_from_weights", [runs], [str(file) for file in files], "test")

@@ -15,10 +15,10 @@ from scipy.stats import spearmanr
 from weightscape.errors import WeightscapeError
 from weightscape.measures.runs import function, matching
 from weightscape.measures.runs.function import (
+    CLASSES_COLUMNS,
     DISAGREEMENT_COLUMNS,
     HEAD,
     PAIR_COLUMNS,
-    PREDICTION_COLUMNS,
     WEIGHT_COLUMNS,
     agreement,
     compare,
@@ -328,7 +328,7 @@ def planted(labels, n, seed=0):
 
 def test_the_tables_have_their_columns(study, labels):
     tables = study(("4x3", planted(labels, 6)))
-    names = PREDICTION_COLUMNS, DISAGREEMENT_COLUMNS, WEIGHT_COLUMNS, PAIR_COLUMNS
+    names = CLASSES_COLUMNS, DISAGREEMENT_COLUMNS, WEIGHT_COLUMNS, PAIR_COLUMNS
     for table, columns in zip(tables.values(), names, strict=True):
         assert tuple(table.columns) == columns
         assert len(table)

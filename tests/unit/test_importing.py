@@ -13,7 +13,7 @@ from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 from weightscape import heads
 from weightscape.claims import statements
 from weightscape.claims.analyses import accuracy_from_weights, null_effects, transfer, variation
-from weightscape.claims.analyses import causes as failures
+from weightscape.claims.analyses import causes as failure_causes
 from weightscape.claims.effects import Draws
 from weightscape.claims.features import final_weights, initial_weights
 from weightscape.claims.judge import judge
@@ -468,7 +468,7 @@ def judge_all(runs, folder):
     final, initial = final_weights(layers), initial_weights(read("nulls"))
     scores, predicted = accuracy_from_weights.measure(runs, final, initial, "test", 20)
     one = transfer.make_taught(runs, final, "test")
-    failed, causes = failures.explain(
+    failed, causes = failure_causes.explain(
         runs, *map(read, ("convergence", "telemetry", "predicted_classes")), "test"
     )
     return {

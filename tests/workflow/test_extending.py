@@ -2,6 +2,8 @@
 
 import re
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,6 +14,7 @@ RECIPES = dict(re.findall(r"`(workflow/\S+\.py)`:\n\n```python\n(.*?)```", TEXT,
 KINDS = {
     "measures/layers": "sparsity",
     "measures/runs": "overlap",
+    "claims/analyses": "worst",
     "claims/paper": "c8_low_rank",
     "figures": "norms",
 }
@@ -34,7 +37,8 @@ def test_there_is_a_recipe_for_each_kind():
     [
         ("measures/layers", {"join_tables": 1}),
         ("measures/runs", {"join_tables": 1, "measure_overlap": 1}),
-        ("claims/paper", {}),
+        ("claims/analyses", {"join_tables": 1, "measure_worst": 1}),
+        ("claims/paper", {}),  # the jobs of all claims measure, judge and draw it
         ("figures", {"plot_norms": 1}),
     ],
 )
@@ -64,7 +68,18 @@ def test_each_file_is_in_tables_figures_and_report(finished, tmp_path):
     )
     overlap = pd.read_csv(tables / "overlap.csv")
     assert set(overlap["n"]) == {2}
-    assert overlap["cosine"].between(-1, 1).all()
+    weights = {}
+    for path in finished.results.glob("weights/dnn/digits/width-8/*.h5"):
+        with h5py.File(path) as shard:
+            weights[path] = shard[f"epochs/{shard.attrs['final_epoch']}/fc1/weight"][0].ravel()
+    one, other = weights.values()
+    cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
+    is_own = (overlap["layer"] == "fc1") & (overlap["width"] == 8)
+    assert overlap.loc[is_own, "cosine"].item() == pytest.approx(cosine, abs=1e-5)
+    worst = pd.read_csv(tables / "worst.csv")
+    runs = pd.read_csv(tables / "runs.csv")
+    expected = runs.groupby("width")["test_accuracy"].min()
+    assert worst.set_index("width")["accuracy"].to_dict() == pytest.approx(expected.to_dict())
     claims = pd.read_csv(tables / "claims.csv")
     assert claims.loc[claims["claim"] == "C8", "layer"].tolist() == ["fc1", "fc2", "fc3"]
     for figure in ("norms", "claim_C8"):
@@ -74,7 +89,7 @@ def test_each_file_is_in_tables_figures_and_report(finished, tmp_path):
     text = report.read_text()
     for name in ("norms-dnn-digits.svg", "claim_C8-dnn-digits.svg", "sparsity.csv", "overlap.csv"):
         assert name in text
-    assert "L2 norm of each layer&#x27;s final weights" in text or "L2 norm of each layer" in text
+    assert "final weights for dnn on digits, a point per run (n = 4 runs" in text
     assert "C8. High-accuracy runs have weights of low rank." in text
 
 

@@ -61,7 +61,7 @@ KEYS = {
     "seed": "number of the run among those of its width",
     "group": "non, low, mid, high or ungrouped",
     "layer": "layer; two as fc1-fc2 where they are compared; empty for the whole network",
-    "statistic": "name of the number that is told",
+    "statistic": "name of the number",
     "epoch": "epoch after which it was measured; 0 is before training",
 }
 """Columns that mean the same in every table."""

@@ -1,4 +1,4 @@
-"""Prediction: the accuracy of a run from its weights, beside what width alone predicts.
+"""Accuracy from weights: a run's accuracy predicted, beside what width alone predicts.
 
 Each run is predicted by a model that saw neither it nor another run of its initial weights. R2 over
 all runs says how well that goes; R2 within widths says how much of it is more than knowing the
@@ -49,7 +49,7 @@ HEAD = MeasureHead(
                     "width is predicted from the others)"
                 ),
                 "n": "runs predicted; 0 where there are too few runs or widths",
-                "n_features": "numbers that the learner is told of each run",
+                "n_features": "numbers of each run that the learner gets as inputs",
                 "n_folds": "outer folds, each predicted by a model that was trained on the others",
                 "r2": (
                     "1 - sum (y - p)^2 / sum (y - mean y)^2 of final accuracies y and their "

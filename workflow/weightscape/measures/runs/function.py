@@ -177,7 +177,7 @@ PERMUTATIONS = 999
 FEWEST_OF_WIDTH = 5  # runs: ten pairs, and 120 orders to permute to
 PAIRS_OF_WIDTH = 2000  # that are kept for the figure
 
-PREDICTION_COLUMNS = tuple(HEAD.tables["predicted_classes"].names)
+CLASSES_COLUMNS = tuple(HEAD.tables["predicted_classes"].names)
 DISAGREEMENT_COLUMNS = tuple(HEAD.tables["disagreement"].names)
 WEIGHT_COLUMNS = tuple(HEAD.tables["weight_function"].names)
 PAIR_COLUMNS = tuple(HEAD.tables["function_pairs"].names)
@@ -275,14 +275,14 @@ def _final_weights(shard: Shard, row: int) -> dict[str, np.ndarray]:
 
 
 def describe_predictions(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
-    """PREDICTION_COLUMNS, a row per run of `runs`: how many classes it predicts for at least one
+    """CLASSES_COLUMNS, a row per run of `runs`: how many classes it predicts for at least one
     test image, and the share (%) of the images that get the most frequent; NaN without predictions.
     """
     rows = []
     for own in answers.predicted:
         counts = np.unique(own, return_counts=True)[1]
         rows.append((len(counts), 100 * counts.max() / counts.sum()))
-    found = pd.DataFrame(rows, columns=list(PREDICTION_COLUMNS[-2:]), dtype=float)
+    found = pd.DataFrame(rows, columns=list(CLASSES_COLUMNS[-2:]), dtype=float)
     named = pd.concat([answers.runs[KEYS], found], axis=1)
     return runs[[*KEYS, "group"]].merge(named, on=KEYS, how="left")
 

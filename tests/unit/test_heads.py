@@ -16,16 +16,18 @@ from weightscape.models import Link
 FOLDERS = ("measures/layers", "measures/runs", "claims/paper", "claims/analyses", "figures")
 FILES = [path for folder in FOLDERS for path in sorted((heads.LIBRARY / folder).glob("[!_]*.py"))]
 FILES += [heads.LIBRARY / file for file in ("claims/statements.py", *heads.STAGES)]
+MEASURE = 'HEAD = MeasureHead(\n    reads=("shards",),\n    tables={{"{0}": Table(row="r")}},\n)\n'
 SHAPES = [(6, 4), (3, 9), (8, 2, 3, 3)]
 
 
 @pytest.fixture
 def library(tmp_path, monkeypatch):
-    """A library of one's own, empty but for the folders; write(file, text) adds to it."""
+    """A library of one's own, with one measure; write(file, text) adds a file to it."""
     for folder in (*FOLDERS, "runs", "foreign", "monitor"):
         (tmp_path / folder).mkdir(parents=True)
     for file in ("claims/statements.py", *heads.STAGES):
         (tmp_path / file).write_text((heads.LIBRARY / file).read_text())
+    (tmp_path / "measures/runs/weights.py").write_text(MEASURE.format("statistics"))
     monkeypatch.setattr(heads, "LIBRARY", tmp_path)
     cached = [found for found in vars(heads).values() if hasattr(found, "cache_clear")]
     for function in cached:
@@ -137,7 +139,7 @@ FIGURE = 'HEAD = FigureHead(\n    reads=("{0}",),\n    category="c",\n    captio
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('"""No head."""\n', "has no HEAD; begin"),
+        ('"""No head."""\n', "has no HEAD: a line that begins with HEAD = "),
         ("HEAD = FigureHead(\n    reads=names(),\n)\n", "not made of literals"),
         ("HEAD = FigureHead(\n    reads=open('x'),\n)\n", "not made of literals"),
         ("HEAD = FigureHead(\n    category='x',\n)\n", "missing"),
@@ -164,7 +166,6 @@ def test_a_bad_head_is_one_error_that_names_the_file(library, text, why):
     assert "figures/new.py" in str(caught.value)
 
 
-MEASURE = 'HEAD = MeasureHead(\n    reads=("shards",),\n    tables={{"{0}": Table(row="r")}},\n)\n'
 CLAIM = "HEAD = ClaimHead(\n    says='s',\n    reads=(),\n    statistics={},\n)\n"
 
 
@@ -195,7 +196,7 @@ def test_a_claim_draws_a_figure_of_its_own():
     [
         ("cost='cheap'", "cost is cheap; it can be tables, shards, pairs"),
         ("each='run'", "each is run; it can be population, layer, study"),
-        ("settings={'a': 'study'}", "the setting a is not a key like claims.alpha: study"),
+        ("settings={'a': 'study'}", "study is not a key of the config like claims.alpha"),
         ("each='layer', files=('x.h5',)", "only a job for each population"),
         ("each='study'", "a job for the whole study reads tables alone"),
     ],

@@ -27,6 +27,7 @@ rule judge_claims:
         study=config["study"],
         columns=get_columns("claims"),
         claims=heads.digest_of_claims(),
+        words=heads.digest_of_words(),
         populations=get_populations,
     script:
         "../scripts/judge_claims.py"

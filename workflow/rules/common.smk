@@ -112,12 +112,8 @@ def get_measures(wildcards):
 
 def get_layer_tables(wildcards):
     """The tables of all layers of a population that are joined to one."""
-    layers = get_layers(get_population(wildcards))
+    layers = study.layers(config, get_population(wildcards))
     return [f"{MEASURES}/{{layer_table}}/{layer}.csv" for layer in layers]
-
-
-def get_layers(population):
-    return study.layers(config, population)
 
 
 def get_figures(wildcards):

@@ -2,8 +2,7 @@
 JOBS = heads.measures()
 CAPTION = "../report/caption.rst"
 # tables of the study; all others are of a population
-OF_STUDY = {name for head in JOBS.values() if head.each == "study" for name in head.tables}
-OF_STUDY.add("claims")
+OF_STUDY = heads.of_study()
 BY_LAYER = [name for head in JOBS.values() if head.each == "layer" for name in head.tables]
 FIGURES = heads.figures()
 GRIDS = [name for name, head in FIGURES.items() if head.grid and head.grid_of == "model"]
@@ -48,7 +47,8 @@ def get_job_inputs(head):
     functions = {"shards": get_shards, "images": get_dataset}
     found = {}
     for name in names:
-        here = get_paths(name, POPULATIONS) if head.each == "study" else get_path(name)
+        of_each = head.each == "study" and name not in OF_STUDY
+        here = get_paths(name, POPULATIONS) if of_each else get_path(name)
         found[name.replace(".", "_")] = functions.get(name, here)
     return found
 

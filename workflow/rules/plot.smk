@@ -26,7 +26,7 @@ for job, sheet in get_sheets().items():
             runtime=30,
         params:
             figures=sheet.figures,
-            split=get_setting(sheet.split),
+            split=sheet.split,
             dpi=config["figures"]["dpi"],
             caption=sheet.caption,
         script:

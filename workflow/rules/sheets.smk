@@ -15,7 +15,8 @@ class Sheet(NamedTuple):
     """inputs"""
     caption: object
     """of wildcards and output"""
-    split: str
+    split: object
+    """which accuracy it shows, or a function of wildcards that tells"""
     log: str
 
 
@@ -42,7 +43,9 @@ def get_sheet(name, head):
         runs, measure = [get_path("runs")], list(map(get_path, head.reads))
         caption, log = get_population_caption(head), f"plot_{name}/{{model}}/{{dataset}}"
     figures = list(heads.drawn_by(name))
-    return Sheet(figures, labels, head.category, runs, measure, caption, head.split, log)
+    return Sheet(
+        figures, labels, head.category, runs, measure, caption, get_setting(head.split), log
+    )
 
 
 def get_labels(head, own):
@@ -81,7 +84,7 @@ def get_study_grid(name, head):
         get_paths("runs", POPULATIONS),
         get_paths(file, POPULATIONS),
         get_study_caption(captions.GRID, what=head.grid),
-        head.split,
+        get_setting(head.split),
         f"plot_{name}_grid",
     )
 
@@ -95,7 +98,7 @@ def get_model_grids():
         lambda wildcards: get_paths("runs", get_same_model(wildcards)),
         lambda wildcards: get_paths(*FIGURES[wildcards.grid].reads, get_same_model(wildcards)),
         get_grid_caption,
-        "figures.colour",
+        lambda wildcards: get_setting(FIGURES[wildcards.grid].split),
         "plot_grid/{grid}/{model}",
     )
 

@@ -1,4 +1,4 @@
-"""Make the tables of one measure, or of one analysis, of a population."""
+"""Make the tables of one measure, or of one analysis."""
 
 from importlib import import_module
 
@@ -15,4 +15,5 @@ with job_log(snakemake.log[0]) as log:
         snakemake.wildcards.get("layer", ""),
     )
     import_module(heads.measure_module(params.measure)).make(job)
-    log.info("wrote %s", ", ".join(head.tables))
+    n_runs = sum(map(len, job.tables("runs")))
+    log.info("n = %d runs; wrote %s", n_runs, ", ".join([*heads.tables_of(head), *head.files]))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from weightscape.claims.effects import Draws, Effect, Numbers, Pair, cliffs_delta, spearman, thirds
+from weightscape.errors import WeightscapeError
 from weightscape.measures.runs.projection import OBSERVED
 
 NOTHING = Effect(math.nan, math.nan, math.nan, math.nan, 0, {}, {})
@@ -49,8 +50,14 @@ class Evidence:
 
     def column(self, table: str, layer: str, name: str) -> Numbers:
         """(n,) of a layer, in the order of the runs; NaN for runs that the table lacks."""
+        if table not in self.tables:
+            raise WeightscapeError(
+                f"a claim asks for the table {table}, which its head does not read"
+            )
         rows = self.tables[table]
         of_layer = rows[rows["layer"] == layer].set_index(["width", "seed"])[name]
+        if of_layer.index.has_duplicates:
+            raise WeightscapeError(f"the table {table} has several rows for a run and layer")
         wanted = pd.MultiIndex.from_frame(self.runs[["width", "seed"]])
         return of_layer.reindex(wanted).to_numpy(float)
 

@@ -152,4 +152,4 @@ def _verdict(row: pd.Series, alpha: float) -> str:
 
 def is_about_width(row: pd.Series) -> bool:
     """Whether a statement is of width itself, which can't be held fixed then (C6)."""
-    return bool(row["statistic"] == "width")
+    return bool(row["claim"] == "C6" and row["statistic"] == "width")

@@ -62,7 +62,8 @@ def _caption(claims: pd.DataFrame, study: str, alpha: float) -> str:
     return (
         f"<b>The paper's claims on the study {escape(study)}, over all runs and with width held "
         f"fixed.</b> {len(claims)} statements: {told}. Each layer has its verdict: {legend} Under "
-        "them the median over layers of the effect, pooled → within width, from -1 to 1 (C2: from -2 to 2). "
+        "them the median over layers of the effect, pooled → within width, from -1 to 1 "
+        "(C2: from -2 to 2). "
         f"alpha = {alpha:g} after adjustment over all statements; rules: docs/claims.md."
     )
 

@@ -14,6 +14,7 @@ import pandas as pd
 from weightscape import heads
 from weightscape.claims.effects import Draws, Pair
 from weightscape.claims.evidence import Evidence, Statement
+from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
@@ -85,7 +86,8 @@ class Sums(NamedTuple):
 
 def make(job: Job) -> None:
     settings = job.settings
-    tables = {name: job.table(name) for name in heads.read_by_claims()}
+    names = [name for name in heads.measures()["claims"].reads if name != "runs"]
+    tables = {name: job.table(name) for name in names}
     draws = Draws(settings["resamples"], settings["permutations"])
     found = measure(job.runs, tables, settings["accuracy"], draws)
     job.write(claim_effects=found.effects, claim_widths=found.widths, claim_values=found.values)
@@ -102,8 +104,10 @@ def measure(runs: pd.DataFrame, tables: dict[str, pd.DataFrame], split: str, dra
     for claim, head in heads.claims().items():
         if head.each != "population":
             continue
+        evidence.tables = {name: tables[name] for name in head.reads if name != "runs"}
         for statement in import_module(heads.claim_module(claim)).statements(evidence):
             layer, statistic = statement.layer, statement.statistic
+            _check_words(claim, statistic)
             of = {"claim": claim, **pair, "layer": layer, "statistic": statistic}
             effects.append(of | _row(statement))
             within = statement.effect.within
@@ -126,8 +130,18 @@ def measure_across(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     for claim, head in heads.claims().items():
         if head.each == "study":
             found = import_module(heads.claim_module(claim)).effects(tables)
+            for statistic in found["statistic"].unique():
+                _check_words(claim, statistic)
             parts.append(found.assign(claim=claim).reindex(columns=list(EFFECT_COLUMNS)))
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _check_words(claim: str, statistic: str) -> None:
+    if statistic not in heads.claims()[claim].statistics:
+        raise WeightscapeError(
+            f"{heads.claim_module(claim)} has a statement of {statistic}, which is not among the "
+            "statistics of its head"
+        )
 
 
 def _row(statement: Statement) -> dict[str, Any]:

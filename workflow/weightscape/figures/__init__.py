@@ -22,7 +22,7 @@ def draw(name: str, runs: Sequence[pd.DataFrame], files: Sequence[str], split: s
     reads, in the order of its head; of a whole study, from its files. A claim's figure is named
     `claim_C1`.
     """
-    file, _, claim = name.partition("_") if name.startswith("claim_") else (name, "", "")
+    file = next(file for file in heads.figures() if name in heads.drawn_by(file))
     head, figure = heads.figures()[file], import_module(f"{__name__}.{file}")
     n = len(head.reads)
     parts = [_load(head.reads, files[first : first + n]) for first in range(0, len(files), n)]
@@ -32,7 +32,8 @@ def draw(name: str, runs: Sequence[pd.DataFrame], files: Sequence[str], split: s
     else:
         populations = list(map(Shown, runs, parts))
         shown = populations if head.grid else populations[0]
-    drawn: Figure = figure.draw(shown, split, *filter(None, [claim]))
+    claim = [heads.drawn_by(file)[name]["claim"]] if head.each == "claim" else []
+    drawn: Figure = figure.draw(shown, split, *claim)
     return drawn
 
 

@@ -55,17 +55,7 @@ HEAD = MeasureHead(
 
 log = logging.getLogger(__name__)
 
-COLUMNS = (
-    "model",
-    "dataset",
-    "width",
-    "seed",
-    "file",
-    "initial_file",
-    "status",
-    "reason",
-    "sha256",
-)
+COLUMNS = tuple(HEAD.tables["imports"].names)
 
 KINDS: tuple[tuple[Literal["weight", "bias"], int], ...] = (("weight", 2), ("bias", 1))
 """What a layer has, and its number of axes where nothing tells the shape."""

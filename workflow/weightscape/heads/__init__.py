@@ -1,11 +1,11 @@
 """Heads: what a measure, a claim or a figure says of itself, read without running its file.
 
-Each file in the folders below has `HEAD = ...` after its imports, made of literals alone; it ends
-at the first line that is a closing bracket and no more. The workflow is parsed once for every
-cluster job, so it takes heads from the text of the files, and the numpy, pandas and matplotlib that
-the rest of a file imports are not loaded. Rules, targets, tables, report and docs follow from the
-heads; nothing else lists what there is. `kinds` has what a head can say, `checks` whether the heads
-fit each other.
+Each file in the folders below has `HEAD = ...` after its imports, made of literals alone, on one
+line or up to the first line that is a closing bracket and no more. The workflow is parsed once for
+every cluster job, so it takes heads from the text of the files, and the numpy, pandas and
+matplotlib that the rest of a file imports are not loaded. Rules, targets, tables, report and docs
+follow from the heads; nothing else lists what there is. `kinds` has what a head can say, `checks`
+whether the heads fit each other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from weightscape.errors import WeightscapeError
-from weightscape.heads.kinds import ClaimHead, FigureHead, LayerHead, MeasureHead, Table
+from weightscape.heads.kinds import (
+    KEYS,
+    TEXT_KEYS,
+    ClaimHead,
+    FigureHead,
+    LayerHead,
+    MeasureHead,
+    Table,
+)
 
 __all__ = [
     "KEYS",
@@ -37,11 +45,13 @@ __all__ = [
     "digest",
     "digest_of_claims",
     "digest_of_layers",
+    "digest_of_words",
     "drawn_by",
     "figures",
     "layer_measures",
     "measure_module",
     "measures",
+    "of_study",
     "read_by_claims",
     "read_head",
     "stages",
@@ -52,19 +62,8 @@ __all__ = [
 ]
 
 LIBRARY = Path(__file__).parents[1]
+NAME = re.compile("[a-z][a-z0-9_]*")
 
-KEYS = {
-    "claim": "name of the claim, as C1",
-    "model": "model family",
-    "dataset": "name of the dataset",
-    "width": "width of the network, as text: 20, 20x50, or a name",
-    "seed": "number of the run among those of its width",
-    "group": "non, low, mid, high or ungrouped",
-    "layer": "layer; two as fc1-fc2 where they are compared; empty for the whole network",
-    "statistic": "name of the number",
-    "epoch": "epoch after which it was measured; 0 is before training",
-}
-"""Columns that mean the same in every table."""
 STAGES = (
     "runs/collecting.py",
     "foreign/importing.py",
@@ -73,35 +72,46 @@ STAGES = (
     "monitor/plan.py",
 )
 """Files of stages that have a rule of their own, and make tables."""
-TEXT_KEYS = ("claim", "model", "dataset", "width", "group", "layer", "statistic")
 
 
 Head = LayerHead | MeasureHead | ClaimHead | FigureHead
 Kind = TypeVar("Kind", LayerHead, MeasureHead, ClaimHead, FigureHead)
 
-_TEXT = re.compile(r"^HEAD = (.*?^\))$", re.MULTILINE | re.DOTALL)
 _MADE = {kind.__name__: kind for kind in (Table, LayerHead, MeasureHead, ClaimHead, FigureHead)}
 
 
 @functools.cache
 def read_head(path: Path) -> Head:
     """The head of a file. Raises WeightscapeError that names the file, and what is wrong."""
-    found = _TEXT.search(path.read_text(encoding="utf-8"))
-    if found is None:
+    text = _find(path.read_text(encoding="utf-8"))
+    if text is None:
         raise WeightscapeError(
-            f"{path} has no HEAD; begin the file with HEAD = ..., as the other files in its "
-            "folder do"
+            f"{path} has no HEAD: a line that begins with HEAD = , and then the head, as the other "
+            "files in its folder have it"
         )
     try:
-        return _value(ast.parse(found[1], mode="eval").body)  # type: ignore[no-any-return]
+        return _value(ast.parse(text, mode="eval").body)  # type: ignore[no-any-return]
     except (SyntaxError, TypeError, ValueError) as error:
         raise WeightscapeError(f"the head of {path} can't be read: {error}") from None
+
+
+def _find(text: str) -> str | None:
+    """The text of a head, without parsing the rest of the file."""
+    _, found, rest = f"\n{text}".partition("\nHEAD = ")
+    line, _, _ = rest.partition("\n")
+    if not found:
+        return None
+    before, end, _ = rest.partition("\n)\n")
+    return line if line.endswith(")") or not end else f"{before}\n)"
 
 
 def _value(node: ast.expr) -> Any:
     """What an expression of literals, and of calls to the classes here, stands for."""
     if not any(isinstance(part, ast.Call) for part in ast.walk(node)):
-        return ast.literal_eval(node)
+        try:
+            return ast.literal_eval(node)
+        except ValueError:
+            raise ValueError(f"it is not made of literals: {ast.unparse(node)[:60]}") from None
     if isinstance(node, ast.Dict):
         keys = [ast.literal_eval(key) for key in node.keys if key is not None]
         return dict(zip(keys, map(_value, node.values), strict=True))
@@ -113,9 +123,13 @@ def _value(node: ast.expr) -> Any:
 
 @functools.cache
 def _names(folder: str) -> list[str]:
-    """Of the files in a folder, each of which has a head."""
-    paths = (LIBRARY / folder).glob("*.py")
-    return sorted(path.stem for path in paths if path.stem != "__init__")
+    """Of the files in a folder, each of which has a head; others begin with _ or a point."""
+    names = sorted(path.stem for path in (LIBRARY / folder).glob("[!_.]*.py"))
+    for name in names:
+        if not NAME.fullmatch(name):
+            path = LIBRARY / folder / f"{name}.py"
+            raise WeightscapeError(f"{path}: call it by small letters, digits and _ alone")
+    return names
 
 
 def _all(kind: type[Kind], folder: str) -> dict[str, Kind]:
@@ -147,7 +161,8 @@ def _complete(head: LayerHead, others: dict[str, LayerHead]) -> LayerHead:
     if head.like not in others:
         raise WeightscapeError(f"a measure of one layer is like {head.like}, which there is not")
     other = others[head.like]
-    return replace(head, columns=other.columns, sizes=other.sizes, texts=other.texts)
+    same = {field: getattr(other, field) for field in ("columns", "sizes", "texts", "beside")}
+    return replace(head, like="", **same)
 
 
 def told_layer_measures() -> dict[str, LayerHead]:
@@ -195,9 +210,16 @@ def read_by_claims(each: str = "population") -> list[str]:
 def measures() -> dict[str, MeasureHead]:
     """The jobs that turn a population into tables: its measures, the analyses of their tables, and
     the claims, which read what each of them names."""
-    own = _all(MeasureHead, "measures/runs") | _all(MeasureHead, "claims/analyses")
+    of_runs, analyses = _all(MeasureHead, "measures/runs"), _all(MeasureHead, "claims/analyses")
+    for name in (of_runs.keys() & analyses.keys()) | ({"claims"} & {*of_runs, *analyses}):
+        raise WeightscapeError(f"there are two measures called {name}; rename one of the files")
+    own = of_runs | analyses
     statements = _head(MeasureHead, "claims/statements.py")
-    return own | {"claims": replace(statements, reads=("runs", *read_by_claims()))}
+    return own | {
+        "claims": replace(
+            statements, reads=tuple(dict.fromkeys(["runs", "statistics", *read_by_claims()]))
+        )
+    }
 
 
 def measure_module(name: str) -> str:
@@ -219,7 +241,7 @@ def drawn_by(name: str) -> dict[str, dict[str, str]]:
     if head.each != "claim":
         return {name: head.labels}
     of_population = [claim for claim, of in claims().items() if of.each == "population"]
-    return {f"{name}_{claim}": {"claim": claim} for claim in of_population}
+    return {f"{name}_{claim}": head.labels | {"claim": claim} for claim in of_population}
 
 
 def tables_of(head: MeasureHead) -> dict[str, Table]:
@@ -241,6 +263,10 @@ def _table(table: Table) -> Table:
         return replace(table, columns=table.columns | columns)
     if not table.like:
         return table
+    if table.like not in stages():
+        raise WeightscapeError(
+            f"a table is like {table.like}; it can be like {', '.join(stages())}"
+        )
     other = stages()[table.like]
     columns = {name: text for name, text in other.columns.items() if name not in table.without}
     texts = tuple(name for name in other.texts if name in columns)
@@ -252,6 +278,12 @@ def stages() -> dict[str, Table]:
     """The tables of stages that have a rule of their own."""
     heads = [_head(MeasureHead, file) for file in STAGES]
     return {name: table for head in heads for name, table in head.tables.items()}
+
+
+def of_study() -> set[str]:
+    """The tables that the measures of a whole study write, and its judged claims."""
+    named = {name for head in measures().values() if head.each == "study" for name in head.tables}
+    return named | {"claims"}
 
 
 @functools.cache
@@ -274,8 +306,13 @@ def digest(tables: dict[str, Table]) -> str:
 
 
 def digest_of_claims() -> str:
-    """Of what the claims say of themselves: another claim is measured and judged too."""
-    return _digest({claim: [h.each, h.reads, h.statistics] for claim, h in claims().items()})
+    """Of what claims are measured: another claim is measured too."""
+    return _digest({claim: [h.each, h.reads, [*h.statistics]] for claim, h in claims().items()})
+
+
+def digest_of_words() -> str:
+    """Of what the scorecard says of the claims."""
+    return _digest({claim: [h.says, h.untested, h.statistics] for claim, h in claims().items()})
 
 
 def digest_of_layers() -> str:

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+KEYS = {
+    "claim": "name of the claim, as C1",
+    "model": "model family",
+    "dataset": "name of the dataset",
+    "width": "width of the network, as text: 20, 20x50, or a name",
+    "seed": "number of the run among those of its width",
+    "group": "non, low, mid, high or ungrouped",
+    "layer": "layer; two as fc1-fc2 where they are compared; empty for the whole network",
+    "statistic": "name of the number",
+    "epoch": "epoch after which it was measured; 0 is before training",
+}
+"""Columns that mean the same in every table."""
+TEXT_KEYS = ("claim", "model", "dataset", "width", "group", "layer", "statistic")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -25,6 +39,17 @@ class Table:
     of_layers: bool = False
     """whether it goes on with the columns of the measures of one layer, as null models have them"""
 
+    def __post_init__(self) -> None:
+        _check_texts(keys=self.keys, texts=self.texts, without=self.without)
+        for key in self.keys:
+            if key not in KEYS:
+                raise ValueError(
+                    f"{key} is no key; describe it as a column, or use one of {[*KEYS]}"
+                )
+        for name in self.texts:
+            if not self.like and name not in self.columns:
+                raise ValueError(f"{name} is none of its columns")
+
     @property
     def names(self) -> list[str]:
         """All columns, in order."""
@@ -35,8 +60,8 @@ class Table:
 class LayerHead:
     """A measure of one layer of one run: a table `<name>.csv` with a row per run and layer.
 
-    Its file has `describe(layer: LayerWeights)`, which returns the columns, or nothing where there
-    is nothing to say of a layer.
+    Its file has `describe(layer: LayerWeights)`, which returns the columns; nothing for a layer
+    without heads, if it is `of_heads`.
     """
 
     row: str
@@ -65,6 +90,8 @@ class LayerHead:
         return Table(self.row, self.columns, keys, self.texts)
 
     def __post_init__(self) -> None:
+        _check_texts(sizes=self.sizes or (), texts=self.texts, beside=self.beside)
+        _check_texts(variation=self.variation, **self.effects)
         if self.like:
             return
         if not self.columns or self.sizes is None:
@@ -107,11 +134,11 @@ class MeasureHead:
     """whether it also writes the tables of all measures of one layer"""
 
     def __post_init__(self) -> None:
+        _check_texts(reads=self.reads, files=self.files)
         _check_word("each", self.each, ("population", "layer", "study"))
         _check_word("cost", self.cost, ("tables", "shards", "pairs"))
-        for name, key in self.settings.items():
-            if key.count(".") != 1:
-                raise ValueError(f"the setting {name} is not a key like claims.alpha: {key}")
+        for key in self.settings.values():
+            _check_key(key)
         if self.files and self.each != "population":
             raise ValueError("only a job for each population writes files that are no tables")
         if self.each == "study" and (
@@ -139,6 +166,7 @@ class ClaimHead:
     """why a study may have no statement of it"""
 
     def __post_init__(self) -> None:
+        _check_texts(reads=self.reads)
         _check_word("each", self.each, ("population", "study"))
 
 
@@ -170,6 +198,10 @@ class FigureHead:
     """a grid for each model, of its datasets, or one of the whole `study`"""
 
     def __post_init__(self) -> None:
+        _check_texts(reads=self.reads)
+        if not self.reads:
+            raise ValueError("reads is empty; name a table, as runs")
+        _check_key(self.split)
         _check_word("each", self.each, ("population", "claim", "study"))
         _check_word("grid_of", self.grid_of, ("model", "study"))
         if self.grid and (len(self.reads) != 1 or self.each != "population"):
@@ -179,3 +211,16 @@ class FigureHead:
 def _check_word(field: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         raise ValueError(f"{field} is {word}; it can be {', '.join(known)}")
+
+
+def _check_texts(**fields: tuple[str, ...]) -> None:
+    for name, texts in fields.items():
+        if not isinstance(texts, tuple) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(
+                f"{name} is {texts!r}; it must be a tuple of texts, as ('mean', 'std')"
+            )
+
+
+def _check_key(key: str) -> None:
+    if key.count(".") != 1:
+        raise ValueError(f"{key} is not a key of the config like claims.alpha")

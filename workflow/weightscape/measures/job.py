@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from weightscape.heads import told_layer_measures
+from weightscape import heads
+from weightscape.errors import WeightscapeError
 from weightscape.storage.tables import read_table, write_table
 
 
@@ -48,11 +49,11 @@ class Job:
 
     def layers(self) -> dict[str, pd.DataFrame]:
         """The tables of the measures of one layer, by name."""
-        return {name: self.table(name) for name in told_layer_measures()}
+        return {name: self.table(name) for name in heads.told_layer_measures()}
 
     def layers_of_each(self) -> list[dict[str, pd.DataFrame]]:
         """The same for each population, of a job for the whole study."""
-        tables = {name: self.tables(name) for name in told_layer_measures()}
+        tables = {name: self.tables(name) for name in heads.told_layer_measures()}
         return [
             dict(zip(tables, of_one, strict=True)) for of_one in zip(*tables.values(), strict=True)
         ]
@@ -70,7 +71,14 @@ class Job:
         return Path(self.outputs[name.replace(".", "_")])
 
     def write(self, **tables: pd.DataFrame) -> None:
+        """Raises WeightscapeError unless each table has the columns that its head has."""
         for name, table in tables.items():
+            columns = heads.tables()[name].names
+            if list(table.columns) != columns:
+                raise WeightscapeError(
+                    f"the table {name} is made with the columns {[*table.columns]}, but its head "
+                    f"has {columns}"
+                )
             write_table(table, self.output(name))
 
     def _paths(self, name: str) -> list[str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from importlib import import_module
 from typing import Any, TypeVar
 
 import numpy as np
 
+from weightscape.errors import WeightscapeError
+from weightscape.heads import layer_measures
 from weightscape.models import Link
 from weightscape.storage.shards import Shard
 
@@ -101,6 +104,24 @@ class LayerWeights:
 def is_moderate(weight: np.ndarray) -> bool:
     """Whether weights can be multiplied with each other in float32: finite, and below HUGE."""
     return bool(np.abs(weight).max() < HUGE)  # not so with NaN
+
+
+def describe(measure: str, layer: LayerWeights) -> dict[str, Any] | None:
+    """What a measure of one layer says; nothing if it is of heads and the layer has none.
+
+    Raises WeightscapeError unless it says what its head has.
+    """
+    head = layer_measures()[measure]
+    told = import_module(f"weightscape.measures.layers.{measure}").describe(layer)
+    if told is None and head.of_heads:
+        return None
+    wanted = head.of_nulls if layer.initial is None else head.columns
+    if told is None or not set(wanted) <= told.keys() <= head.columns.keys():
+        raise WeightscapeError(
+            f"describe of measures/layers/{measure}.py returns {[*told] if told else told}, but "
+            f"its head has the columns {[*wanted]}"
+        )
+    return told  # type: ignore[no-any-return]
 
 
 def trained_layers(shard: Shard, row: int) -> dict[str, LayerWeights]:

@@ -45,7 +45,12 @@ def caption(text: str, config: Config, shown: Sequence[Population], **more: str)
     line; and where there is one population what `describe` tells of it.
     """
     told = [describe(config, population) for population in shown]
-    sections = {key: _plain(value) for key, value in config.items() if isinstance(value, dict)}
+    # `training` is the sentence of a population
+    sections = {
+        key: _plain(value)
+        for key, value in config.items()
+        if isinstance(value, dict) and key != "training"
+    }
     lines = {
         "populations": "; ".join("{model} on {dataset}, {short}".format(**p) for p in told),
         "counts": "; ".join("{model} on {dataset}, n = {n} runs".format(**p) for p in told),

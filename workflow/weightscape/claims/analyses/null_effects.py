@@ -1,11 +1,11 @@
 """Null effects: which features of the paper's figures are there without what training placed.
 
 Each feature of a figure goes with accuracy by a rank correlation, pooled and within width
-(effects): by the final weights, and by the null models of them (measures/nulls). The rule, written
-down before a study was judged by it: an association is seen if its adjusted p by the final weights
-is below alpha; it survives a null model if by that model's weights it has the same sign and an
-adjusted p below alpha. What survives `shuffled` is in the distribution of the weights alone; what
-survives `gaussian` in their mean and standard deviation, together with the layer's size; what
+(effects): by the final weights, and by the null models of them (the measure nulls). The rule,
+written down before a study was judged by it: an association is seen if its adjusted p by the final
+weights is below alpha; it survives a null model if by that model's weights it has the same sign and
+an adjusted p below alpha. What survives `shuffled` is in the distribution of the weights alone;
+what survives `gaussian` in their mean and standard deviation, together with the layer's size; what
 survives `initial` was there before training. p is adjusted by Benjamini and Hochberg 1995 over all
 rows of a population, pooled and within width apart.
 
@@ -110,11 +110,11 @@ WEIGHTS = (FINAL, *KINDS)
 DRAWS = Draws(500, 999)
 """Fewer than the claims have: four kinds of weights make four times as many effects."""
 
-FEATURES = {
-    figure: tuple(head.prefix + column for column in columns)
-    for head in told_layer_measures().values()
-    for figure, columns in head.effects.items()
-}
+FEATURES: dict[str, tuple[str, ...]] = {}
+for _head in told_layer_measures().values():
+    for _figure, _columns in _head.effects.items():
+        _own = tuple(_head.prefix + column for column in _columns)
+        FEATURES[_figure] = FEATURES.get(_figure, ()) + _own
 """Figures of the paper, or of ours, and the columns of a layer that they show."""
 
 COLUMNS = tuple(HEAD.tables["null_effects"].names)

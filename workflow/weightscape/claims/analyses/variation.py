@@ -168,7 +168,6 @@ ACCURACIES = ("test_accuracy", "train_accuracy")
 CHOSEN = {name: head.variation for name, head in told_layer_measures().items() if head.variation}
 """table -> its columns whose variation is told, beside the accuracies"""
 
-TESTS = ("p_width", "p_init", "p_shuffle")
 COLUMNS = tuple(HEAD.tables["variation"].names)
 WIDTH_COLUMNS = tuple(HEAD.tables["variation_widths"].names)
 

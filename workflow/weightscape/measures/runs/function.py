@@ -208,7 +208,7 @@ def measure(
 ) -> None:
     """Compare what the runs of the table `runs` predict, and write `outputs`.
 
-    Runs whose shard has no predictions have an empty row in `predictions` and are in no other
+    Runs whose shard has no predictions have an empty row in `predicted_classes` and are in no other
     table; without a `dataset` none has any. Runs with weights that are not finite or huge have no
     distance. In memory are the predictions, n N_test bytes, and some n^2 numbers.
     """

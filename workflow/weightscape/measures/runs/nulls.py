@@ -10,17 +10,15 @@ the start, the distribution, or two numbers of it.
 
 import hashlib
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from weightscape.heads import MeasureHead, Table, told_layer_measures
+from weightscape.heads import MeasureHead, Table, tables, told_layer_measures
 from weightscape.measures.job import Job
-from weightscape.measures.layer import LayerWeights, linked
-from weightscape.measures.runs.weights import LAYER_KEYS
+from weightscape.measures.layer import LayerWeights, describe, linked
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import runs_in
 from weightscape.storage.shards import Shard
@@ -49,11 +47,7 @@ HEAD = MeasureHead(
 FINAL = "final"
 KINDS = ("initial", "shuffled", "gaussian")
 
-COLUMNS = (
-    *LAYER_KEYS,
-    "weights",
-    *(head.prefix + name for head in told_layer_measures().values() for name in head.of_nulls),
-)
+COLUMNS = tuple(tables()["nulls"].names)
 
 
 def make(job: Job) -> None:
@@ -112,7 +106,6 @@ def describe_run(shard: Shard, row: int) -> Iterator[dict[str, Any]]:
         for name, layer in linked(layers, shard.links).items():
             found: dict[str, Any] = {"layer": name, "weights": kind}
             for measure, head in told_layer_measures().items():
-                describe = import_module(f"weightscape.measures.layers.{measure}").describe
-                told = describe(layer) or {}
-                found |= {head.prefix + column: told[column] for column in head.of_nulls if told}
+                told = describe(measure, layer) or {}
+                found |= {head.prefix + column: told[column] for column in head.of_nulls}
             yield found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack
-from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -13,7 +12,7 @@ import pandas as pd
 from weightscape.heads import MeasureHead, Table, layer_measures, tables_of
 from weightscape.measures import convergence, density
 from weightscape.measures.job import Job
-from weightscape.measures.layer import trained_layers
+from weightscape.measures.layer import describe, trained_layers
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, check_found
 from weightscape.runs.groups import GROUPS
@@ -123,8 +122,7 @@ def _measure_run(
     run = {**dict(zip(KEYS, (*shard.key, shard.seeds[row]), strict=True)), "group": group}
     layers = trained_layers(shard, row)
     for name in layer_measures():
-        describe = import_module(f"weightscape.measures.layers.{name}").describe
-        found = {layer: describe(weights) for layer, weights in layers.items()}
+        found = {layer: describe(name, weights) for layer, weights in layers.items()}
         add[name]([run | {"layer": layer} | told for layer, told in found.items() if told])
     densities.add(shard.header.width, shard.seeds[row], group, layers)
 

@@ -175,7 +175,7 @@ def test_one_snakemake_at_a_time_but_for_rules_of_the_outer_workflow(finished_ou
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = finished_outer.run("--forcerun", "networks_judge_claims")
         assert done.returncode != 0
-        assert "the study tiny is held by another snakemake" in done.stdout + done.stderr
+        assert "the study tiny is in use by another snakemake" in done.stdout + done.stderr
         finished_outer.succeed("--forcerun", "keep_accuracies")
 
 

@@ -93,6 +93,15 @@ def test_each_file_is_in_tables_figures_and_report(finished, tmp_path):
     assert "C8. High-accuracy runs have weights of low rank." in text
 
 
+def test_a_measure_need_not_read_the_table_of_runs(finished):
+    path = "workflow/weightscape/claims/analyses/worst.py"
+    text = RECIPES[path].replace('("runs",)', '("statistics",)').replace("_accuracy", "")
+    text = text.replace("job.runs", 'job.table("statistics").assign(test=1.0)')
+    (finished.folder / path).write_text(text)
+    finished.succeed("results/test/tables/worst.csv")
+    assert len(pd.read_csv(finished.results / "tables" / "worst.csv")) == 2  # widths
+
+
 def test_a_claim_of_tables_that_are_read_already_is_measured_and_judged(finished):
     """No input changes: what the claims say of themselves is a parameter of their rules."""
     path = "workflow/weightscape/claims/paper/c8_low_rank.py"

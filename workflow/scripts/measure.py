@@ -15,5 +15,6 @@ with job_log(snakemake.log[0]) as log:
         snakemake.wildcards.get("layer", ""),
     )
     import_module(heads.measure_module(params.measure)).make(job)
-    n_runs = sum(map(len, job.tables("runs")))
-    log.info("n = %d runs; wrote %s", n_runs, ", ".join([*heads.tables_of(head), *head.files]))
+    if "runs" in head.reads:
+        log.info("n = %d runs", sum(map(len, job.tables("runs"))))
+    log.info("wrote %s", ", ".join([*heads.tables_of(head), *head.files]))

@@ -13,7 +13,6 @@ from weightscape.heads.kinds import ClaimHead, FigureHead, MeasureHead
 
 RESERVED = ("shards", "images", "layers")
 """Words for other things that a measure reads."""
-LAYER_COLUMNS = ("model", "dataset", "width", "seed", "group", "layer", "weights")
 
 
 def check() -> None:
@@ -74,9 +73,11 @@ def _check_reads(kind: str, name: str, head: MeasureHead | ClaimHead | FigureHea
 
 
 def _check_columns() -> None:
-    """Of the measures of one layer, which stand side by side in nulls.csv."""
+    """Of the measures of one layer, which stand side by side in a table `of_layers`."""
+    written = [table for head in heads.measures().values() for table in head.tables.values()]
+    own = {name for table in written if table.of_layers for name in table.names}
     told = heads.told_layer_measures().values()
-    columns = Counter([*LAYER_COLUMNS, *(h.prefix + n for h in told for n in h.of_nulls)])
+    columns = Counter([*own, *(h.prefix + n for h in told for n in h.of_nulls)])
     for name, times in columns.items():
         if times > 1:
             raise WeightscapeError(f"two measures of one layer have {name}; give one a prefix")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.storage.tables import read_table, write_table
+
+T = TypeVar("T")
 
 
 class Job:
@@ -68,7 +70,7 @@ class Job:
         return self.path(name) if self._paths(name) else None
 
     def output(self, name: str) -> Path:
-        return Path(self.outputs[name.replace(".", "_")])
+        return Path(_find(self.outputs, name, "write"))
 
     def write(self, **tables: pd.DataFrame) -> None:
         """Raises WeightscapeError unless each table has the columns that its head has."""
@@ -82,5 +84,15 @@ class Job:
             write_table(table, self.output(name))
 
     def _paths(self, name: str) -> list[str]:
-        found = self.inputs[name.replace(".", "_")]
+        found = _find(self.inputs, name, "read")
         return [found] if isinstance(found, str) else list(found)
+
+
+def _find(files: Mapping[str, T], name: str, done: str) -> T:
+    """Raises WeightscapeError if the head does not have the name."""
+    try:
+        return files[name.replace(".", "_")]
+    except KeyError:
+        raise WeightscapeError(
+            f"a measure asks for {name}, which its head does not {done}"
+        ) from None

@@ -1,7 +1,6 @@
 """Small networks, data and recipes to train, and the ways to train them."""
 
 import numpy as np
-import torch
 
 from weightscape import models
 from weightscape.engine.autograd import AutogradStack
@@ -30,16 +29,16 @@ def make_recipe(**changes):
 def random_split(n, shape=(1, 4, 4), classes=3, seed=0):
     random = np.random.default_rng(seed)
     images = random.integers(0, 256, (n, *shape), dtype=np.uint8)
-    return Split(torch.from_numpy(images), torch.from_numpy(random.integers(0, classes, n)))
+    return Split(images, random.integers(0, classes, n))
 
 
 def random_orders(runs, n, seed=0):
-    stream = torch.Generator().manual_seed(seed)
-    return [torch.randperm(n, generator=stream) for _ in range(runs)]
+    stream = np.random.default_rng(seed)
+    return np.array([stream.permutation(n) for _ in range(runs)], np.int32)
 
 
 def batches(order, size=7):
-    return [rows.tolist() for rows in order.split(size)]
+    return [order[first : first + size].tolist() for first in range(0, len(order), size)]
 
 
 def start_of(network, seed=0):
@@ -51,12 +50,11 @@ def by_hand(network, starts, train, recipe, seeds=None):
     return HandStack(network, network.by_hand(), start, train, recipe)
 
 
-def by_autograd(network, starts, train, recipe, seeds=None):
+def by_autograd(network, starts, train, recipe, seeds=None, device="cpu"):
     """Runs whose dropout is that of `seeds`; of 0, 1, ... by default."""
     seeds = range(len(starts)) if seeds is None else seeds
-    keys = [KEY._replace(seed=seed) for seed in seeds]
-    streams = [key.stream("dropout", train.images.device) for key in keys]
-    return AutogradStack(network, starts, streams, train, recipe)
+    streams = [KEY._replace(seed=seed).stream("dropout") for seed in seeds]
+    return AutogradStack(network, starts, streams, train, recipe, device)
 
 
 def by_blas(network, starts, train, recipe, seeds=None):

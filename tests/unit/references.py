@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 
 def tensors(snapshot):
-    return {name: torch.from_numpy(values) for name, values in snapshot.items()}
+    return {name: torch.as_tensor(values) for name, values in snapshot.items()}
 
 
 def copied(module, weight, bias):
@@ -94,6 +94,7 @@ class ViTModules(nn.Module):
 
 def modules(name, width, options, parameters):
     """A family from torch.nn with our numbers; without dropout."""
+    parameters = tensors(parameters)
     if name == "dnn":
         return dnn_modules(parameters)
     if name == "cnn":
@@ -121,12 +122,16 @@ def ours(module, read=torch.Tensor.detach):
 def gradients(module, split):
     """Of the mean loss over a split, by our names."""
     module.zero_grad()
-    cross_entropy(module(scaled(split)), split.labels).backward()
+    cross_entropy(module(scaled(split)), labels(split)).backward()
     return ours(module, lambda parameter: parameter.grad)
 
 
 def scaled(split):
-    return split.images.double() / 255
+    return torch.from_numpy(split.images).double() / 255
+
+
+def labels(split):
+    return torch.from_numpy(split.labels)
 
 
 def adam(module, learning_rate):
@@ -138,7 +143,7 @@ def train_modules(module, optimiser, split, batches):
     losses = []
     for rows in batches:
         optimiser.zero_grad()
-        loss = cross_entropy(module(scaled(split)[rows]), split.labels[rows])
+        loss = cross_entropy(module(scaled(split)[rows]), labels(split)[rows])
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
@@ -148,7 +153,7 @@ def train_modules(module, optimiser, split, batches):
 @torch.no_grad()
 def scores(module, split):
     """Mean loss and accuracy in % over a split, in plain numpy from the logits on."""
-    logits, labels = module(scaled(split)).numpy(), split.labels.numpy()
+    logits, labels = module(scaled(split)).numpy(), split.labels
     top = logits.max(1)
     normaliser = top + np.log(np.exp(logits - top[:, None]).sum(1))
     loss = (normaliser - logits[np.arange(len(labels)), labels]).mean()

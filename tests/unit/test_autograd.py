@@ -17,6 +17,7 @@ from cases import (
     by_autograd,
     random_orders,
 )
+from references import labels, scaled, tensors
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -36,10 +37,10 @@ def test_pixels_are_between_0_and_1():
 
 def test_losses_of_each_run_and_image():
     logits = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
-    for labels in (torch.arange(5) % 4, torch.arange(15).view(3, 5) % 4):
-        found = _losses(logits, labels)
+    for given in (torch.arange(5) % 4, torch.arange(15).view(3, 5) % 4):
+        found = _losses(logits, given)
         for run in range(3):
-            own = labels if labels.ndim == 1 else labels[run]
+            own = given if given.ndim == 1 else given[run]
             expected = nn.CrossEntropyLoss(reduction="none")(logits[run], own)
             torch.testing.assert_close(found[run], expected)
 
@@ -101,8 +102,8 @@ def test_a_parameter_that_the_loss_does_not_know_stands_still():
 # dropout
 
 
-def masks_after(stack, order, size):
-    stack.train_epoch([order[:size]] * stack.runs)
+def masks_after(stack, size):
+    stack.train_epoch(np.tile(np.arange(size, dtype=np.int32), (stack.runs, 1)))
     return [mask.clone() for mask in stack.steps[size].masks]
 
 
@@ -115,7 +116,7 @@ def wide_dropout(rate, runs=1):
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.75])
 def test_dropout_keeps_its_share_and_the_mean(rate):
     kept = 1 - rate
-    for mask in masks_after(wide_dropout(rate), torch.arange(9), 7):
+    for mask in masks_after(wide_dropout(rate), 7):
         torch.testing.assert_close(mask[mask != 0], torch.full_like(mask[mask != 0], 1 / kept))
         share, n = (mask != 0).double().mean().item(), mask.numel()
         assert abs(share - kept) < 4 * math.sqrt(rate * kept / n)
@@ -123,7 +124,7 @@ def test_dropout_keeps_its_share_and_the_mean(rate):
 
 def test_dropout_is_drawn_anew_at_every_step_for_every_run_and_place():
     stack = wide_dropout(0.5, runs=3)
-    drawn = [masks_after(stack, torch.arange(9), 7) for _ in range(2)]
+    drawn = [masks_after(stack, 7) for _ in range(2)]
     hidden = [mask[run].flatten().tolist() for _, _, mask, _ in drawn for run in range(3)]
     assert len({tuple(mask) for mask in hidden}) == 6
     # of two draws at a half, half of the places agree
@@ -134,19 +135,19 @@ def test_dropout_is_drawn_anew_at_every_step_for_every_run_and_place():
 
 
 def test_dropout_comes_from_the_run_s_stream_and_not_from_its_neighbours():
-    together = masks_after(wide_dropout(0.5, runs=3), torch.arange(9), 7)
-    again = masks_after(wide_dropout(0.5, runs=3), torch.arange(9), 7)
+    together = masks_after(wide_dropout(0.5, runs=3), 7)
+    again = masks_after(wide_dropout(0.5, runs=3), 7)
     assert all(torch.equal(one, other) for one, other in zip(together, again, strict=True))
     case = Case("vit", "2", **(VIT | {"dropout": 0.5, "feedforward": 700}))
     for run in range(3):
         single = by_autograd(case.network, case.starts(), case.split(9), case.recipe(), [run])
-        alone = masks_after(single, torch.arange(9), 7)
+        alone = masks_after(single, 7)
         for one, other in zip(together, alone, strict=True):
             assert torch.equal(one[run], other[0])
 
 
 def dropped(case, batch):
-    values = {name: value[None] for name, value in case.starts()[0].items()}
+    values = {name: value[None] for name, value in tensors(case.starts()[0]).items()}
     return [tuple(shape) for shape in _dropped(case.network, values, batch)]
 
 
@@ -163,7 +164,7 @@ def test_dropout_falls_on_attention_and_mlp():
 def test_nothing_is_dropped_without_a_rate(case):
     assert dropped(case, 5) == []
     stack = by_autograd(case.network, case.starts(), case.split(9), case.recipe())
-    assert masks_after(stack, torch.arange(9), 7) == []
+    assert masks_after(stack, 7) == []
 
 
 def dropping_by_hand(rate, masks):
@@ -180,14 +181,14 @@ def test_training_drops_what_was_drawn():
     rate, train = 0.3, DROPPING.split(7)
     (start,) = DROPPING.starts()
     stack = by_autograd(DROPPING.network, [start], train, DROPPING.recipe())
-    (score,) = stack.train_epoch([torch.arange(7)])
+    (score,) = stack.train_epoch(np.arange(7, dtype=np.int32)[None])
     masks = [mask[0] for mask in stack.steps[7].masks]
-    exact = {name: value.double() for name, value in start.items()}
+    exact = {name: value.double() for name, value in tensors(start).items()}
     drop = dropping_by_hand(rate, masks)
-    logits, _ = DROPPING.network.forward(exact, train.images.double() / 255, drop)
-    assert score.loss == pytest.approx(cross_entropy(logits, train.labels).item(), rel=1e-5)
-    without, _ = DROPPING.network.forward(exact, train.images.double() / 255, keep)
-    assert cross_entropy(without, train.labels).item() != pytest.approx(score.loss, rel=1e-3)
+    logits, _ = DROPPING.network.forward(exact, scaled(train), drop)
+    assert score.loss == pytest.approx(cross_entropy(logits, labels(train)).item(), rel=1e-5)
+    without, _ = DROPPING.network.forward(exact, scaled(train), keep)
+    assert cross_entropy(without, labels(train)).item() != pytest.approx(score.loss, rel=1e-3)
 
 
 def test_evaluation_drops_nothing():
@@ -243,7 +244,7 @@ def test_the_place_in_a_stack_does_not_matter(case):
     moved = [starts[run] for run in turned]
     other = by_autograd(case.network, moved, train, case.recipe(), turned)
     expected = straight.train_epoch(orders)
-    for run, score in zip(turned, other.train_epoch([orders[run] for run in turned]), strict=True):
+    for run, score in zip(turned, other.train_epoch(orders[turned]), strict=True):
         assert score == pytest.approx(tuple(expected[run]), rel=1e-6)
 
 
@@ -255,7 +256,7 @@ def test_the_place_in_a_stack_does_not_matter(case):
 def test_what_autograd_keeps_of_a_dnn(images, width):
     case = Case("dnn", width)
     (start,) = case.starts()
-    h1, h2 = start["fc1.bias"].numel(), start["fc2.bias"].numel()
+    h1, h2 = start["fc1.bias"].size, start["fc2.bias"].size
     found = activation_bytes(case.network, start, case.split(images).images)
     # pixels and both ReLUs' outputs, these perhaps twice: as a result and as the next input
     assert 4 * images * (64 + h1 + h2) <= found <= 4 * images * (64 + 2 * h1 + 2 * h2)
@@ -269,7 +270,7 @@ def test_what_autograd_keeps_grows_with_the_images_and_holds_the_relus(case):
     # each image keeps the same; a little may be kept once
     assert (eight - two) == 6 * (two - one)
     assert 0 <= 2 * one - two < 0.05 * one
-    _, units = case.network.forward(start, pixels(images), keep)
+    _, units = case.network.forward(tensors(start), pixels(torch.from_numpy(images)), keep)
     assert eight > sum(unit.nbytes for unit in units.values())
 
 
@@ -325,10 +326,9 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch find
 @pytest.mark.parametrize("case", [DNN, CNN, GAP, TRANSFORMER], ids=repr)
 @pytest.mark.parametrize("runs", [1, 3])
 def test_a_gpu_trains_what_the_cpu_trains(case, runs):
-    there = type(case.split(1))(*(tensor.cuda() for tensor in case.split(20)))
     stacks = [
-        by_autograd(case.network, case.starts(runs), train, case.recipe())
-        for train in (case.split(20), there)
+        by_autograd(case.network, case.starts(runs), case.split(20), case.recipe(), device=device)
+        for device in ("cpu", "cuda")
     ]
     for epoch in range(3):
         orders = random_orders(runs, 20, seed=epoch)

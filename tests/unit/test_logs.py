@@ -137,6 +137,30 @@ def test_a_heartbeat_that_hangs_keeps_no_process_alive(tmp_path):
     assert done.stderr == "weightscape: its own error\n"
 
 
+LEAVE = """
+import atexit, sys
+from weightscape.messages.logs import job_log, leave
+
+atexit.register(print, "taken down")
+with job_log(sys.argv[1]) as log:
+    log.info("the last line")
+    print("on stdout", flush=False)
+    sys.stderr.write("on stderr")
+    if len(sys.argv) > 2:
+        raise ZeroDivisionError
+leave()
+"""
+
+
+def test_a_job_that_is_done_leaves_at_once_and_loses_nothing(tmp_path):
+    command = [sys.executable, "-c", LEAVE, str(tmp_path / "job.log")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "on stdout\n", "on stderr")
+    assert "the last line" in (tmp_path / "job.log").read_text()
+    failed = subprocess.run([*command, "fail"], capture_output=True, check=False)
+    assert failed.returncode == 1
+
+
 def test_a_touch_tells_the_date_that_the_file_has(tmp_path):
     path = tmp_path / "job.log"
     path.touch()

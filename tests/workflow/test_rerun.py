@@ -19,11 +19,11 @@ def test_a_new_seed_trains_only_that_seed(finished):
 
 
 def test_a_copy_of_the_checkout_compiles_nothing_anew(finished):
-    """Twenty CPU seconds, in each copy that numba's own cache took for another project."""
+    """Twenty CPU seconds, in each copy that numba's own cache would take for another project."""
     kernels = finished.folder / "workflow/weightscape/kernels"
 
     def compiled() -> dict:
-        return {path: path.stat().st_mtime_ns for path in kernels.rglob("*.nb[ci]")}
+        return {path: path.stat().st_mtime_ns for path in kernels.glob("__pycache__/*/*-*")}
 
     before = compiled()
     assert any("dnn.train" in path.name for path in before)

@@ -1,14 +1,12 @@
 """Train the runs of one shard."""
 
-import gc
 import json
 from pathlib import Path
 
 from weightscape.engine.training import TrainingJob, train_shard
-from weightscape.messages.logs import job_log
+from weightscape.messages.logs import job_log, leave
 from weightscape.study.paths import on_disk, parse_seeds, unfinished_folder
 
-gc.freeze()  # torch's objects stay to the end, where sorting through them takes most of a second
 device = snakemake.config["device"]  # no param: moving to a GPU retrains nothing
 wildcards = snakemake.wildcards
 unfinished = unfinished_folder(
@@ -32,3 +30,4 @@ with job_log(snakemake.log[0]):
             memory_mb=snakemake.resources.get("mem_mb") if device == "cuda" else None,
         )
     )
+leave()

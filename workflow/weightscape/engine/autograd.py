@@ -16,6 +16,8 @@ from torch.nn.functional import cross_entropy
 
 from weightscape.engine.linear import FastLinear
 from weightscape.engine.stack import PROBE, Evaluation, Scores, Split, Stack
+from weightscape.engine.streams import Parameters, Stream
+from weightscape.kernels.primitives import Array
 from weightscape.models import Model
 
 EVALUATED = 1000  # images at a time by a single run; a stack takes a batch
@@ -36,23 +38,26 @@ def keep(x: Tensor) -> Tensor:
 
 
 class AutogradStack(Stack):
-    """R runs as arrays with a leading dimension R.
+    """R runs as tensors with a leading dimension R, on a device.
 
-    `dropouts` are the runs' own streams for dropout, on the stack's device.
+    `dropouts` are the runs' own streams for dropout.
     """
 
     def __init__(
         self,
         network: Model,
-        starts: Sequence[Values],
-        dropouts: Sequence[torch.Generator],
+        starts: Sequence[Parameters],
+        dropouts: Sequence[Stream],
         train: Split,
         recipe: dict[str, Any],
+        device: str = "cpu",
     ):
-        self.network, self.train, self.recipe = network, train, recipe
-        self.runs, self.device, self.dropouts = len(starts), train.images.device, dropouts
+        self.network, self.recipe, self.runs = network, recipe, len(starts)
+        self.device = torch.device(device)
+        self.images, self.labels = self._place(train)
+        self.dropouts = [_Dropout(stream, self.device) for stream in dropouts]
         self.values: Values = {
-            name: torch.stack([start[name] for start in starts]).to(self.device).requires_grad_()
+            name: self._to_device(np.stack([start[name] for start in starts])).requires_grad_()
             for name in starts[0]
         }
         self.adam = Adam(list(self.values.values()), recipe["learning_rate"])
@@ -63,8 +68,15 @@ class AutogradStack(Stack):
         by_us = self.runs == 1 and self.device.type == "cpu" and work >= WORTH_IT
         self.products = FastLinear() if by_us else nullcontext()
 
-    def train_epoch(self, orders: Sequence[Tensor]) -> list[Scores]:
-        rows = torch.stack(list(orders)).to(self.device)
+    def rooms(self, images: int) -> Sequence[Array]:
+        if self.device.type == "cpu":
+            return ()
+        # pinned: the GPU fetches them itself
+        shape = self.runs, images
+        return [torch.empty(shape, dtype=torch.int32, pin_memory=True).numpy() for _ in range(2)]
+
+    def train_epoch(self, orders: Array) -> list[Scores]:
+        rows = self._to_device(orders)
         self.loss.zero_()
         self.right.zero_()
         for batch in torch.split(rows, self.recipe["batch_size"], 1):
@@ -78,7 +90,7 @@ class AutogradStack(Stack):
     def evaluate(self, split: Split) -> list[Evaluation]:
         loss, right = torch.zeros_like(self.loss), torch.zeros_like(self.right)
         active, answers = dict[str, Tensor](), list[Tensor]()
-        for images, labels in self._blocks(split):
+        for images, labels in self._blocks(*self._place(split)):
             logits, units = self._forward(pixels(images), None)
             loss += _losses(logits, labels).double().sum(1)
             answer = logits.argmax(2)
@@ -96,12 +108,12 @@ class AutogradStack(Stack):
         ]
 
     def gradient_norms(self) -> list[dict[str, float]]:
-        probe = Split(self.train.images[:PROBE], self.train.labels[:PROBE])
+        probe = self.images[:PROBE], self.labels[:PROBE]
         weights = [self.values[f"{layer.name}.weight"] for layer in self.network.layers]
         sums = [torch.zeros_like(weight) for weight in weights]
-        for images, labels in self._blocks(probe):
+        for images, labels in self._blocks(*probe):
             logits, _ = self._forward(pixels(images), None)
-            loss = _losses(logits, labels).sum() / len(probe.labels)
+            loss = _losses(logits, labels).sum() / len(probe[1])
             for total, gradient in zip(sums, torch.autograd.grad(loss, weights), strict=True):
                 total.add_(gradient)
         norms = [total.flatten(1).norm(dim=1).tolist() for total in sums]
@@ -114,7 +126,13 @@ class AutogradStack(Stack):
             {name: array[run].copy() for name, array in arrays.items()} for run in range(self.runs)
         ]
 
-    def _blocks(self, split: Split) -> Iterable[tuple[Tensor, Tensor]]:
+    def _place(self, split: Split) -> tuple[Tensor, Tensor]:
+        return self._to_device(split.images), self._to_device(split.labels)
+
+    def _to_device(self, array: Array) -> Tensor:
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
+
+    def _blocks(self, *split: Tensor) -> Iterable[tuple[Tensor, ...]]:
         size = EVALUATED if self.runs == 1 else self.recipe["batch_size"]
         return zip(*(torch.split(array, size) for array in split), strict=True)
 
@@ -161,7 +179,7 @@ class Step:
 
     def __init__(self, stack: AutogradStack, size: int):
         self.stack = stack
-        self.rows = torch.zeros(stack.runs, size, dtype=torch.int64, device=stack.device)
+        self.rows = torch.zeros(stack.runs, size, dtype=torch.int32, device=stack.device)
         self.masks = [
             torch.zeros(stack.runs, *shape, device=stack.device)
             for shape in _dropped(stack.network, stack.values, size)
@@ -172,16 +190,15 @@ class Step:
         self.rows.copy_(rows)
         share = 1 - self.stack.recipe["options"].get("dropout", 0.0)
         for mask in self.masks:
-            for run, stream in zip(mask, self.stack.dropouts, strict=True):
-                run.bernoulli_(share, generator=stream)
-            mask.div_(share)
+            for run, dropout in zip(mask, self.stack.dropouts, strict=True):
+                dropout.draw(run, share)
         self.replay()
 
     def run(self) -> None:
         """The step on the rows and masks that are there."""
         stack = self.stack
-        images = stack.train.images.index_select(0, self.rows.flatten())
-        labels = stack.train.labels.index_select(0, self.rows.flatten()).view_as(self.rows)
+        images = stack.images.index_select(0, self.rows.flatten())
+        labels = stack.labels.index_select(0, self.rows.flatten()).view_as(self.rows)
         logits, _ = stack._forward(
             pixels(images.view(*self.rows.shape, *images.shape[1:])), self.masks
         )
@@ -253,6 +270,25 @@ class Adam:
             )
 
 
+class _Dropout:
+    """A run's stream for dropout, on a device: on a GPU its own generator, seeded from it."""
+
+    def __init__(self, stream: Stream, device: torch.device):
+        self.stream = stream
+        self.own: torch.Generator | None = None
+        if device.type != "cpu":
+            self.own = torch.Generator(device).manual_seed(int(stream.integers(2**63)))
+
+    def draw(self, mask: Tensor, share: float) -> None:
+        """Fill a mask of inverted dropout: 1 / share in that share of its places, else 0."""
+        if self.own is not None:
+            mask.bernoulli_(share, generator=self.own).div_(share)
+            return
+        drawn = mask.numpy()
+        self.stream.random(out=drawn, dtype=np.float32)
+        np.multiply(drawn < share, np.float32(1 / share), out=drawn)
+
+
 class _Masks:
     """Inverted dropout by masks that are drawn beforehand, in the order of its calls."""
 
@@ -280,8 +316,9 @@ def _dropped(network: Model, values: Values, size: int) -> list[torch.Size]:
     return shapes
 
 
-def activation_bytes(network: Model, values: Values, images: Tensor) -> int:
+def activation_bytes(network: Model, start: Parameters, images: Array) -> int:
     """What autograd keeps of a forward pass of `images` (batch, ...) uint8, parameters apart."""
+    values = {name: torch.from_numpy(value) for name, value in start.items()}
     own = {value.untyped_storage().data_ptr() for value in values.values()}
     n_bytes = 0
 
@@ -293,5 +330,5 @@ def activation_bytes(network: Model, values: Values, images: Tensor) -> int:
 
     tracked = {name: value.detach().requires_grad_() for name, value in values.items()}
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        network.forward(tracked, pixels(images), keep)
+        network.forward(tracked, pixels(torch.from_numpy(images)), keep)
     return n_bytes

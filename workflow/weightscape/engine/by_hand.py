@@ -6,13 +6,12 @@ A stack of one: here runs side by side only push each other out of the processor
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from weightscape.engine.stack import PROBE, Evaluation, Scores, Split, Stack
+from weightscape.engine.streams import Parameters
 from weightscape.kernels.by_hand import ByHand
 from weightscape.kernels.primitives import Array, Parameter
 from weightscape.models import Model
@@ -29,21 +28,21 @@ class HandStack(Stack):
         self,
         network: Model,
         method: ByHand,
-        start: dict[str, Tensor],
+        start: Parameters,
         train: Split,
         recipe: dict[str, Any],
     ):
         self.network, self.method, self.recipe = network, method, recipe
         self.names = list(start)
-        values = (method.pack(name, value.numpy()) for name, value in start.items())
+        values = (method.pack(name, value) for name, value in start.items())
         self.state = tuple(_at_rest(np.array(value, order="C")) for value in values)
         self.train = _arrays(train)
         self.step = 1
 
-    def train_epoch(self, orders: Sequence[Tensor]) -> list[Scores]:
+    def train_epoch(self, orders: Array) -> list[Scores]:
         (order,) = orders
         loss, right = 0.0, 0
-        for batches in _batches(order.numpy(), self.recipe["batch_size"]):
+        for batches in _batches(order, self.recipe["batch_size"]):
             more = self.method.train(
                 *self.train, batches, self.step, self.recipe["learning_rate"], self.state
             )
@@ -54,7 +53,7 @@ class HandStack(Stack):
     def evaluate(self, split: Split) -> list[Evaluation]:
         images, labels = _arrays(split)
         loss, right, active, answers = 0.0, 0, dict[str, np.ndarray](), list[np.ndarray]()
-        for batches in _batches(np.arange(len(labels)), EVALUATED):
+        for batches in _batches(_in_order(labels), EVALUATED):
             more = self.method.evaluate(images, labels, batches, self.state)
             loss, right = loss + more[0], right + more[1]
             for name, fired in zip(self.method.relus, more[2], strict=True):
@@ -68,7 +67,7 @@ class HandStack(Stack):
         # a first step of Adam leaves (1 - 0.9) of the gradient as its mean
         probe = tuple(_at_rest(parameter.value.copy()) for parameter in self.state)
         images, labels = (array[:PROBE] for array in self.train)
-        self.method.train(images, labels, np.arange(len(labels))[None], 1, 0.0, probe)
+        self.method.train(images, labels, _in_order(labels)[None], 1, 0.0, probe)
         # numpy's norm would go through its own BLAS, whose sums differ from machine to machine
         norms = {
             name: math.sqrt(np.square(parameter.mean, dtype=np.float64).sum()) / 0.1
@@ -86,7 +85,12 @@ def _at_rest(value: Array) -> Parameter:
 
 
 def _arrays(split: Split) -> tuple[Array, Array]:
-    return split.images.flatten(1).numpy(), split.labels.numpy()
+    return split.images.reshape(len(split.images), -1), split.labels
+
+
+def _in_order(labels: Array) -> Array:
+    # of the orders' type, for which the gradients are compiled
+    return np.arange(len(labels), dtype=np.int32)
 
 
 def _batches(order: Array, size: int) -> list[Array]:

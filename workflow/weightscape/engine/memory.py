@@ -1,8 +1,9 @@
-"""How many runs train side by side."""
+"""How many runs train side by side on a GPU."""
 
 import resource
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from weightscape.engine.autograd import activation_bytes
@@ -16,15 +17,9 @@ HEADROOM = 0.8  # share of the free memory that stacks are planned to fill
 def runs_at_once(
     network: Model, recipe: dict[str, Any], train: Split, memory_mb: int | None
 ) -> int:
-    """How many runs to train side by side: one on the CPU, and as many as fit on a GPU.
-
-    A stack on the CPU gains nothing where gradients are compiled, and elsewhere it would make a
-    run's last bits depend on its neighbours.
-    """
-    if train.images.device.type == "cpu":
-        return 1
+    """How many runs to train side by side on the GPU: as many as fit."""
     needed = bytes_per_run(network, recipe, train)
-    free, _ = torch.cuda.mem_get_info(train.images.device)
+    free, _ = torch.cuda.mem_get_info()
     fitting = HEADROOM * free / needed.device
     if memory_mb is not None:
         left = memory_mb * 2**20 - resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -41,9 +36,9 @@ class Bytes(NamedTuple):
 
 def bytes_per_run(network: Model, recipe: dict[str, Any], train: Split) -> Bytes:
     """Estimated from the number of parameters, and from what autograd keeps of two images."""
-    values = initialise(network, recipe["initialisation"], torch.Generator())
-    activations = activation_bytes(network, values, train.images[:2].cpu()) / 2
-    order, weights = 8 * len(train.labels), 4 * network.n_parameters
+    start = initialise(network, recipe["initialisation"], np.random.default_rng(0))
+    activations = activation_bytes(network, start, train.images[:2]) / 2
+    order, weights = 4 * len(train.labels), 4 * network.n_parameters
     # value, gradient as found and as laid out, two moments, and one for what comes and goes
-    at_work = 6 * weights + recipe["batch_size"] * (2 * activations + 5 * train.images[0].numel())
+    at_work = 6 * weights + recipe["batch_size"] * (2 * activations + 5 * train.images[0].size)
     return Bytes(at_work + order, 2 * order + 4 * weights)

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
+
+from weightscape.kernels.primitives import Array
 
 PROBE = 1000  # training images on which the gradient norms are measured
 
 
 class Split(NamedTuple):
-    """Images (N, channels, height, width) uint8 and labels (N,) int64, on the stack's device."""
+    """Images (N, channels, height, width) uint8 and labels (N,) int64."""
 
-    images: Tensor
-    labels: Tensor
+    images: Array
+    labels: Array
 
 
 class Scores(NamedTuple):
@@ -42,9 +43,13 @@ class Stack(ABC):
     runs: int
     """R"""
 
+    def rooms(self, images: int) -> Sequence[Array]:
+        """Arrays (R, images) int32 in which orders are drawn ahead; none where that is no gain."""
+        return ()
+
     @abstractmethod
-    def train_epoch(self, orders: Sequence[Tensor]) -> list[Scores]:
-        """One pass over the training split, by each run in its own order (N,).
+    def train_epoch(self, orders: Array) -> list[Scores]:
+        """One pass over the training split, by each run in its own order: (R, N) int32.
 
         The scores are means over the images as they were trained on.
         """

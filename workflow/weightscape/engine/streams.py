@@ -1,4 +1,7 @@
-"""A run's random streams, and what is drawn from them: initial parameters and orders of images."""
+"""A run's random streams, and what is drawn from them: initial parameters and orders of images.
+
+They are NumPy's on every device, so that a run starts alike wherever it trains.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,19 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from weightscape.kernels.primitives import Array
 from weightscape.models import Model
 from weightscape.study.recipes import canonical_json, stream_seeds
 
-Parameters = dict[str, Tensor]
+Parameters = dict[str, Array]
+Stream = np.random.Generator
+
+SEED_BITS = 256  # of the hash; a generator's own seed would take no more than half of them
 
 
 class RunKey(NamedTuple):
@@ -26,7 +33,7 @@ class RunKey(NamedTuple):
     seed: int
     n_shuffle_seeds: int | None = None
 
-    def stream(self, purpose: str, device: torch.device | str = "cpu") -> torch.Generator:
+    def stream(self, purpose: str) -> Stream:
         """The run's random stream for `init`, `shuffle` or `dropout`.
 
         Runs of one initialisation seed share the first, those of one shuffle seed the others.
@@ -34,42 +41,58 @@ class RunKey(NamedTuple):
         init, shuffle = stream_seeds(self.seed, self.n_shuffle_seeds)
         seed = init if purpose == "init" else shuffle
         text = canonical_json([self.model, self.dataset, self.width, seed, purpose])
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
-        return torch.Generator(device).manual_seed(number >> 1)
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest())
+        seeds = np.random.SeedSequence(number, pool_size=SEED_BITS // 32)
+        return np.random.Generator(np.random.PCG64DXSM(seeds))
 
 
-def initialise(network: Model, how: dict[str, Any], stream: torch.Generator) -> Parameters:
-    """Fresh parameters: weights N(0, std^2), biases U(+-1/sqrt(fan_in)) or zero."""
+def initialise(network: Model, how: dict[str, Any], stream: Stream) -> Parameters:
+    """Fresh parameters, float32: weights N(0, std^2), biases U(+-1/sqrt(fan_in)) or zero."""
+
+    def normal(shape: tuple[int, ...]) -> Array:
+        return stream.standard_normal(shape, np.float32) * np.float32(how["std"])
+
+    def uniform(count: int, bound: float) -> Array:
+        return (2 * stream.random(count, np.float32) - 1) * np.float32(bound)
+
     parameters: Parameters = {}
     for layer in network.layers:
         bound = 1 / math.sqrt(layer.fan_in) if how["biases"] == "uniform" else 0.0
-        weight = torch.empty(layer.shape).normal_(0.0, how["std"], generator=stream)
-        bias = torch.empty(layer.shape[0]).uniform_(-bound, bound, generator=stream)
-        parameters |= {f"{layer.name}.weight": weight, f"{layer.name}.bias": bias}
+        parameters[f"{layer.name}.weight"] = normal(layer.shape)
+        parameters[f"{layer.name}.bias"] = uniform(layer.shape[0], bound)
     for name, (shape, start) in network.auxiliary.items():
-        value = torch.full(shape, float(start == "ones"))
-        if start == "normal":
-            value.normal_(0.0, how["std"], generator=stream)
-        parameters[name] = value
+        fixed = np.full(shape, float(start == "ones"), np.float32)
+        parameters[name] = normal(shape) if start == "normal" else fixed
     return parameters
 
 
 def draw_orders(
-    shuffles: Sequence[torch.Generator], images: int, epochs: int, ahead: bool
-) -> Iterator[list[Tensor]]:
-    """Each run's order of the images, epoch by epoch; `ahead` draws the next while one trains."""
+    shuffles: Sequence[Stream],
+    images: int,
+    epochs: int,
+    rooms: Sequence[Array] = (),
+) -> Iterator[Array]:
+    """The runs' orders of the images (R, N) int32, epoch by epoch.
 
-    def draw() -> list[Tensor]:
-        return [torch.randperm(images, generator=shuffle) for shuffle in shuffles]
+    With two or more `rooms` of that shape they are drawn into these in turn, and those of the next
+    epoch while one trains.
+    """
 
-    if not ahead:
+    def draw(room: Array) -> Array:
+        for shuffle, order in zip(shuffles, room, strict=True):
+            order[:] = np.arange(images)
+            shuffle.shuffle(order)
+        return room
+
+    if not rooms:
         for _ in range(epochs):
-            yield draw()
+            yield draw(np.empty((len(shuffles), images), np.int32))
         return
+    turns = cycle(rooms)
     with ThreadPoolExecutor(1) as aside:
-        coming = aside.submit(draw)
+        coming = aside.submit(draw, next(turns))
         for epoch in range(epochs):
             orders = coming.result()
             if epoch + 1 < epochs:
-                coming = aside.submit(draw)
+                coming = aside.submit(draw, next(turns))
             yield orders

@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from weightscape import models
-from weightscape.engine.autograd import AutogradStack
 from weightscape.engine.by_hand import HandStack
 from weightscape.engine.devices import choose_device, describe, make_deterministic, software
-from weightscape.engine.memory import runs_at_once
 from weightscape.engine.recorder import Recorder
 from weightscape.engine.stack import Scores, Split, Stack
 from weightscape.engine.streams import RunKey, draw_orders, initialise
@@ -40,6 +37,7 @@ def train_stack(
     recipe: dict[str, Any],
     snapshot_epochs: set[int],
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> list[RunRecord]:
     """Train runs of one width side by side from their initialisation to the last epoch.
 
@@ -47,14 +45,15 @@ def train_stack(
     A run that turns to NaN goes on and is recorded as it is.
     """
     epochs = recipe["epochs"]
-    stack = make_stack(network, keys, train, recipe)
+    stack = make_stack(network, keys, train, recipe, device)
     records = [Recorder(epochs) for _ in keys]
     weights = [{0: parameters} for parameters in stack.parameters()]
     _record(stack, records, 0, [found.scores for found in stack.evaluate(train)], test)
     shuffles = [key.stream("shuffle") for key in keys]
-    orders = draw_orders(shuffles, len(train.labels), epochs, ahead=train.images.is_cuda)
-    for epoch, order in enumerate(orders, start=1):
-        _record(stack, records, epoch, stack.train_epoch(order), test)
+    n_images = len(train.labels)
+    orders = draw_orders(shuffles, n_images, epochs, stack.rooms(n_images))
+    for epoch, of_epoch in enumerate(orders, start=1):
+        _record(stack, records, epoch, stack.train_epoch(of_epoch), test)
         if epoch in snapshot_epochs or epoch == epochs:
             for of_run, parameters in zip(weights, stack.parameters(), strict=True):
                 of_run[epoch] = parameters
@@ -66,16 +65,18 @@ def train_stack(
 
 
 def make_stack(
-    network: Model, keys: Sequence[RunKey], train: Split, recipe: dict[str, Any]
+    network: Model, keys: Sequence[RunKey], train: Split, recipe: dict[str, Any], device: str
 ) -> Stack:
-    """Freshly initialised runs on the device of `train`, in the fastest way that there is."""
+    """Freshly initialised runs on a device, in the fastest way that there is."""
     starts = [initialise(network, recipe["initialisation"], key.stream("init")) for key in keys]
-    device = train.images.device
-    method = network.by_hand() if device.type == "cpu" and len(keys) == 1 else None
+    method = network.by_hand() if device == "cpu" and len(keys) == 1 else None
     if method is not None:
         return HandStack(network, method, starts[0], train, recipe)
-    dropouts = [key.stream("dropout", device) for key in keys]
-    return AutogradStack(network, starts, dropouts, train, recipe)
+    # here, since torch takes two seconds to import
+    from weightscape.engine.autograd import AutogradStack
+
+    dropouts = [key.stream("dropout") for key in keys]
+    return AutogradStack(network, starts, dropouts, train, recipe, device)
 
 
 def _record(
@@ -124,44 +125,56 @@ def train_shard(job: TrainingJob) -> None:
     options = job.recipe["options"]
     network = models.build(job.model, job.width, images.shape, images.classes, options)
     device = choose_device(job.device)
-    make_deterministic(device, job.threads)
-    header = _header(job, network, images, device)
+    with_torch = device != "cpu" or not network.has_gradients_by_hand
+    make_deterministic(device, job.threads, with_torch)
+    header = _header(job, network, images, describe(device), software(job.threads, with_torch))
     epochs = {0, *job.snapshot_epochs, header.final_epoch}
     unfinished = None
     if job.unfinished:
         unfinished = Unfinished(job.unfinished, header, epochs, network.auxiliary)
-    train, test = (_to_device(split, device) for split in (images.train, images.test))
+    train, test = Split(*images.train), Split(*images.test)
 
     def train_some(keys: list[RunKey], progress: Progress | None) -> list[RunRecord]:
-        runs = train_stack(network, keys, train, test, job.recipe, epochs, progress)
+        runs = train_stack(network, keys, train, test, job.recipe, epochs, progress, device)
         if unfinished and len(job.seeds) > 1:
             for run in runs:
                 unfinished.keep(run)
         return runs
 
-    at_once = runs_at_once(network, job.recipe, train, job.memory_mb)
+    at_once = _runs_at_once(network, job, train, device)
     runs = _train_runs(header, job.seeds, unfinished, at_once, train_some)
     write_shard(job.target, header, len(job.seeds), network.auxiliary, runs)
     if unfinished:
         unfinished.discard(job.seeds)
 
 
-def _header(job: TrainingJob, network: Model, images: Images, device: torch.device) -> Header:
+def _header(
+    job: TrainingJob, network: Model, images: Images, device: str, software: dict[str, Any]
+) -> Header:
     return Header(
         model=job.model,
         dataset=images.name,
         width=job.width,
         recipe=job.recipe,
         dataset_digest=images.digest,
-        software=software(job.threads),
-        device=describe(device),
+        software=software,
+        device=device,
         final_epoch=job.recipe["epochs"],
         layers=[layer.name for layer in network.layers],
     )
 
 
-def _to_device(split: tuple[np.ndarray, np.ndarray], device: torch.device) -> Split:
-    return Split(*(torch.from_numpy(array).to(device) for array in split))
+def _runs_at_once(network: Model, job: TrainingJob, train: Split, device: str) -> int:
+    """How many runs to train side by side: one on the CPU, and as many as fit on a GPU.
+
+    A stack on the CPU gains nothing where gradients are compiled, and elsewhere it would make a
+    run's last bits depend on its neighbours.
+    """
+    if device == "cpu":
+        return 1
+    from weightscape.engine.memory import runs_at_once
+
+    return runs_at_once(network, job.recipe, train, job.memory_mb)
 
 
 def _train_runs(

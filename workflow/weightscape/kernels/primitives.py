@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import llvmlite.binding
 import numba
@@ -18,7 +18,7 @@ import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
-from weightscape.kernels import cache
+from weightscape.kernels.cache import KernelCache, Store
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +55,7 @@ HAS_SMALL_KERNELS = any(name in BLAS for name in ("SkylakeX", "Cooperlake", "Sap
 WIDE = 256  # rows from which a product pays for copying its operands into order
 
 
-cache.keep(BLAS)
+STORE = Store(BLAS)
 
 
 def compiled(function: Function) -> Function:
@@ -65,22 +65,14 @@ def compiled(function: Function) -> Function:
     All calls are inlined: of a function that stands on its own beside its caller there are two
     compilations, with sums in other orders, and which one runs depends on what was kept on disk.
     """
-
-    def compile_it(keep: bool) -> Any:
-        return numba.njit(
-            cache=keep,
-            forceinline=True,
-            nogil=True,  # the log's heartbeat goes on through an epoch of minutes
-            fastmath={"reassoc", "contract", "nsz"},
-            error_model="numpy",
-        )(function)
-
-    code: Function
-    try:
-        code = compile_it(keep=True)
-    except RuntimeError:  # no folder that can be written to
-        code = compile_it(keep=False)
-    return code
+    code: Any = numba.njit(
+        forceinline=True,
+        nogil=True,  # the log's heartbeat goes on through an epoch of minutes
+        fastmath={"reassoc", "contract", "nsz"},
+        error_model="numpy",
+    )(function)
+    code._cache = KernelCache(function, STORE)
+    return cast(Function, code)
 
 
 class Parameter(NamedTuple):

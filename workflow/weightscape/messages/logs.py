@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 from weightscape.errors import WeightscapeError
 
@@ -44,6 +45,17 @@ def job_log(path: str) -> Iterator[logging.Logger]:
         ended.set()  # not waited for: a touch hangs as long as the file server does
         log.removeHandler(handler)
         handler.close()
+
+
+def leave() -> NoReturn:
+    """End a job that has done its work, at once and with exit status 0.
+
+    Python would first take down what compilers and torch have built up: a third of a second.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _beat(path: str, ended: threading.Event) -> None:

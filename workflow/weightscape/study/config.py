@@ -3,6 +3,8 @@
 Imports nothing heavy, since each cluster job parses it.
 """
 
+from __future__ import annotations
+
 import copy
 import difflib
 import functools
@@ -10,9 +12,8 @@ import json
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import yaml
 
 from weightscape import models
@@ -20,6 +21,9 @@ from weightscape.errors import WeightscapeError
 from weightscape.study.catalogue import BUILTIN
 from weightscape.study.listing import ListedRun, read_listing
 from weightscape.study.sections import Config, ImportItem, PopulationItem, Training
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
@@ -121,8 +125,10 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
 
 
 def _schema_faults(config: dict[str, Any]) -> Iterator[str]:
+    from jsonschema import Draft202012Validator  # a tenth of a job's start, which checks no config
+
     yield from _infinite(config, "")
-    validator = jsonschema.Draft202012Validator(load_schema())
+    validator = Draft202012Validator(load_schema())
     for error in sorted(validator.iter_errors(config), key=lambda error: str(error.path)):
         where = _dotted(error.absolute_path)
         if error.validator == "additionalProperties" and isinstance(error.instance, dict):
@@ -148,7 +154,7 @@ def _unknown_keys(where: str, found: dict[str, Any], schema: dict[str, Any]) -> 
         yield f"{where}{'.' if where else ''}{key}: unknown key; {hint}"
 
 
-def _sentence(error: jsonschema.ValidationError) -> str:
+def _sentence(error: ValidationError) -> str:
     meaning = error.schema.get("description") if isinstance(error.schema, dict) else None
     if error.validator == "required":
         missing = error.message.split("'")[1]

@@ -6,7 +6,7 @@ from typing import Any
 from weightscape.study.population import Population, find_import, layer_map
 from weightscape.study.sections import Config
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 
 
 def stream_seeds(seed: int, n_shuffle_seeds: int | None) -> tuple[int, int]:

@@ -10,6 +10,10 @@ import pytest
 
 from weightscape import study
 from weightscape.monitor.plan import (
+    BASE_MEMORY_MB,
+    SECONDS_PER_JOB,
+    SECONDS_PER_TORCH_JOB,
+    TORCH_MEMORY_MB,
     PlanRow,
     format_bytes,
     import_memory_mb,
@@ -198,13 +202,34 @@ def test_memory_holds_images_and_training_state():
         assert needed < found < needed + 4000
 
 
+def test_a_job_that_needs_no_torch_asks_for_no_memory_for_it(small):
+    populations = small["populations"] + [
+        {"model": "vit", "dataset": "digits", "widths": [2], "seeds": 1}
+    ]
+    asked = {}
+    for device in ("cpu", "auto"):
+        config = check(small | {"populations": populations, "device": device})
+        for model, width in (("dnn", "4"), ("vit", "2")):
+            asked[device, model] = training_memory_mb(config, model, "digits", width, 1)
+    # with auto the node may have a GPU
+    assert asked["auto", "dnn"] - asked["cpu", "dnn"] == TORCH_MEMORY_MB - BASE_MEMORY_MB
+    assert asked["cpu", "vit"] == asked["auto", "vit"] > TORCH_MEMORY_MB
+
+
+def test_a_job_that_needs_no_torch_starts_sooner(small):
+    config = check(small)
+    seconds = [training_seconds(config, "dnn", "digits", "4", n) for n in (0, 1)]
+    assert seconds[0] == SECONDS_PER_JOB < SECONDS_PER_TORCH_JOB
+    assert seconds[1] > seconds[0]
+
+
 def test_memory_of_a_job_on_a_gpu_holds_all_its_runs_with_their_orders(small):
     config = check(small | {"device": "cuda"})
     sizes = (training_memory_mb(config, "dnn", "digits", "4", n) for n in (0, 1000, 2000))
     none, some, more = sizes
     parameters, images = 64 * 4 + 4 * 4 + 4 * 10 + 18, 1797
     # weights, gradients, two moments and two snapshots; the order of an epoch and of the next
-    run = 6 * 4 * parameters + 2 * 8 * images
+    run = 6 * 4 * parameters + 2 * 4 * images
     assert 1000 * run * 0.7 / 1e6 < some - none < 1000 * run * 1.01 / 1e6 + 1
     assert more - some == pytest.approx(some - none, abs=2)
 

@@ -60,13 +60,14 @@ HEAD = MeasureHead(
 )
 
 # Assumptions, for one thread of a server processor of 2020: what a step costs apart from
-# arithmetic, by compiled gradients and by autograd, the rate of the arithmetic, and what a job
-# costs before its first step.
+# arithmetic, and what a job costs before its first step, each by compiled gradients and by torch;
+# and the rate of the arithmetic.
 SECONDS_PER_STEP, SECONDS_PER_AUTOGRAD_STEP = 0.05e-3, 2e-3
+SECONDS_PER_JOB, SECONDS_PER_TORCH_JOB = 1.5, 4.5
 MULTIPLY_ADDS_PER_SECOND = 25e9
-SECONDS_PER_JOB = 4.5
 SECONDS_PER_IMPORT = 0.02  # of one run: its files are read twice
-BASE_MEMORY_MB, CUDA_MEMORY_MB = 1200, 4000
+# Snakemake's own 190 MB in a cluster's job and what compiling takes, or torch
+BASE_MEMORY_MB, TORCH_MEMORY_MB, CUDA_MEMORY_MB = 700, 1200, 4000
 TRAINING_PASSES = 3  # forward, and backward to weights and to activations
 BYTES_PER_SHARD, BYTES_PER_ARRAY = 7_700, 320  # HDF5's own, fitted to shards of all models
 RECORDS_PER_WIDTH = 20  # benchmark records read of each width
@@ -175,25 +176,28 @@ def estimate_cost(config: Config, population: Population) -> Cost:
     """By this population's benchmark records where there are any, else by the assumptions."""
     if population.is_imported:
         runs = dict.fromkeys(population.widths, SECONDS_PER_IMPORT)
-        return Cost(SECONDS_PER_JOB, runs, "assumptions (import)")
+        return Cost(SECONDS_PER_TORCH_JOB, runs, "assumptions (import)")
     factor, source = _calibrate(config, population)
     sizes = _sizes(config, population.dataset)
+    networks = {width: network(config, population, width) for width in population.widths}
     runs = {
-        width: _assumed_seconds(config["training"], network(config, population, width), sizes, 1)
-        for width in population.widths
+        width: factor * _assumed_seconds(config["training"], built, sizes, 1)
+        for width, built in networks.items()
     }
-    return Cost(factor * SECONDS_PER_JOB, {width: factor * s for width, s in runs.items()}, source)
+    job = max(map(_seconds_to_start, networks.values()))  # of one family, they are alike
+    return Cost(factor * job, runs, source)
 
 
 def training_seconds(config: Config, model: str, dataset: str, width: str, n_runs: int) -> float:
     """CPU seconds of one training job, by the assumptions alone."""
     population = find_population(config, model, dataset)
     built, sizes = network(config, population, width), _sizes(config, dataset)
-    return SECONDS_PER_JOB + _assumed_seconds(config["training"], built, sizes, n_runs)
+    return _seconds_to_start(built) + _assumed_seconds(config["training"], built, sizes, n_runs)
 
 
 def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_runs: int) -> int:
-    """Megabytes that one training job needs: torch, the images, one run, a block's activations.
+    """Megabytes that one training job needs: the images, one run, a block's activations, and torch
+    where the job may import it.
 
     With device: cuda, CUDA itself and the orders and weights of all its runs, side by side.
     """
@@ -202,9 +206,11 @@ def training_memory_mb(config: Config, model: str, dataset: str, width: str, n_r
     images = math.prod(sizes.shape) * (sizes.train + sizes.test)
     run = 4 * built.n_parameters * (4 + len(snapshot_epochs(config)))  # weights, gradients, moments
     if config["device"] == "cuda":
-        order = 8 * sizes.train  # that an epoch takes, and the next
+        order = 4 * sizes.train  # that an epoch takes, and the next
         return math.ceil((images + n_runs * (run + 2 * order)) / 1e6) + CUDA_MEMORY_MB
-    return math.ceil((images + run) / 1e6) + BASE_MEMORY_MB
+    is_free_of_torch = config["device"] == "cpu" and built.has_gradients_by_hand
+    base = BASE_MEMORY_MB if is_free_of_torch else TORCH_MEMORY_MB
+    return math.ceil((images + run) / 1e6) + base
 
 
 def largest_run_mb(config: Config, population: Population) -> float:
@@ -221,7 +227,7 @@ def largest_run_mb(config: Config, population: Population) -> float:
 def import_memory_mb(config: Config, model: str, dataset: str) -> int:
     """Megabytes that a job needs that imports a width: torch, and a run's files."""
     population = find_population(config, model, dataset)
-    return math.ceil(BASE_MEMORY_MB + 2 * largest_run_mb(config, population))
+    return math.ceil(TORCH_MEMORY_MB + 2 * largest_run_mb(config, population))
 
 
 def _file_sizes(config: Config, population: Population) -> dict[str, int]:
@@ -321,6 +327,10 @@ def _count_done(config: Config, population: Population, width: str, ranges: list
     return sum(min(seeds.stop, population.n_seeds) - seeds.start for seeds in done)
 
 
+def _seconds_to_start(network: models.Model) -> float:
+    return SECONDS_PER_JOB if network.has_gradients_by_hand else SECONDS_PER_TORCH_JOB
+
+
 def _assumed_seconds(
     training: Training, network: models.Model, sizes: Dataset, n_runs: int
 ) -> float:
@@ -362,5 +372,5 @@ def _read_record(config: Config, population: Population, path: Path) -> tuple[fl
     built = network(config, population, path.parent.name.removeprefix("width-"))
     n_runs = len(parse_seeds(path.stem.removeprefix("seeds-")))
     sizes = _sizes(config, population.dataset)
-    assumed = SECONDS_PER_JOB + _assumed_seconds(training, built, sizes, n_runs)
+    assumed = _seconds_to_start(built) + _assumed_seconds(training, built, sizes, n_runs)
     return float(record["s"]) * int(record["threads"]), assumed

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from weightscape import models, study
 from weightscape.engine import training
-from weightscape.engine.memory import runs_at_once
 from weightscape.engine.stack import Split, Stack
 from weightscape.engine.streams import RunKey
 from weightscape.models import Model
@@ -63,12 +61,14 @@ def make_case(model: str, dataset: Path, width: str, **options: Any) -> Case:
 
 def make_stack(case: Case, runs: int = 1, device: str = "cpu") -> Stack:
     """Runs as a training job makes them; on a GPU fewer where its memory ends."""
-    split = Split(*(torch.from_numpy(array).to(device) for array in (case.images, case.labels)))
+    split = Split(case.images, case.labels)
     recipe = make_recipe(case.model, case.width, **case.network.options)
     if device != "cpu":
+        from weightscape.engine.memory import runs_at_once
+
         runs = min(runs, runs_at_once(case.network, recipe, split, None))
     keys = [RunKey(case.model, case.dataset, case.width, seed) for seed in range(runs)]
-    return training.make_stack(case.network, keys, split, recipe)
+    return training.make_stack(case.network, keys, split, recipe, device)
 
 
 def parse(doc: str) -> argparse.ArgumentParser:

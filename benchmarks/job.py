@@ -1,43 +1,71 @@
-"""One training job, timed from inside; it imports nothing that a job does not."""
+"""One run as a job of its own: by our engine, and by a plain PyTorch script; run by `jobs`.
+
+python -m benchmarks.job ours|plain ARGUMENTS_OF_A_TRAINING_JOB_AS_JSON
+"""
 
 from __future__ import annotations
 
-import gc
 import json
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
+from typing import Any
 
 
-def job(arguments: dict[str, object], started: float) -> None:
-    """A training job in a process of its own, which prints its seconds as JSON."""
-    import torch  # noqa: F401  the time of its import is what a job can't save
+def ours(arguments: dict[str, Any]) -> None:
+    """As workflow/scripts/train_runs.py has it."""
+    from weightscape.engine.training import TrainingJob, train_shard
+    from weightscape.messages.logs import leave
 
-    seconds = {"torch": time.time() - started}
-    from weightscape.engine import training
-    from weightscape.engine.by_hand import HandStack
-
-    gc.freeze()  # as the workflow's script does
-    stacks, steps = [], []
-    train_stack, train_epoch = training.train_stack, HandStack.train_epoch
-
-    def timed(work: Callable, spans: list) -> Callable:
-        def call(*arguments):
-            begun = time.time()
-            found = work(*arguments)
-            spans.append((begun, time.time()))
-            return found
-
-        return call
-
-    training.train_stack = timed(train_stack, stacks)
-    HandStack.train_epoch = timed(train_epoch, steps)
     paths = {key: Path(arguments[key]) for key in ("dataset", "target")}
-    training.train_shard(training.TrainingJob(**arguments | paths))
-    seconds |= {
-        "to_training": stacks[0][0] - started - seconds["torch"],
-        "training": sum(end - begun for begun, end in stacks),
-        "steps": sum(end - begun for begun, end in steps),
-        "cpu": time.process_time(),
-    }
-    print(json.dumps(seconds))
+    train_shard(TrainingJob(**arguments | paths))
+    leave()
+
+
+def plain(arguments: dict[str, Any]) -> None:
+    """A DNN's run as a short script would train and save it: images in memory, autograd, Adam."""
+    import h5py
+    import torch
+    from torch import nn
+    from torch.nn.functional import cross_entropy
+
+    torch.set_num_threads(1)
+    recipe, units, (seed,) = arguments["recipe"], int(arguments["width"]), arguments["seeds"]
+    torch.manual_seed(seed)
+    with h5py.File(arguments["dataset"]) as file:
+        splits = {
+            name: (
+                torch.from_numpy(file[f"{name}/images"][()]).flatten(1).float() / 255,
+                torch.from_numpy(file[f"{name}/labels"][()]),
+            )
+            for name in ("train", "test")
+        }
+    images, labels = splits["train"]
+    model = nn.Sequential(
+        nn.Linear(images.shape[1], units),
+        nn.ReLU(),
+        nn.Linear(units, units),
+        nn.ReLU(),
+        nn.Linear(units, int(labels.max()) + 1),
+    )
+    for layer in model[::2]:
+        nn.init.normal_(layer.weight, std=recipe["initialisation"]["std"])
+    initial = {name: value.clone() for name, value in model.state_dict().items()}
+    optimiser = torch.optim.Adam(model.parameters(), lr=recipe["learning_rate"])
+    curves = []
+    for _ in range(recipe["epochs"]):
+        for rows in torch.randperm(len(labels)).split(recipe["batch_size"]):
+            optimiser.zero_grad()
+            cross_entropy(model(images[rows]), labels[rows]).backward()
+            optimiser.step()
+        with torch.no_grad():
+            scores = [
+                (cross_entropy(logits, y).item(), (logits.argmax(1) == y).float().mean().item())
+                for logits, y in ((model(x), y) for x, y in splits.values())
+            ]
+        curves.append(scores)
+    final = model.state_dict()
+    torch.save({"initial": initial, "final": final, "curves": curves}, arguments["target"])
+
+
+if __name__ == "__main__":
+    {"ours": ours, "plain": plain}[sys.argv[1]](json.loads(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""Makes the real images ready that the benchmarks train on; `make bench` calls it.
+"""Makes the images ready that the benchmarks train on; `make bench` calls it.
 
     python -m benchmarks.prepare FOLDER_OF_PREPARED_DATASETS
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from weightscape.storage.images import prepare
 
-NAMES = ("mnist", "cifar10")
+NAMES = ("digits", "mnist", "cifar10")
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
-import torch
 
 from benchmarks import torch_peers
 from benchmarks.case import BATCH, Case, Contender, make_case, make_stack, parse
@@ -43,7 +42,7 @@ def ours(case: Case) -> Contender:
     stack = make_stack(case)
 
     def train(batches: np.ndarray) -> None:
-        stack.train_epoch([torch.from_numpy(batches.ravel())])
+        stack.train_epoch(batches.reshape(1, -1).astype(np.int32))
 
     return Contender("ours", 1, train)
 
@@ -117,7 +116,7 @@ def main() -> None:
     parser.add_argument("--model", choices=["dnn", "cnn", "vit"], help="this model alone")
     parser.add_argument("--width", help="this width alone")
     arguments = parser.parse_args()
-    make_deterministic(torch.device("cpu"), threads=1)
+    make_deterministic("cpu", threads=1, with_torch=True)
     rows = []
     for model, dataset, width in CASES:
         if arguments.model in (None, model) and arguments.width in (None, width):

@@ -17,7 +17,7 @@ from weightscape.claims import statements
 from weightscape.claims.effects import Draws
 from weightscape.measures.runs import matching
 from weightscape.storage.images import prepare
-from weightscape.storage.shards import read_population
+from weightscape.storage.shards import open_shard, read_population
 from weightscape.storage.tables import read_table
 from weightscape.study.population import Population
 
@@ -191,17 +191,29 @@ def test_the_gpu_s_benchmark_runs_where_there_is_none(digits):
     assert all(float(row["wall_us_per_step"]) > 0 for row in rows)
 
 
-def test_a_whole_job_is_timed_in_a_process_of_its_own(digits, tmp_path):
-    row = jobs.measure(digits, "4", 2, tmp_path)
-    parts = [
-        row["seconds_to_import_torch"],
-        row["seconds_from_torch_to_training"],
-        row["seconds_training"],
-    ]
-    assert all(part > 0 for part in parts)
-    assert sum(parts) <= row["seconds"] + 0.05
-    assert row["seconds_in_steps"] <= row["seconds_training"]
-    assert (tmp_path / "4-2.h5").exists()
+def test_a_whole_job_is_measured_beside_a_plain_script_that_learns_as_much(digits, tmp_path):
+    ours, plain = jobs.measure(digits, "8", tmp_path, turns=1)
+    assert (ours["contender"], plain["contender"]) == ("ours", "plain")
+    for row in (ours, plain):
+        assert row["cpu_seconds"] > 0.1
+        assert 50 < row["peak_mb"] < 5000
+    saved = torch.load(tmp_path / "plain-digits-8", weights_only=True)
+    with open_shard(tmp_path / "ours-digits-8") as shard:
+        run = shard.run(0)
+    for name in ("initial", "final"):
+        shapes = sorted(tuple(value.shape) for value in saved[name].values())
+        epoch = {"initial": 0, "final": 20}[name]
+        assert shapes == sorted(value.shape for value in run.snapshots[epoch].values())
+    (train_loss, _), (test_loss, accuracy) = saved["curves"][-1]
+    assert len(saved["curves"]) == 20
+    assert train_loss == pytest.approx(run.final["train_loss"], abs=0.4)
+    assert test_loss == pytest.approx(run.final["test_loss"], abs=0.4)
+    assert 100 * accuracy == pytest.approx(run.final["test_accuracy"], abs=20)
+
+
+def test_a_job_that_fails_is_no_figure(digits, tmp_path):
+    with pytest.raises(RuntimeError, match="the job of ours failed"):
+        jobs.run("ours", {"dataset": str(digits), "target": str(tmp_path / "x"), "model": "none"})
 
 
 def test_the_table_is_tidy(digits, short, tmp_path, monkeypatch):

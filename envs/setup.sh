@@ -33,3 +33,5 @@ export VIRTUAL_ENV=$PWD/$VENV
 # compiled at once: otherwise each of thousands of jobs could pay for it
 "$VENV/bin/uv" pip sync --quiet --require-hashes --compile-bytecode requirements.lock
 "$VENV/bin/uv" pip install --quiet --no-deps --no-build-isolation --offline -e .
+echo "Compiling the training kernels for this processor: half a minute"
+"$VENV/bin/python" -m weightscape.engine

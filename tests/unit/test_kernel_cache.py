@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 
+import cases
 import numba
 import numpy as np
 import pytest
@@ -226,6 +227,23 @@ def test_loading_asks_for_no_compiler(store, file, monkeypatch):
     monkeypatch.setattr(type(code.targetctx), "refresh", lambda self: pytest.fail("refreshed"))
     assert code(2) == 3
     assert hits(code) == 1
+
+
+def test_what_is_compiled_ahead_is_what_training_calls():
+    from weightscape.engine.__main__ import compile_kernels
+    from weightscape.kernels import cnn, dnn
+
+    compile_kernels()
+    functions = [dnn.train, dnn.evaluate, cnn.train, cnn.evaluate]
+    before = [len(function.signatures) for function in functions]
+    assert all(before)
+    for case in (cases.DNN, cases.CNN):
+        split = case.split(20)
+        stack = cases.by_hand(case.network, case.starts(), split, case.recipe())
+        stack.train_epoch(cases.random_orders(1, 20))
+        stack.evaluate(split)
+        stack.gradient_norms()
+    assert [len(function.signatures) for function in functions] == before
 
 
 @pytest.fixture(autouse=True)

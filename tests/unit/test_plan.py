@@ -177,6 +177,20 @@ def test_seconds_grow_with_the_work(small, changes):
     assert training_seconds(check(small), "dnn", "digits", "400", 1) > base
 
 
+def test_the_title_tells_how_many_runs_a_job_has(small):
+    def title():
+        config = check(small)
+        return render(config, make_plan(config)).splitlines()[0]
+
+    assert "1 run per job" in title()
+    small["populations"][0]["runs_per_job"] = 3
+    assert "3 runs per job" in title()
+    small["populations"].append(
+        {"model": "cnn", "dataset": "digits", "widths": [2], "seeds": 3, "runs_per_job": 2}
+    )
+    assert "2 to 3 runs per job" in title()
+
+
 def test_hours_are_those_of_all_jobs(small):
     small["runs_per_job"] = 2
     config = check(small)

@@ -62,6 +62,14 @@ def test_crossed_seeds_give_each_width_init_times_shuffle_runs(small):
     assert len(shards(check(small | {"runs_per_job": 5}), population)) == 6
 
 
+def test_a_population_may_have_jobs_of_its_own_size(small):
+    vit = {"model": "vit", "dataset": "digits", "widths": [2], "seeds": 3, "runs_per_job": 3}
+    config = check(small | {"populations": [*small["populations"], vit]})
+    first, second = populations(config)
+    assert shard_ranges(config, first, "4") == [range(0, 1), range(1, 2), range(2, 3)]
+    assert shard_ranges(config, second, "2") == [range(0, 3)]
+
+
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_crossed_seeds_pair_each_initialisation_with_each_order_once(init, shuffle):
     pairs = [stream_seeds(seed, shuffle) for seed in range(init * shuffle)]

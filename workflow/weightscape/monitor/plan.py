@@ -139,10 +139,17 @@ def render(config: Config, rows: list[PlanRow]) -> str:
     training = config["training"]
     title = (
         f"Study {config['study']}: {_count(training['epochs'], 'epoch')}, "
-        f"{_count(config['runs_per_job'], 'run')} per job, "
+        f"{_runs_per_job(config)} per job, "
         f"{_count(training['threads'], 'thread')} per run"
     )
     return "\n".join([title, *align([SHOWN, *body, total], left={0, 1, len(SHOWN) - 1})])
+
+
+def _runs_per_job(config: Config) -> str:
+    trained = [p for p in populations(config) if not p.is_imported]
+    found = {p.runs_per_job or config["runs_per_job"] for p in trained} or {config["runs_per_job"]}
+    least, most = min(found), max(found)
+    return _count(most, "run") if least == most else f"{least} to {most} runs"
 
 
 def _count(number: int, what: str) -> str:

@@ -84,7 +84,8 @@ def shard_ranges(
     if existing is None:
         folder = weights_folder(config["study"], population.model, population.dataset, width)
         existing = existing_shards(on_disk(config, folder))
-    return cover(population.n_seeds, config["runs_per_job"], existing)
+    runs_per_job = population.runs_per_job or config["runs_per_job"]
+    return cover(population.n_seeds, runs_per_job, existing)
 
 
 def is_import_done(config: Config, population: Population, width: str) -> bool:

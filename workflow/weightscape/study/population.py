@@ -24,6 +24,8 @@ class Population(NamedTuple):
     n_shuffle_seeds: int | None = None
     imported_seeds: dict[str, list[int]] = {}
     """of each width where networks are imported, in order: some of those below n_seeds"""
+    runs_per_job: int | None = None
+    """None leaves it to the study"""
 
     @property
     def is_imported(self) -> bool:
@@ -78,6 +80,7 @@ def _population(item: PopulationItem) -> Population:
         item.get("edges"),
         item["options"],
         n_shuffle_seeds,
+        runs_per_job=item.get("runs_per_job"),
     )
 
 

@@ -25,6 +25,7 @@ class PopulationItem(TypedDict):
     widths: list[int | str]
     seeds: int | CrossedSeeds
     options: Options
+    runs_per_job: NotRequired[int]
     edges: NotRequired[Bounds]
 
 

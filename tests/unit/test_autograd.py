@@ -92,6 +92,21 @@ def test_adam_takes_gradients_in_any_order_of_memory():
         np.testing.assert_allclose(value.detach(), -0.1 * gradient.sign(), atol=1e-6)
 
 
+@pytest.mark.parametrize("case", CASES, ids=repr)
+@pytest.mark.parametrize("runs", [1, 3])
+def test_gradients_come_as_their_parameters_lie(case, runs, monkeypatch):
+    stack = by_autograd(case.network, case.starts(runs), case.split(20), case.recipe())
+    kept, grad = [], torch.autograd.grad
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda *a, **k: kept.append(grad(*a, **k)) or kept[-1]
+    )
+    stack.train_epoch(random_orders(runs, 20))
+    assert len(kept) == 3
+    for found in kept:
+        for (name, value), gradient in zip(stack.values.items(), found, strict=True):
+            assert gradient.stride() == value.stride(), name
+
+
 def test_a_parameter_that_the_loss_does_not_know_stands_still():
     known, unknown = (torch.ones(2, requires_grad=True) for _ in range(2))
     Adam([known, unknown], 0.1).step(known.sum())

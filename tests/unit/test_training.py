@@ -973,7 +973,8 @@ def test_bytes_of_a_run_grow_with_batch_and_images():
     assert large.device - small.device >= 100 * 4 * (64 + 2 * 20 + 2 * 20)
     assert large.host == small.host
     more, fewer = bytes_of("20", 1000), bytes_of("20", 100)
-    assert more.device - fewer.device == 900 * 4
+    # an order of int32, and the answers of an evaluation twice
+    assert more.device - fewer.device == 900 * (4 + 2)
     assert more.host - fewer.host >= 900 * 4
 
 

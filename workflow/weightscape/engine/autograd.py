@@ -29,7 +29,7 @@ Values = dict[str, Tensor]
 
 def pixels(images: Tensor) -> Tensor:
     """uint8 images as float32 in [0, 1]."""
-    return images.float().div_(255)
+    return images / 255  # in one operation
 
 
 def keep(x: Tensor) -> Tensor:
@@ -60,13 +60,28 @@ class AutogradStack(Stack):
             name: self._to_device(np.stack([start[name] for start in starts])).requires_grad_()
             for name in starts[0]
         }
-        self.adam = Adam(list(self.values.values()), recipe["learning_rate"])
         self.loss = torch.zeros(self.runs, dtype=torch.float64, device=self.device)
         self.right = torch.zeros(self.runs, dtype=torch.int64, device=self.device)
         self.steps: dict[int, Step] = {}  # by the size of their batches
         work = network.n_multiply_adds * recipe["batch_size"]
         by_us = self.runs == 1 and self.device.type == "cpu" and work >= WORTH_IT
         self.products = FastLinear() if by_us else nullcontext()
+        self._lay_out_as_gradients()
+        self.adam = Adam(list(self.values.values()), recipe["learning_rate"])
+
+    def _lay_out_as_gradients(self) -> None:
+        """Hold each parameter in the order of memory in which its gradient comes.
+
+        Side by side, gradients of weights come transposed, and would be copied at each step.
+        """
+        logits, _ = self._forward(pixels(self.images[:2]), None)
+        found = torch.autograd.grad(
+            logits.sum(), list(self.values.values()), materialize_grads=True
+        )
+        with torch.no_grad():
+            for (name, value), gradient in zip(self.values.items(), found, strict=True):
+                laid = torch.empty_like(gradient).copy_(value)
+                self.values[name] = laid.requires_grad_()
 
     def rooms(self, images: int) -> Sequence[Array]:
         if self.device.type == "cpu":
@@ -90,12 +105,13 @@ class AutogradStack(Stack):
     def evaluate(self, split: Split) -> list[Evaluation]:
         loss, right = torch.zeros_like(self.loss), torch.zeros_like(self.right)
         active, answers = dict[str, Tensor](), list[Tensor]()
+        small = torch.uint8 if self.network.class_bytes == 1 else torch.int32
         for images, labels in self._blocks(*self._place(split)):
             logits, units = self._forward(pixels(images), None)
             loss += _losses(logits, labels).double().sum(1)
             answer = logits.argmax(2)
             right += (answer == labels).sum(1)
-            answers.append(answer)
+            answers.append(answer.to(small))
             for name, output in units.items():
                 fired = (output > 0).flatten(1, -2).any(1)
                 active[name] = active[name] | fired if name in active else fired
@@ -249,8 +265,13 @@ class Adam:
     def step(self, loss: Tensor) -> None:
         """One step down the gradient of `loss`."""
         found = torch.autograd.grad(loss, self.values, materialize_grads=True)
-        # the kernel below takes all for laid out alike, which transposed gradients are not
-        gradients = [gradient.contiguous() for gradient in found]
+        # the kernel below takes all for laid out alike
+        gradients = [
+            gradient
+            if gradient.stride() == value.stride()
+            else torch.empty_like(value).copy_(gradient)
+            for value, gradient in zip(self.values, found, strict=True)
+        ]
         self.count += 1
         with torch.no_grad():
             torch._fused_adam_(

@@ -39,6 +39,8 @@ def bytes_per_run(network: Model, recipe: dict[str, Any], train: Split) -> Bytes
     start = initialise(network, recipe["initialisation"], np.random.default_rng(0))
     activations = activation_bytes(network, start, train.images[:2]) / 2
     order, weights = 4 * len(train.labels), 4 * network.n_parameters
-    # value, gradient as found and as laid out, two moments, and one for what comes and goes
-    at_work = 6 * weights + recipe["batch_size"] * (2 * activations + 5 * train.images[0].size)
-    return Bytes(at_work + order, 2 * order + 4 * weights)
+    # While a step is captured: the value and two moments, all three as they are put back later, and
+    # a gradient as found and as laid out, of the steps before and of the one that is captured
+    at_work = 10 * weights + recipe["batch_size"] * (2 * activations + 5 * train.images[0].size)
+    answers = 2 * network.class_bytes * len(train.labels)  # in blocks, and together
+    return Bytes(at_work + order + answers, 2 * order + 4 * weights)

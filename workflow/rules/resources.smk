@@ -1,5 +1,7 @@
 """How much memory and time a job asks for."""
 
+import os
+
 from weightscape.monitor import plan, slurm
 
 PARTITIONS = {}  # rule -> partition that its jobs ask for
@@ -38,8 +40,13 @@ def get_measure_mem_mb(wildcards, attempt):
 
 
 def get_table_mem_mb(wildcards, input, attempt):
-    """Megabytes of a job that holds tables, which take more in memory than as text."""
-    return int(attempt * (1500 + 10 * input.size_mb))
+    """Megabytes of a job that holds tables, which take more in memory than as text.
+
+    Of a table that is not there yet Snakemake asks again before the job starts. It has an
+    `input.size_mb`, which drops a coroutine, with a warning for each job, while it writes a report.
+    """
+    size_mb = sum(os.path.getsize(file) for file in input if os.path.exists(file)) / 1e6
+    return int(attempt * (1500 + 10 * size_mb))
 
 
 def get_job_runtime(rule_name, head):

@@ -15,9 +15,9 @@ COVERAGE := --cov --cov-report=term:skip-covered
 .PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph pages lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
-	@$(BIN)/snakemake --quiet rules host --
+	@$(BIN)/snakemake
 	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/quick/figures results/quick/tables -newer $(REPORT) -print -quit)" ]; then \
-	    $(BIN)/snakemake --quiet all --report $(REPORT) -- && echo "The report is in $(REPORT)"; \
+	    $(BIN)/snakemake --report $(REPORT) && echo "The report is in $(REPORT)"; \
 	else \
 	    echo "Nothing to be done: the report is in $(REPORT)"; \
 	fi

@@ -1,5 +1,6 @@
 """What upstream keeps private stands behind one file, which tells of a part that is gone."""
 
+import logging
 import re
 import tomllib
 from pathlib import Path
@@ -9,11 +10,23 @@ import pytest
 from packaging.requirements import Requirement
 from snakemake import sourcecache
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import ColorizingTextHandler, logger
+from snakemake_interface_logger_plugins.common import LogEvent
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "workflow" / "rules"
 ADAPTER = RULES / "adapter.smk"
 CONFIG = {"study": "small"}
+
+
+OUTPUT = {
+    "show_failed_logs": True,
+    "dryrun": False,
+    "quiet": None,
+    "verbose": False,
+    "printshellcmds": False,
+    "debug_dag": False,
+}
 
 
 class Executor:
@@ -35,6 +48,8 @@ def upstream():
             wildcards={},
             resources={},
             is_local=False,
+            jobid=7,
+            output=["seeds-0000.h5"],
         )
         # the second is a rule of an outer workflow
         for name, of in (("networks_train_runs", CONFIG), ("train_runs", {}))
@@ -47,9 +62,10 @@ def upstream():
             path_modifier=own,
             modify_rulename="networks_{}".format,
             avail_rulename={"plan": "networks_plan"}.get,
+            is_main_snakefile=lambda: True,
         ),
         is_main_process=True,
-        output_settings=SimpleNamespace(dryrun=False),
+        output_settings=SimpleNamespace(**OUTPUT),
         overwrite_configfiles=[],
         default_target=None,
         dag=SimpleNamespace(needrun_jobs=lambda: iter(jobs)),
@@ -84,6 +100,9 @@ def test_every_part_is_found(adapter, upstream):
         {},
     )
     assert not job.is_local
+    assert job.number == 7
+    assert job.makes_files
+    assert adapter.is_output_replaced()
     executor = adapter.get_slurm_executor()
     assert adapter.get_queue_name(executor) == "9b2f"
     assert adapter.get_status_command() == "squeue"
@@ -132,7 +151,8 @@ GONE = {
     "modifier.avail_rulename": lambda adapter: adapter.is_used("plan"),
     "modifier.modify_rulename": lambda adapter: adapter.get_rule_name("train_runs"),
     "is_main_process": lambda adapter: adapter.is_main_process(),
-    "output_settings.dryrun": lambda adapter: adapter.is_dry_run(),
+    "modifier.is_main_snakefile": lambda adapter: adapter.is_output_replaced(),
+    **{f"output_settings.{name}": lambda adapter: adapter.is_output_replaced() for name in OUTPUT},
     "overwrite_configfiles": lambda adapter: adapter.is_config_given(),
     "default_target": lambda adapter: adapter.set_default_target("all"),
     "dag.needrun_jobs": lambda adapter: adapter.get_planned_jobs(),
@@ -162,6 +182,93 @@ def test_a_part_that_is_gone_is_told_in_one_sentence(adapter, upstream, path):
         r"install the version that weightscape's requirements\.lock names\.",
         str(error.value),
     )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"dryrun": True},
+        {"quiet": {"rules"}},
+        {"verbose": True},
+        {"printshellcmds": True},
+        {"debug_dag": True},
+        {"show_failed_logs": False},
+    ],
+)
+def test_snakemake_s_own_output_stays_where_it_is_asked_for(adapter, upstream, asked):
+    vars(upstream.output_settings).update(asked)
+    assert not adapter.is_output_replaced()
+
+
+@pytest.mark.parametrize("part", ["job", "module"])
+def test_snakemake_s_own_output_stays_of_a_job_and_in_an_outer_workflow(adapter, upstream, part):
+    upstream.is_main_process = part != "job"
+    upstream.modifier.is_main_snakefile = lambda: part != "module"
+    assert not adapter.is_output_replaced()
+
+
+def test_the_handler_is_that_which_a_user_sees(adapter, monkeypatch):
+    handler = ColorizingTextHandler()
+    monkeypatch.setattr(logger, "handlers", [logging.NullHandler(), handler])
+    assert adapter.get_message_handler() is handler
+    monkeypatch.setattr(logger, "handlers", [logging.NullHandler()])
+    assert adapter.get_message_handler() is None
+
+
+def record(message, level=logging.INFO, **more):
+    record = logging.LogRecord("snakemake.logging", level, "", 0, message, None, None)
+    vars(record).update(more)
+    return record
+
+
+JOBS = [
+    record("Execute 2 jobs...", event=LogEvent.JOB_STARTED, jobs=[1, 2]),
+    record("Rule: train_runs", event=LogEvent.JOB_INFO, jobid=1, log=["1.log"]),
+    record("Rule: join_tables", event=LogEvent.JOB_INFO, jobid=2, log=[]),
+    record("Finished jobid: 1", event=LogEvent.JOB_FINISHED, job_id=1),
+    record(None, event=LogEvent.PROGRESS, done=1, total=2),
+]
+ERROR = record("Error in rule", logging.ERROR, event=LogEvent.JOB_ERROR, jobid=2)
+
+
+def test_messages_of_each_job_become_stages(adapter):
+    told, messages = [], adapter.JobMessages()
+    assert all(map(messages.filter, JOBS))  # as with --no-hooks
+    messages.stages = SimpleNamespace(
+        start=lambda *of: told.append(("start", *of)),
+        finish=lambda *of: told.append(("finish", *of)),
+        fail=lambda *of: told.append(("fail", *of)),
+    )
+    assert not any(map(messages.filter, JOBS))
+    assert messages.filter(ERROR)
+    assert told == [("start", 1, "1.log"), ("start", 2), ("finish", 1), ("fail", 2)]
+
+
+@pytest.mark.parametrize(
+    ("is_seen", "message"),
+    [
+        (False, "Building DAG of jobs..."),
+        (False, "Select jobs to execute..."),
+        (False, "Job 5 has been submitted with SLURM jobid 77 (log: x)."),
+        (False, "Adding runs.csv (628 bytes)."),
+        (True, "Job 5 has been lost."),
+        (True, "Nothing to be done (all requested files are present and up to date)."),
+        (True, "Creating conda environment envs/weightscape.yaml..."),
+        (True, "Trying to restart job 5."),
+        (True, "Waiting at most 60 seconds for missing files:"),
+    ],
+)
+def test_what_snakemake_tells_of_itself_is_hidden_where_it_is_known(adapter, is_seen, message):
+    messages = adapter.JobMessages()
+    assert messages.filter(record(message)) == is_seen
+    assert messages.filter(record(message, logging.WARNING))
+
+
+def test_a_record_that_lacks_what_it_had_is_told_in_one_sentence(adapter):
+    messages = adapter.JobMessages()
+    messages.stages = SimpleNamespace(finish=print)
+    with pytest.raises(WorkflowError, match=r"has no `job_id`, which weightscape uses"):
+        messages.filter(record("Finished", event=LogEvent.JOB_FINISHED))
 
 
 def test_nothing_else_touches_what_is_private():

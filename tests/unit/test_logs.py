@@ -1,5 +1,6 @@
 """What a job logs, and how it ends."""
 
+import io
 import logging
 import os
 import subprocess
@@ -34,6 +35,17 @@ def test_bad_input_ends_the_job_with_a_sentence_and_no_traceback(tmp_path):
     assert caught.value.code == "weightscape: x.h5 is damaged; delete it"
     assert "x.h5 is damaged; delete it" in path.read_text()
     assert "Traceback" not in path.read_text()
+
+
+@pytest.mark.parametrize("error", [WeightscapeError, ZeroDivisionError])
+def test_an_error_takes_the_line_of_now_away(tmp_path, monkeypatch, error):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with pytest.raises((SystemExit, error)), job_log(str(tmp_path / "job.log")):
+        raise error("x")
+    assert terminal.getvalue() == "\r\x1b[K"
 
 
 def test_another_error_is_logged_with_its_traceback_and_goes_on(tmp_path):

@@ -114,6 +114,14 @@ def test_nothing_is_written_where_there_is_no_terminal(clock):
     assert stream.getvalue() == ""
 
 
+def test_nothing_is_written_where_the_study_has_a_line_already(clock, monkeypatch):
+    monkeypatch.setenv("WEIGHTSCAPE_LINE_IS_OWNED", "1")
+    stream = Terminal()
+    with Progress("dnn digits 5", 3, stream) as job:
+        advance(job, clock, 100.0, 3, 2)
+    assert stream.getvalue() == ""
+
+
 def test_a_terminal_shows_one_line_of_now(clock):
     stream = Terminal()
     with Progress("dnn digits 5", 4, stream) as job:

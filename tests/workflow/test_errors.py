@@ -1,5 +1,7 @@
 """Bad input: one clear error before any job starts."""
 
+import re
+
 import pytest
 
 
@@ -34,4 +36,9 @@ def test_a_broken_dataset_of_ones_own_is_one_error(fresh):
     output = done.stdout + done.stderr
     assert done.returncode != 0
     assert "weightscape: mine.npz is not a readable .npz or HDF5 file" in output
+    # Snakemake's own words for it, with the log, among lines that are few otherwise
+    assert "Error in rule prepare_dataset:\n" in output
+    assert "Logfile results/datasets/logs/mine.log:\n====" in output
+    assert re.search(r"^Study test: 0 of \d+ jobs, 1 job failed$", output, re.MULTILINE)
+    assert len(output.splitlines()) < 30
     assert "Traceback" not in output

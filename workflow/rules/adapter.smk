@@ -6,12 +6,16 @@ Snakemake brings a rule file along from wherever the workflow comes, and the lib
 Snakemake.
 """
 
+import logging
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import snakemake.logging
 from snakemake import sourcecache
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_logger_plugins.common import LogEvent
 
 SLURM_PLUGIN = "snakemake-executor-plugin-slurm"
 
@@ -109,6 +113,7 @@ class PlannedJob:
     """A job that is to run; Snakemake works out its resources when they are first asked for."""
 
     def __init__(self, job):
+        self.number = get_private("jobid", job)
         self.rule_name = get_private("rule.name", job)
         self.wildcards = get_private("wildcards", job)
         self._job = job
@@ -116,6 +121,11 @@ class PlannedJob:
     @property
     def resources(self):
         return get_private("resources", self._job)
+
+    @property
+    def makes_files(self):
+        """Whether it is more than a target or a question."""
+        return bool(get_private("output", self._job))
 
     @property
     def is_local(self):
@@ -130,6 +140,74 @@ def get_planned_jobs():
         # an outer workflow has rules of its own
         if get_private("rule.module_globals", job)["config"] == config
     ]
+
+
+def is_output_replaced():
+    """Whether lines of ours may stand for Snakemake's lines per job.
+
+    Not where a user asks for more of them, or for fewer, nor in an outer workflow, nor without
+    show-failed-logs, which our profiles set.
+    """
+    settings = get_private("output_settings")
+    asked = ("dryrun", "quiet", "verbose", "printshellcmds", "debug_dag")
+    is_ours = is_main_process() and get_private("is_main_snakefile", MODULE)()
+    is_asked = any([get_private(name, settings) for name in asked])
+    return is_ours and get_private("show_failed_logs", settings) and not is_asked
+
+
+def get_message_handler():
+    """What shows Snakemake's messages to the user; None where a plugin does."""
+    kind = get_private("ColorizingTextHandler", snakemake.logging)
+    handlers = snakemake.logging.logger.handlers
+    return next((handler for handler in handlers if isinstance(handler, kind)), None)
+
+
+class JobMessages:
+    """Keeps from a handler what Snakemake tells of each job and of itself; errors and warnings pass.
+
+    Once there are `stages`, they are told of each job's start and end.
+    """
+
+    OF_ITSELF = {LogEvent.WORKFLOW_STARTED, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO}
+    OF_JOBS = {
+        LogEvent.JOB_INFO,
+        LogEvent.GROUP_INFO,
+        LogEvent.JOB_STARTED,
+        LogEvent.JOB_FINISHED,
+        LogEvent.SHELLCMD,
+        LogEvent.PROGRESS,
+    }
+    # how its other messages of these kinds begin; one that a version words otherwise is seen, no more
+    OTHERS = re.compile(
+        "Building DAG of jobs|Using shell: |Conda environments: ignored|"
+        "Singularity containers: ignored|Select jobs to execute|Job rate limit reached|"
+        "Elapsed time: |"
+        # a report
+        r"Adding .+ \(.+\)\.|Loading script code for rule |"
+        # the Slurm plugin
+        r"SLURM run ID: |Job \d+ has been submitted with SLURM jobid "
+    )
+
+    def __init__(self):
+        self.stages = None
+
+    def filter(self, record):
+        event = getattr(record, "event", None)
+        if self.stages:
+            self._tell(event, record)
+        if event in self.OF_JOBS:
+            return not self.stages
+        if event is None and record.levelno == logging.INFO:
+            return not self.OTHERS.match(record.getMessage())
+        return event not in self.OF_ITSELF
+
+    def _tell(self, event, record):
+        if event == LogEvent.JOB_INFO:
+            self.stages.start(get_private("jobid", record), *get_private("log", record)[:1])
+        elif event == LogEvent.JOB_FINISHED:
+            self.stages.finish(get_private("job_id", record))
+        elif event == LogEvent.JOB_ERROR:
+            self.stages.fail(get_private("jobid", record))
 
 
 def get_slurm_executor():

@@ -101,11 +101,14 @@ onstart:
                 check_cluster(executor, jobs)
         except WeightscapeError as error:
             raise WorkflowError(str(error)) from None
+    begin_stages(jobs)
 
 
 onsuccess:
+    end_stages()
     end_study("finished")
 
 
 onerror:
+    end_stages()
     end_study("failed")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from weightscape.errors import WeightscapeError
+from weightscape.messages.terminal import wipe
 
 # A job touches its log however long it has nothing to write. One that has missed three beats has
 # ended: file servers show a date up to a minute late.
@@ -37,9 +38,11 @@ def job_log(path: str) -> Iterator[logging.Logger]:
         yield log
     except WeightscapeError as error:
         log.error("%s%s", EXPECTED, error)
+        wipe(sys.stderr)
         sys.exit(f"weightscape: {error}")
     except Exception:
         log.exception(UNEXPECTED)
+        wipe(sys.stderr)
         raise
     finally:
         ended.set()  # not waited for: a touch hangs as long as the file server does

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from typing import TextIO
+
+from weightscape.messages.terminal import OWNED, WIPE
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +23,7 @@ class Progress:
         """Of the `runs`, `before` were done by an earlier attempt, and tell nothing of the rate."""
         self.what, self.runs, self.done, self.before = what, runs, before, before
         terminal = sys.stderr if terminal is None else terminal
-        self.terminal = terminal if terminal.isatty() else None
+        self.terminal = terminal if terminal.isatty() and OWNED not in os.environ else None
         self.started = self.logged = self.shown = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -28,7 +31,7 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         if self.terminal:
-            print("\r\x1b[K", end="", file=self.terminal, flush=True)
+            print(WIPE, end="", file=self.terminal, flush=True)
 
     def epoch(self, side_by_side: int, epoch: int, epochs: int) -> None:
         """Notes that the runs that train side by side have finished an epoch of theirs."""
@@ -47,7 +50,7 @@ class Progress:
         line = self._line(part, epoch, now - self.started)
         if self.terminal and now - self.shown >= SECONDS_ON_TERMINAL:
             self.shown = now
-            print(f"\r\x1b[K{self.what}: {line}", end="", file=self.terminal, flush=True)
+            print(f"{WIPE}{self.what}: {line}", end="", file=self.terminal, flush=True)
         if now - self.logged >= SECONDS_BETWEEN_LOG_LINES or self.done == self.runs:
             self.logged = now
             log.info("%s", line)

@@ -1,0 +1,70 @@
+"""What a user sees of a study: a line or two per stage, in place of Snakemake's lines per job.
+
+Snakemake's own log in .snakemake/log has all of them.
+"""
+
+import functools
+import os
+
+from weightscape.errors import WeightscapeError
+from weightscape.messages.stages import Job, Stages
+from weightscape.messages.terminal import OWNED, LiveLine
+from weightscape.monitor import plan
+
+# the verb that a rule's name begins with -> its stage; another verb is a stage of its own
+STAGES = {
+    "prepare": "data",
+    "train": "training",
+    "import": "import",
+    "collect": "measures",
+    "measure": "measures",
+    "judge": "claims",
+    "plot": "figures",
+    "join": "tables",
+    "render": "tables",
+}
+
+MESSAGES = JobMessages()
+HANDLER = get_message_handler() if is_output_replaced() else None
+
+if HANDLER:
+    HANDLER.addFilter(MESSAGES)
+
+
+def begin_stages(jobs):
+    """Before the first job."""
+    if HANDLER:
+        terminal = LiveLine(HANDLER.stream)
+        HANDLER.setStream(terminal)
+        if terminal.is_live:
+            os.environ[OWNED] = "1"
+        jobs = {job.number: describe(job) for job in jobs if job.makes_files}
+        MESSAGES.stages = Stages(config["study"], jobs, terminal, STAGES.values())
+        MESSAGES.stages.begin()
+
+
+def end_stages():
+    """After the last job."""
+    if MESSAGES.stages:
+        MESSAGES.stages.end()
+
+
+def describe(job):
+    verb = job.rule_name.partition("_")[0]
+    stage = STAGES.get(verb, verb)
+    if verb not in ("train", "import"):
+        return Job(stage)
+    wildcards = job.wildcards
+    seeds = get_population(wildcards).imported_seeds.get(wildcards.width)
+    n_runs = len(seeds or study.parse_seeds(wildcards.seeds))
+    cost = get_cost(wildcards.model, wildcards.dataset)
+    return Job(stage, n_runs, cost.job + n_runs * cost.run.get(wildcards.width, 1.0))
+
+
+@functools.cache
+def get_cost(model, dataset):
+    """What the runs of a population cost; nothing is known of images that can't be read."""
+    try:
+        return plan.estimate_cost(config, study.find_population(config, model, dataset))
+    except WeightscapeError:
+        return plan.Cost(0.0, {}, "")

@@ -1,0 +1,204 @@
+"""How far a study is: a line when a stage begins, now and then one while it lasts, one at its end.
+
+On a terminal a line below shows all the time how far the stages are, instead of now and then.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
+
+from weightscape.messages.logs import MESSAGE, read_tail
+from weightscape.messages.terminal import LiveLine, format_time
+
+SECONDS_BETWEEN_LINES = 60.0
+SECONDS_ON_TERMINAL = 1.0
+SECONDS_OF_LONG_JOB = 60.0
+
+
+class Job(NamedTuple):
+    """A job that is to run."""
+
+    stage: str
+    runs: int = 0
+    """that it trains or imports"""
+    cost: float = 1.0
+    """beside the other jobs of its stage, in any unit"""
+
+
+class Stage:
+    """Jobs of one kind, and how far they are."""
+
+    def __init__(self, name: str, jobs: Mapping[int, Job]):
+        self.name, self.jobs = name, jobs
+        self.runs = sum(job.runs for job in jobs.values())
+        self.cost = sum(job.cost for job in jobs.values())
+        self.jobs_done = self.runs_done = 0
+        self.cost_done = 0.0
+        self.failed: set[int] = set()
+        self.has_begun = False
+        self.begun = self.told = self.last = self.left = 0.0
+        """when it began, was last told of, and had a job done; the seconds that seemed left then"""
+
+    @property
+    def is_done(self) -> bool:
+        return self.jobs_done == len(self.jobs)
+
+    def begin(self, now: float) -> str:
+        """What is to be done."""
+        self.has_begun, self.begun, self.told = True, now, now
+        jobs = _count(len(self.jobs), "job")
+        return self._line(f"{_count(self.runs, 'run')} in {jobs}" if self.runs else jobs)
+
+    def finish(self, number: int, now: float) -> None:
+        """Of a job that is done for the first time."""
+        job = self.jobs[number]
+        self.jobs_done += 1
+        self.runs_done += job.runs
+        self.cost_done += job.cost
+        left = self.cost - self.cost_done
+        self.last, self.left = now, left * (now - self.begun) / self.cost_done
+
+    def end(self, now: float) -> str:
+        """How long it took."""
+        return self._line(f"done in {format_time(now - self.begun)}")
+
+    def tell(self, now: float) -> str:
+        """How far it is, with the time left once a job is done."""
+        if self.runs:
+            parts = [f"{self.runs_done:,} of {_count(self.runs, 'run')}"]
+        else:
+            parts = [f"{self.jobs_done:,} of {_count(len(self.jobs), 'job')}"]
+        if self.failed:
+            parts.append(f"{_count(len(self.failed), 'job')} failed")
+        if (left := self.left - (now - self.last)) >= 1:
+            parts.append(f"about {format_time(left)} left")
+        return self._line(", ".join(parts))
+
+    def _line(self, text: str) -> str:
+        return f"{self.name}: {text}"
+
+
+class Stages:
+    """Tells a stream of the stages of a study, whose jobs are known by number.
+
+    The methods may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        study: str,
+        jobs: Mapping[int, Job],
+        terminal: LiveLine,
+        order: Iterable[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.terminal, self.clock, self.jobs = terminal, clock, jobs
+        self.study = Stage(f"Study {study}", {number: Job("") for number in jobs})
+        by_stage: dict[str, dict[int, Job]] = {name: {} for name in order}
+        for number, job in jobs.items():
+            by_stage.setdefault(job.stage, {})[number] = job
+        self.stages = {name: Stage(name, its) for name, its in by_stage.items() if its}
+        self.running: dict[int, tuple[float, str]] = {}
+        """since when, and the job's log"""
+        self._lock, self._ended = threading.RLock(), threading.Event()
+
+    def begin(self) -> None:
+        """Say how many jobs there are; from now on the terminal's line moves by itself."""
+        if self.jobs:
+            self.terminal.say(self.study.begin(self.clock()))
+        if self.jobs and self.terminal.is_live:
+            threading.Thread(target=self._tick, daemon=True).start()
+
+    def start(self, number: int, log: str = "") -> None:
+        """Notes that a job has started, perhaps again."""
+        with self._lock:
+            if stage := self._find(number):
+                self.running[number] = self.clock(), log
+                stage.failed.discard(number)
+                self.study.failed.discard(number)
+
+    def finish(self, number: int) -> None:
+        """Notes that a job is done."""
+        with self._lock:
+            if stage := self._find(number):
+                now = self.clock()
+                self.running.pop(number, None)
+                self.study.finish(number, now)
+                stage.finish(number, now)
+                if stage.is_done:
+                    self.terminal.say(stage.end(now))
+                elif not self.terminal.is_live and now - stage.told >= SECONDS_BETWEEN_LINES:
+                    stage.told = now
+                    self.terminal.say(stage.tell(now))
+
+    def fail(self, number: int) -> None:
+        """Notes that a job has failed; what it failed of is told elsewhere."""
+        with self._lock:
+            if stage := self._find(number):
+                self.running.pop(number, None)
+                stage.failed.add(number)
+                self.study.failed.add(number)
+
+    def end(self) -> None:
+        """Say how long the study took, or how far it and what has begun of it came."""
+        self._ended.set()
+        with self._lock:
+            now = self.clock()
+            for stage in self._lasting():
+                stage.left = 0.0  # what is left will not be done
+                self.terminal.say(stage.tell(now))
+            if self.jobs:
+                study = self.study
+                study.left = 0.0
+                self.terminal.say(study.end(now) if study.is_done else study.tell(now))
+
+    def show(self) -> None:
+        """Show on a terminal how far the stages are that have begun."""
+        message = self._long_job()
+        with self._lock:
+            if not self._ended.is_set():
+                self.terminal.show("; ".join([*self._tell(self.clock()), *message]))
+
+    def _tell(self, now: float) -> Iterator[str]:
+        yield f"{self.study.jobs_done:,} of {_count(len(self.jobs), 'job')} done"
+        yield from (stage.tell(now) for stage in self._lasting())
+
+    def _lasting(self) -> list[Stage]:
+        """Those that have begun and are not done."""
+        stages = self.stages.values()
+        return [stage for stage in stages if stage.has_begun and not stage.is_done]
+
+    def _long_job(self) -> list[str]:
+        """What the job that has run longest has logged last, if it has run for long."""
+        with self._lock:
+            begun, log = min(self.running.values(), default=(self.clock(), ""))
+        # without the lock: Snakemake must not wait for a file server
+        is_long = self.clock() - begun >= SECONDS_OF_LONG_JOB
+        return list(_last_message(log)) if is_long else []
+
+    def _find(self, number: int) -> Stage | None:
+        """The stage of a job, which begins with the first that is heard of one."""
+        if number not in self.jobs:  # a target, or a question
+            return None
+        stage = self.stages[self.jobs[number].stage]
+        if not stage.has_begun:
+            self.terminal.say(stage.begin(self.clock()))
+        return stage
+
+    def _tick(self) -> None:
+        self.show()
+        while not self._ended.wait(SECONDS_ON_TERMINAL):
+            self.show()
+
+
+def _last_message(log: str) -> Iterator[str]:
+    with suppress(OSError):
+        messages = filter(None, map(MESSAGE.fullmatch, reversed(read_tail(log))))
+        yield from (match[1] for match in islice(messages, 1))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

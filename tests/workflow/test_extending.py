@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from project import ROOT
+from project import ROOT, Project
 
 TEXT = (ROOT / "docs" / "extending.md").read_text()
 RECIPES = dict(re.findall(r"`(workflow/\S+\.py)`:\n\n```python\n(.*?)```", TEXT, re.DOTALL))
@@ -19,11 +19,23 @@ KINDS = {
     "figures": "norms",
 }
 """folder -> the file that its recipe adds"""
+MADE = [
+    *(f"results/test/tables/{name}.csv" for name in ("sparsity", "overlap", "worst", "nulls")),
+    *(f"results/test/figures/{name}-dnn-digits.svg" for name in ("norms", "claim_C8")),
+    "results/test/tables/claims.csv",
+]
+"""what follows from them"""
 
 
 def add(project, folder):
     path = f"workflow/weightscape/{folder}/{KINDS[folder]}.py"
     (project.folder / path).write_text(RECIPES[path])
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory, test_study):
+    """The jobs without any of these files."""
+    return Project.create(tmp_path_factory.mktemp("without") / "project", test_study).planned()
 
 
 def test_there_is_a_recipe_for_each_kind():
@@ -42,12 +54,11 @@ def test_there_is_a_recipe_for_each_kind():
         ("figures", {"plot_norms": 1}),
     ],
 )
-def test_one_file_is_in_the_dry_run(fresh, folder, more):
-    before = fresh.planned()
+def test_one_file_is_in_the_dry_run(fresh, planned, folder, more):
     add(fresh, folder)
     after = fresh.planned()
     assert {
-        rule: n - before.get(rule, 0) for rule, n in after.items() if n != before.get(rule)
+        rule: n - planned.get(rule, 0) for rule, n in after.items() if n != planned.get(rule)
     } == more
 
 
@@ -56,7 +67,7 @@ def test_each_file_is_in_tables_figures_and_report(finished, tmp_path):
     for folder in KINDS:
         add(finished, folder)
     assert "train_runs" not in finished.planned()
-    finished.succeed()
+    finished.succeed(*MADE)
     tables, figures = finished.results / "tables", finished.results / "figures"
     sparsity = pd.read_csv(tables / "sparsity.csv")
     assert sparsity["hoyer"].between(0, 1).all()
@@ -85,7 +96,7 @@ def test_each_file_is_in_tables_figures_and_report(finished, tmp_path):
     for figure in ("norms", "claim_C8"):
         assert "n = 4 runs" in (figures / f"{figure}-dnn-digits.svg").read_text()
     report = tmp_path / "report.html"
-    finished.succeed("--report", str(report))
+    finished.succeed(*MADE, "--report", str(report))
     text = report.read_text()
     for name in ("norms-dnn-digits.svg", "claim_C8-dnn-digits.svg", "sparsity.csv", "overlap.csv"):
         assert name in text

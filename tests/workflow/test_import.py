@@ -35,10 +35,14 @@ def block(language):
     return text.split(f"```{language}\n")[1].split("```")[0]
 
 
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory):
-    """The study of the document with more bad files, run to its end; only to be read."""
-    project = Project.create(tmp_path_factory.mktemp("zoo") / "zoo", yaml.safe_load(block("yaml")))
+@pytest.fixture(scope="session")
+def zoo(once):
+    """The study of the document with more bad files, run to its end; only to be read or copied."""
+    return Project(once("zoo", make_zoo), yaml.safe_load(block("yaml")))
+
+
+def make_zoo(folder):
+    project = Project.create(folder, yaml.safe_load(block("yaml")))
     subprocess.run([sys.executable, "-c", block("python")], cwd=project.folder, check=True)
     folder = project.folder / "checkpoints"
     (folder / "evil.pt").write_bytes(pickle.dumps(Evil(), protocol=2))
@@ -54,7 +58,6 @@ def zoo(tmp_path_factory):
             row = {"file": name, "width": 9 if name == "alone.h5" else 4, "seed": seed}
             table.writerow(row | {"train_accuracy": 50, "test_accuracy": 50})
     project.succeed()
-    return project
 
 
 def table(zoo, name):
@@ -111,8 +114,9 @@ def test_bad_files_are_told_each_once_and_nothing_in_them_runs(zoo):
 
 
 def test_the_report_counts_the_bad_files(zoo, tmp_path):
-    assert zoo.planned() == {}
-    zoo.succeed("--report", str(tmp_path / "report.html"))
+    told = zoo.copy(tmp_path / "told")
+    assert told.planned() == {}
+    told.succeed("--report", str(tmp_path / "report.html"))
     text = (tmp_path / "report.html").read_text()
     assert "n = 9 runs, imported (3 widths; 6 of 15 checkpoints are bad and left out)" in text
     assert "widths 4 (5 runs), 9 (0 runs), 16 (4 runs)" in text

@@ -7,6 +7,7 @@ imported: what is imported must come from the tag.
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import sysconfig
 import venv
@@ -46,26 +47,30 @@ def git(folder, *arguments):
 
 
 @pytest.fixture(scope="session")
-def python(tmp_path_factory):
+def python(once):
     """A Python that has all packages but weightscape: a .pth in a folder of a .pth is not read."""
-    folder = tmp_path_factory.mktemp("python")
+    return str(once("python", make_python) / "bin" / "python")
+
+
+def make_python(folder):
     venv.create(folder, with_pip=False, symlinks=True)
     inside = sysconfig.get_path("purelib", "venv", vars={"base": folder, "platbase": folder})
     with open(f"{inside}/shared.pth", "w") as file:
         file.write(sysconfig.get_path("purelib"))
-    path = str(folder / "bin" / "python")
-    command = [path, "-c", "import snakemake, weightscape"]
+    command = [folder / "bin" / "python", "-c", "import snakemake, weightscape"]
     done = subprocess.run(
         command, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True, check=False
     )
     assert done.stderr.endswith("No module named 'weightscape'\n")
-    return path
 
 
 @pytest.fixture(scope="session")
-def hosts(tmp_path_factory):
+def hosts(once):
     """The folder that stands for github.com and gitlab.com, with the repository of OWNER."""
-    folder = tmp_path_factory.mktemp("hosts")
+    return once("hosts", make_hosts)
+
+
+def make_hosts(folder):
     repository = Project.create(folder / "OWNER" / "weightscape", {}).folder
     (repository / ".gitignore").write_text("__pycache__/\n")
     git(repository, "init", "--quiet")
@@ -76,7 +81,6 @@ def hosts(tmp_path_factory):
     library.write_text(library.read_text() + "\nraise RuntimeError('of a later commit')\n")
     git(repository, "commit", "--quiet", "--all", "--message", "second")
     git(repository, "branch", "later")
-    return folder
 
 
 class Outer(Project):
@@ -84,7 +88,7 @@ class Outer(Project):
 
     def __init__(self, folder, study, python, hosts):
         super().__init__(folder, study)
-        self.python = python
+        self.python, self.hosts = python, hosts
         self.environment |= {
             "XDG_CACHE_HOME": str(folder / "cache"),
             "GIT_CONFIG_COUNT": "2",
@@ -93,10 +97,19 @@ class Outer(Project):
             "GIT_CONFIG_KEY_1": f"url.file://{hosts}/.insteadOf",
             "GIT_CONFIG_VALUE_1": "https://gitlab.com/",
         }
-        (folder / "config").mkdir(parents=True)
-        (folder / "workflow").mkdir()
-        (folder / "profiles").symlink_to(ROOT / "profiles")
+
+    @classmethod
+    def create(cls, *of):
+        self = cls(*of)
+        (self.folder / "config").mkdir(parents=True)
+        (self.folder / "workflow").mkdir()
+        (self.folder / "profiles").symlink_to(ROOT / "profiles")
         self.write(block("python"))
+        return self
+
+    def copy(self, folder):
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Outer(folder, self.study, self.python, self.hosts)
 
     def write(self, snakefile):
         (self.folder / "workflow" / "Snakefile").write_text(snakefile)
@@ -116,17 +129,16 @@ class Outer(Project):
 
 @pytest.fixture
 def outer(tmp_path, python, hosts):
-    return Outer(tmp_path / "outer", yaml.safe_load(block("yaml")), python, hosts)
+    return Outer.create(tmp_path / "outer", yaml.safe_load(block("yaml")), python, hosts)
 
 
-@pytest.fixture(scope="module")
-def finished_outer(tmp_path_factory, python, hosts):
-    """The document run to its end; only to be read, or locked."""
+@pytest.fixture
+def finished_outer(once, python, hosts, tmp_path):
+    """A copy of the document run to its end."""
     study = yaml.safe_load(block("yaml"))
     study["networks"]["notify"] = 'cat > told; echo "$WEIGHTSCAPE_OUTCOME" >> told'
-    project = Outer(tmp_path_factory.mktemp("outer") / "outer", study, python, hosts)
-    project.succeed()
-    return project
+    folder = once("outer", lambda f: Outer.create(f, study, python, hosts).succeed())
+    return Outer(folder, study, python, hosts).copy(tmp_path / "outer")
 
 
 @pytest.mark.parametrize(

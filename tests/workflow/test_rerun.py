@@ -12,7 +12,7 @@ def test_a_new_seed_trains_only_that_seed(finished):
     before = finished.shards()
     finished.study["populations"][0]["seeds"] = 3
     assert finished.planned()["train_runs"] == 2  # one at each of two widths
-    finished.succeed()
+    finished.succeed("weights")
     after = finished.shards()
     assert len(after) == 6
     assert {name: after[name] for name in before} == before
@@ -140,7 +140,7 @@ def test_a_deleted_shard_is_made_again_with_what_follows(finished):
     counts = finished.planned()
     assert counts["train_runs"] == 1
     assert {"collect_runs", "measure_weights", "plot_density"} <= set(counts)
-    finished.succeed()
+    finished.succeed("weights")
     after = finished.shards()
     assert after.keys() == before.keys()
     same = {name for name in after if name != "dnn/digits/width-8/seeds-0001.h5"}
@@ -160,7 +160,7 @@ def test_a_corrupted_shard_is_named_and_refused(finished):
     assert "delete it" in message
     assert "Traceback" not in output
     shard.unlink()
-    finished.succeed()
+    finished.succeed("results/test/tables/runs.csv")
 
 
 def test_a_shard_that_is_a_copy_of_another_is_refused(finished):

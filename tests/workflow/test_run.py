@@ -12,7 +12,7 @@ import pytest
 import yaml
 from scipy.stats import spearmanr
 
-from project import ROOT
+from project import ROOT, Project
 from weightscape import heads
 
 KEYS = ["model", "dataset", "width", "seed"]
@@ -47,6 +47,42 @@ JOBS = {
     **{f"measure_{name}": 1 for name in heads.measures()},
     "measure_projection": 3,
 }
+
+IMAGES = {
+    "images": np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8),
+    "labels": np.arange(60) % 3,
+    "split": np.repeat(["train", "test"], [40, 20]),
+}
+
+
+@pytest.fixture(scope="session")
+def families(once, test_study):
+    """Runs enough, all three families, a dataset of one's own and the README's model, finished.
+
+    Only to be read or copied.
+    """
+    study = test_study | {
+        "datasets": {"mine": {"file": "mine.npz"}},
+        "populations": [
+            {"model": "dnn", "dataset": "digits", "widths": [4, 8], "seeds": 8},
+            {"model": "dnn", "dataset": "mine", "widths": [3, "4x2"], "seeds": 1},
+            {"model": "cnn", "dataset": "mine", "widths": [2], "seeds": 1},
+            {"model": "vit", "dataset": "mine", "widths": [2], "seeds": 1},
+            {"model": "linear", "dataset": "digits", "widths": [1], "seeds": 2},
+        ],
+        "runs_per_job": 8,
+        "projection": {"perplexities": [2, 4, 30], "repeats": 1},
+        "models": {"vit": {"d_model": 8, "feedforward": 12}},
+    }
+
+    def make(folder):
+        project = Project.create(folder, study)
+        code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+        (folder / "workflow" / "weightscape" / "models" / "linear.py").write_text(code)
+        np.savez(folder / "mine.npz", **IMAGES)
+        project.succeed()
+
+    return Project(once("families", make), study)
 
 
 def test_dry_run_tells_jobs_and_cost_and_trains_nothing(fresh):
@@ -102,8 +138,8 @@ def test_status_tells_of_runs_done_running_failed_and_left(fresh, finished):
     assert row.endswith("4 benchmark records")
 
 
-def test_finished_study_has_nothing_left_to_do(finished_study):
-    assert finished_study.planned() == {}
+def test_finished_study_has_nothing_left_to_do(finished):
+    assert finished.planned() == {}
 
 
 def test_tables_have_the_rows_and_columns_of_the_contract(finished_study):
@@ -146,34 +182,33 @@ def test_densities_of_all_populations_are_one_file(finished_study):
                 assert area == pytest.approx(1, abs=0.05)
 
 
-def test_runs_enough_are_mapped_and_compared(fresh):
-    fresh.study["populations"] = [
-        {"model": "dnn", "dataset": "digits", "widths": [4, 8], "seeds": 8}
-    ]
-    fresh.study |= {"runs_per_job": 8, "projection": {"perplexities": [2, 4, 30], "repeats": 1}}
-    fresh.succeed()
-    maps = pd.read_csv(fresh.results / "tables" / "projection.csv")
+def table_of(project, name, model, dataset):
+    """The rows of one population."""
+    table = pd.read_csv(project.results / "tables" / f"{name}.csv", dtype={"width": str})
+    return table[(table["model"] == model) & (table["dataset"] == dataset)]
+
+
+def test_runs_enough_are_mapped_and_compared(families):
+    maps, purity, claims, statistics, runs, matching = (
+        table_of(families, name, "dnn", "digits")
+        for name in ("projection", "purity", "claims", "statistics", "runs", "matching")
+    )
     counts = maps.groupby(["layer", "embedding", "perplexity"]).size().to_dict()
     together = {(e, p): 16 for e in ("padded", "quantiles") for p in (2, 4)}
     each = {(e, 2): 2 * 8 for e in ("width", "matched")}
     assert counts == {
         (layer, *key): n for layer in ("fc1", "fc2", "fc3") for key, n in (together | each).items()
     }
-    purity = pd.read_csv(fresh.results / "tables" / "purity.csv")
     assert purity["p"].dropna().between(0, 1).all()
     assert set(purity["width"]) == {"4", "8", "all"}
-    claims = pd.read_csv(fresh.results / "tables" / "claims.csv")
     correlations = claims[claims["measure"] == "spearman"]
     assert (correlations["n_per_width"] == "4:8 8:8").all()
     assert correlations["within"].notna().any()
     assert set(claims["verdict"]) == {"too few runs"}  # 16, where a verdict rests on 20
-    statistics = pd.read_csv(fresh.results / "tables" / "statistics.csv")
-    runs = pd.read_csv(fresh.results / "tables" / "runs.csv")
     fc1 = statistics[statistics["layer"] == "fc1"].merge(runs, on=KEYS)
     of_fc1 = claims[(claims["claim"] == "C1") & (claims["layer"] == "fc1")].set_index("statistic")
     rho = spearmanr(fc1["std"], fc1["test_accuracy"]).statistic
     assert of_fc1.loc["std", "pooled"] == pytest.approx(rho)
-    matching = pd.read_csv(fresh.results / "tables" / "matching.csv")
     best = matching["seed"] == matching["reference_seed"]
     assert matching.loc[best, "matched_cosine"].to_numpy() == pytest.approx(1)
     # matching ascends the sum over layers of inner products, not each layer's cosine
@@ -227,62 +262,40 @@ def test_graphs_own_standard_output(fresh):
         assert done.stdout.startswith("digraph"), done.stdout
 
 
-def test_all_three_families_and_a_dataset_of_ones_own(fresh):
-    generator = np.random.default_rng(0)
-    images = {
-        "images": generator.integers(0, 256, (60, 8, 8), dtype=np.uint8),
-        "labels": np.arange(60) % 3,
-        "split": np.repeat(["train", "test"], [40, 20]),
-    }
-    np.savez(fresh.folder / "mine.npz", **images)
-    fresh.study |= {
-        "datasets": {"mine": {"file": "mine.npz"}},
-        "populations": [
-            {"model": "dnn", "dataset": "digits", "widths": [2], "seeds": 1},
-            {"model": "dnn", "dataset": "mine", "widths": [3, "4x2"], "seeds": 1},
-            {"model": "cnn", "dataset": "mine", "widths": [2], "seeds": 1},
-            {"model": "vit", "dataset": "mine", "widths": [2], "seeds": 1},
-        ],
-        "models": {"vit": {"d_model": 8, "feedforward": 12}},
-    }
-    fresh.succeed()
-    before = fresh.shards()
-    assert fresh.planned() == {}
-    layers = pd.read_csv(fresh.results / "tables" / "statistics.csv").groupby("model")["layer"]
+def test_all_three_families_and_a_dataset_of_ones_own(families, tmp_path):
+    study = families.copy(tmp_path / "families")
+    assert study.planned() == {}
+    tables = study.results / "tables"
+    layers = pd.read_csv(tables / "statistics.csv").groupby("model")["layer"]
     assert layers.unique().map(list).to_dict() == {
         "dnn": ["fc1", "fc2", "fc3"],
         "cnn": ["conv1", "fc"],
         "vit": ["patch", "query", "key", "value", "attention_out", "mlp1", "mlp2", "fc"],
+        "linear": ["fc"],
     }
-    runs = pd.read_csv(fresh.results / "tables" / "runs.csv", dtype={"width": str})
-    assert sorted(runs["width"]) == ["2", "2", "2", "3", "4x2"]
-    figures = {path.stem for path in (fresh.results / "figures").glob("*.png")}
-    pairs = ["dnn-digits", "dnn-mine", "cnn-mine", "vit-mine"]
+    runs = pd.read_csv(tables / "runs.csv", dtype={"width": str})
+    assert sorted(runs.loc[runs["dataset"] == "mine", "width"]) == ["2", "2", "3", "4x2"]
+    figures = {path.stem for path in (study.results / "figures").glob("*.png")}
+    pairs = ["dnn-digits", "dnn-mine", "cnn-mine", "vit-mine", "linear-digits"]
     # a grid of layer x dataset where a model has two datasets, and one of all convergence
     grids = [f"{name}-dnn" for name in ("statistics", "density", "strength", "projection")]
     of_each = {f"{figure}-{pair}" for figure in FIGURES for pair in pairs}
     assert figures == of_each | {*grids, "convergence", "transfer"}
-    heads = pd.read_csv(fresh.results / "tables" / "strength_heads.csv")
+    heads = pd.read_csv(tables / "strength_heads.csv")
     assert heads["layer"].tolist() == ["query", "key", "value"]
     assert (heads["n_nodes"] == 2).all()
-    assert len(before) == 5
-    np.savez(fresh.folder / "mine.npz", **images | {"labels": np.arange(60) % 2})
-    assert fresh.planned()["train_runs"] == 4  # other images make another population
+    assert len(study.shards()) == 2 + 4 + 1  # 8 runs of a width in one
+    np.savez(study.folder / "mine.npz", **IMAGES | {"labels": np.arange(60) % 2})
+    assert study.planned()["train_runs"] == 4  # other images make another population
 
 
-def test_the_model_in_the_readme_is_one_file_and_no_change_elsewhere(fresh):
-    readme = (ROOT / "README.md").read_text()
-    code = readme.split("```python\n")[1].split("```")[0]
-    (fresh.folder / "workflow" / "weightscape" / "models" / "linear.py").write_text(code)
-    fresh.study["populations"] = [
-        {"model": "linear", "dataset": "digits", "widths": [1], "seeds": 2}
-    ]
-    fresh.succeed()
-    runs = pd.read_csv(fresh.results / "tables" / "runs.csv")
+def test_the_model_in_the_readme_is_one_file_and_no_change_elsewhere(families):
+    runs = table_of(families, "runs", "linear", "digits")
     assert runs["dead_unit_share"].isna().all()  # it has no ReLU
     # softmax regression on standardised digits learns well beyond chance in three epochs
     assert (runs["test_accuracy"] > 30).all()
-    statistics = pd.read_csv(fresh.results / "tables" / "statistics.csv")
+    assert len(runs) == 2
+    statistics = table_of(families, "statistics", "linear", "digits")
     assert (statistics["fan_in"] == 64).all()
 
 
@@ -303,7 +316,7 @@ def test_a_killed_study_is_finished_by_the_same_command(fresh):
     process.wait()
     before = fresh.shards()
     assert 0 < len(before) < 3
-    fresh.succeed()
+    fresh.succeed("results/test/tables/runs.csv")
     after = fresh.shards()
     assert len(after) == 3
     assert {name: after[name] for name in before} == before

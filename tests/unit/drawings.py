@@ -312,7 +312,7 @@ def lightness(colour):
 def boxes_of(figure):
     """(text, its box in pixels) of all text that shows once the figure is drawn."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()  # places all, and paints nothing
     hidden = set()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):

@@ -225,7 +225,9 @@ BY_RUN = ("convergence", "statistics", "strength", "spectra", "projection")  # a
 
 def draw_many(name, n, folder):
     runs = make_runs(np.linspace(10, 99, n), widths=("5", "10"))
-    return saved(make_figure(name, [runs], folder, ["fc1", "fc2"]), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "MANY", 220)
+        return saved(make_figure(name, [runs], folder, ["fc1", "fc2"]), folder)
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +238,7 @@ def files_of(tmp_path_factory):
 
 @pytest.mark.parametrize("name", BY_RUN)
 def test_hundreds_of_runs_are_images_inside_the_svg_and_a_few_are_not(name, files_of):
-    few, many = (files_of(name, n)[0] for n in (6, 600))
+    few, many = (files_of(name, n)[0] for n in (6, 250))
     assert few.count("<image") == (2 if name == "projection" else 1)  # the bars of colours
     assert many.count("<image") > few.count("<image")
     assert many.count("<use") + many.count("<path") < 200  # nothing else for each run

@@ -7,6 +7,7 @@ import numpy as np
 import openTSNE
 import pandas as pd
 import pytest
+import sklearn.manifold
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -32,6 +33,7 @@ from weightscape.storage.shards import open_shard, write_shard
 from weightscape.storage.tables import read_table
 
 SETTINGS = Settings(perplexities=[5, 30], repeats=2, neighbours=5, shuffles=99)
+ONCE = SETTINGS._replace(repeats=1)
 
 
 def matrix(points):
@@ -303,11 +305,19 @@ def population(synthesise, header, tmp_path_factory):
     return write
 
 
-def project(paths, runs, tmp_path, layer="fc2", settings=SETTINGS):
+def measure_briefly(*arguments):
+    """With embeddings in a quarter of the steps, where it is not tested how good they are."""
+    quick = functools.partial(sklearn.manifold.TSNE, max_iter=250)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sklearn.manifold, "TSNE", quick)
+        measure(*arguments)
+
+
+def project(paths, runs, tmp_path, layer="fc2", settings=SETTINGS, run=measure_briefly):
     """The tables of a projection, of orders that are matched before."""
     orders = tmp_path / "orders.h5"
     matching.measure(paths, runs, "test", tmp_path / "matching.csv", orders)
-    measure(paths, runs, orders, layer, settings, tmp_path / "t.csv", tmp_path / "purity.csv")
+    run(paths, runs, orders, layer, settings, tmp_path / "t.csv", tmp_path / "purity.csv")
     return read_table(tmp_path / "t.csv"), read_table(tmp_path / "purity.csv")
 
 
@@ -660,14 +670,14 @@ def test_a_width_of_few_runs_and_a_run_that_is_not_finite_are_left_out(projected
 
 
 def test_a_layer_whose_weights_are_finite_has_all_runs(two_widths, tmp_path):
-    table, _ = project(*two_widths, tmp_path, layer="fc1")
-    assert (table["embedding"] == "padded").sum() == 2 * 23
+    table, _ = project(*two_widths, tmp_path, layer="fc1", settings=ONCE)
+    assert (table["embedding"] == "padded").sum() == 23
 
 
 def test_runs_that_are_not_in_the_table_are_left_out(two_widths, tmp_path):
     paths, runs = two_widths
-    table, purity = project(paths, runs.drop(index=[0, 1]), tmp_path)
-    assert (table["embedding"] == "quantiles").sum() == 2 * 20
+    table, purity = project(paths, runs.drop(index=[0, 1]), tmp_path, settings=ONCE)
+    assert (table["embedding"] == "quantiles").sum() == 20
     assert {0, 1}.isdisjoint(table.loc[table["width"] == "4", "seed"])
     as_it_is = (purity["embedding"] == "width") & (purity["weights"] == "final")
     assert purity.loc[as_it_is, "n"].tolist() == [10, 7]
@@ -682,7 +692,7 @@ def test_a_run_that_diverged_is_left_out(population, tmp_path, weight):
     paths, runs = population([("4", members)])
     orders, table = tmp_path / "orders.h5", tmp_path / "t.csv"
     matching.measure(paths, runs.drop(index=3), "test", tmp_path / "m.csv", orders)
-    measure(paths, runs, orders, "fc2", SETTINGS, table, tmp_path / "p.csv")
+    measure_briefly(paths, runs, orders, "fc2", ONCE, table, tmp_path / "p.csv")
     embedded = read_table(table)
     assert set(embedded["seed"]) == {0, 1, 2, 4, 5, 6, 7, 8}
     assert np.isfinite(embedded[["x", "y", "trustworthiness"]]).all(axis=None)
@@ -693,7 +703,7 @@ def test_one_width_is_not_padded(population, tmp_path):
     paths, runs = population(
         [("4", [draw(random, 4, 4) for _ in range(9)])], ["low", "mid", "high"] * 3
     )
-    table, purity = project(paths, runs, tmp_path)
+    table, purity = project(paths, runs, tmp_path, settings=ONCE)
     assert set(table["embedding"]) == {"width", "matched", "quantiles"}
     assert purity[["shuffled_within_width", "p_within_width"]].isna().all(axis=None)
     assert purity["p"].between(0, 1).all()
@@ -718,7 +728,8 @@ def test_two_networks_in_many_orders_are_told_apart_by_matching(population, tmp_
             {name: v + random.normal(0, 0.01, v.shape).astype("f4") for name, v in copy.items()}
         )
     paths, runs = population([("8", members)], ["low", "high"] * 15)
-    table, purity = project(paths, runs, tmp_path, settings=SETTINGS._replace(perplexities=[5]))
+    settings = SETTINGS._replace(perplexities=[5])
+    table, purity = project(paths, runs, tmp_path, settings=settings, run=measure)
     purity = purity[purity["weights"] == "final"].set_index("embedding")
     assert purity.loc["matched", "purity"] == 1
     assert purity.loc["matched", "p"] == 0.01
@@ -741,12 +752,12 @@ def test_a_layer_that_matching_does_not_reorder_has_no_matched_embedding(
             "group": "low",
         }
     )
-    measure(
+    measure_briefly(
         [str(tmp_path / "s.h5")],
         runs,
         tmp_path / "away.h5",
         "fc",
-        SETTINGS,
+        ONCE,
         tmp_path / "t.csv",
         tmp_path / "p.csv",
     )
@@ -755,7 +766,7 @@ def test_a_layer_that_matching_does_not_reorder_has_no_matched_embedding(
 
 def test_purity_of_null_models_is_that_of_brute_force(two_widths, tmp_path):
     paths, runs = two_widths
-    settings = SETTINGS._replace(neighbours=3)
+    settings = ONCE._replace(neighbours=3)
     _, purity = project(paths, runs, tmp_path, layer="fc1", settings=settings)
     groups = runs["group"].to_numpy()
     padded = purity[purity["embedding"] == "padded"].set_index("weights")["purity"]
@@ -790,7 +801,7 @@ def test_null_models_tell_a_distribution_from_its_places(population, tmp_path, p
         for _ in range(9)
     ]
     paths, runs = population([("6", members)], ["low"] * 9 + ["high"] * 9)
-    _, purity = project(paths, runs, tmp_path, layer="fc1")
+    _, purity = project(paths, runs, tmp_path, layer="fc1", settings=ONCE)
     purity = purity[purity["embedding"] == "width"].set_index("weights")["purity"]
     assert purity["final"] == 1
     survives = purity[["shuffled", "gaussian"]]

@@ -52,7 +52,7 @@ class Project:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1800,  # of a machine that others use too
             check=False,
         )
 

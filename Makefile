@@ -10,9 +10,10 @@ COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-inde
     --python-version 3.11 --custom-compile-command 'make lock'
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
-COVERAGE := --cov --cov-report=term:skip-covered
+# at most four: each takes a gigabyte, and whole studies take all processors by themselves
+WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: study setup test test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph pages lock clean help
+.PHONY: study setup test coverage test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph pages lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake
@@ -24,8 +25,11 @@ study: $(READY) ## set up, run the quick study, and write its report
 
 setup: $(READY) ## make .venv from requirements.lock
 
-test: $(READY) ## set up, and run the unit and workflow tests (`make test COVERAGE=` is faster)
-	@$(BIN)/python -m pytest $(COVERAGE)
+test: $(READY) ## set up, and run the unit and workflow tests
+	@$(BIN)/python -m pytest $(WORKERS)
+
+coverage: $(READY) ## the same, and tell which lines of the library they run
+	@$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term:skip-covered
 
 test-slurm: $(READY) ## run the cluster tests on a real Slurm that they bring up themselves (Debian)
 	@$(BIN)/python -m pytest --durations=8 tests/cluster

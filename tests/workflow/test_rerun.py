@@ -4,6 +4,7 @@ import os
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from weightscape import heads
 
@@ -12,9 +13,12 @@ def test_a_new_seed_trains_only_that_seed(finished):
     before = finished.shards()
     finished.study["populations"][0]["seeds"] = 3
     assert finished.planned()["train_runs"] == 2  # one at each of two widths
-    finished.succeed("weights")
+    finished.succeed("results/test/tables/statistics.csv")
     after = finished.shards()
     assert len(after) == 6
+    statistics = pd.read_csv(finished.results / "tables" / "statistics.csv")
+    assert (statistics.groupby("layer")["seed"].value_counts() == 2).all()  # of two widths
+    assert len(statistics) == 6 * 3
     assert {name: after[name] for name in before} == before
 
 

@@ -1,7 +1,11 @@
 """What the unit tests share: a small config, a small dataset, small shards."""
 
-import functools
 import os
+
+# read when numpy and torch are first imported: two threads on tiny arrays only cost time
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import functools
 import select
 import subprocess
 import sys
@@ -14,9 +18,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
-
-# read when torch is first imported, which is later: two threads on tiny arrays only cost time
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # the same examples each time; `pytest --hypothesis-profile=explore` looks further
 settings.register_profile(

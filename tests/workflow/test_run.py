@@ -179,7 +179,7 @@ def test_densities_of_all_populations_are_one_file(finished_study):
             for group in layer.values():
                 assert {"grid", "density", "band", "edges", "counts"} <= set(group)
                 area = np.trapezoid(group["density"], group["grid"])
-                assert area == pytest.approx(1, abs=0.05)
+                assert 0.9 < area < 1.001  # of 20 weights, tails lie beyond the grid
 
 
 def table_of(project, name, model, dataset):

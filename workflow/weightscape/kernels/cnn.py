@@ -1,16 +1,25 @@
-"""The CNN's training and evaluation, its gradients derived by hand, one channel at a time.
+"""The CNN's training and evaluation, its gradients derived by hand, two channels at a time.
 
-A channel's outputs for a whole batch fit the processor's nearer cache. Those of all channels are
-kept for the way back where they fit the farther one, or are dear to make, from several planes; else
-each is made, used and dropped, and made again.
+A pair's outputs for a whole batch fit the processor's nearer cache. Those of all channels are kept
+for the way back where they fit the farther one, or are dear to make, from several planes; else
+each pair is made, used and dropped, and made again. An odd last channel is a pair with itself.
 
-An image's plane is read as one long row, over which a 3 x 3 kernel is nine shifts: the last two
-outputs of each line wrap around and are held at zero, and so are the weights that meet them.
+`convolve` also makes numbers that are no outputs, at the end of each line. The weights that would
+meet them are held at zero.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from weightscape.kernels.by_hand import ByHand
+from weightscape.kernels.convolution import (
+    KERNEL,
+    by_image,
+    convolve,
+    make_rows,
+    through_convolution,
+)
 from weightscape.kernels.primitives import (
     Array,
     Pace,
@@ -24,11 +33,22 @@ from weightscape.kernels.primitives import (
     product,
     through_cross_entropy,
 )
+from weightscape.kernels.vectors import lanes
 
-KERNEL = 3
 KEPT_BYTES = 2**23  # of all channels' outputs; a core's share of the last cache
 
-Room = tuple[Array, ...]
+
+class Room(NamedTuple):
+    """Arrays for one batch; those of numbers are rows as `make_rows` has them."""
+
+    x: Array  # images (planes, numbers)
+    y: Array  # their labels (batch,)
+    maps: Array  # outputs of the channels that are kept (channels, numbers)
+    delta: Array  # the loss's derivatives by a pair's outputs (2, numbers)
+    logits: Array  # (classes, batch)
+    top: Array  # of an image's logits (batch,)
+    total: Array  # of their softmax (batch,)
+    answers: Array  # (batch,)
 
 
 @compiled
@@ -44,9 +64,13 @@ def train(
 ) -> tuple[float, int]:
     """One step for each row of `batches` (steps, batch); sums of loss and of right answers.
 
-    images (N, planes x lines x line); conv1 (channels, planes, 9); fc (channels, classes, places).
+    images (N, planes x pixels); conv1 (channels, planes, 9); fc (channels, classes, places).
     """
-    room = make_room(images, batches, parameters, planes)
+    _, _, fc, _ = parameters
+    n, channels = batches.shape[1], len(fc.value)
+    n_bytes = channels * n * fc.value.shape[2] * fc.value.itemsize
+    kept = 2 if planes == 1 and n_bytes > KEPT_BYTES else channels
+    room = make_room(n, parameters, images.shape[1] // planes, line, kept)
     loss, right = 0.0, 0
     for done in range(len(batches)):
         loss_here, right_here = answer(images, labels, batches[done], parameters, line, room)
@@ -57,22 +81,20 @@ def train(
 
 
 @compiled
-def make_room(
-    images: Array, batches: Array, parameters: tuple[Parameter, ...], planes: int
-) -> Room:
-    """Arrays for one batch: images (batch, planes, pixels), labels, the outputs of the channels
-    that are kept, their derivatives, logits, two for the softmax, and the answers."""
+def make_room(n: int, parameters: tuple[Parameter, ...], pixels: int, line: int, kept: int) -> Room:
+    """Room for batches of n images and the outputs of `kept` channels, or one more."""
     conv1, _, fc, _ = parameters
-    channels, classes, places = fc.value.shape
-    number, n = conv1.value.dtype, batches.shape[1]
-    kept = channels
-    if planes == 1 and channels * n * places * fc.value.itemsize > KEPT_BYTES:
-        kept = 1
-    x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
-    maps, delta = np.empty((kept, n, places), number), np.empty((n, places), number)
-    logits = np.empty((classes, n), number)
-    top, total, answers = np.empty(n, number), np.empty(n, number), np.empty(n, np.int64)
-    return x.reshape(n, planes, -1), y, maps, delta, logits, top, total, answers
+    like, classes = conv1.value, fc.value.shape[1]
+    return Room(
+        make_rows(like.shape[1], n, pixels, 2 * line + lanes(like), like),
+        np.empty(n, np.int64),
+        make_rows(kept + kept % 2, n, pixels, 0, like),
+        make_rows(2, n, pixels, 0, like),
+        np.empty((classes, n), like.dtype),
+        np.empty(n, like.dtype),
+        np.empty(n, like.dtype),
+        np.empty(n, np.int64),
+    )
 
 
 @compiled
@@ -85,36 +107,79 @@ def answer(
     room: Room,
 ) -> tuple[float, int]:
     """The forward pass of one batch into its room; sums of loss and of right answers."""
-    conv1, b1, fc, b2 = parameters
-    x, y, maps, _, logits, top, total, answers = room
-    gather(images, labels, rows, x.reshape(len(x), -1), y)
-    for c in range(len(fc.value)):
-        out = maps[c % len(maps)]
-        convolve(x, conv1.value[c], b1.value[c], line, out)
-        product(fc.value[c], out.T, logits, 0 if c == 0 else 1)
-    return cross_entropy(logits, b2.value, y, top, total, answers)
+    _, _, fc, b2 = parameters
+    gather_planes(images, labels, rows, room)
+    for c in range(0, len(fc.value), 2):
+        answer_pair(c, parameters, line, room)
+    return cross_entropy(room.logits, b2.value, room.y, room.top, room.total, room.answers)
+
+
+@compiled
+def gather_planes(images: Array, labels: Array, rows: Array, room: Room) -> None:
+    planes = len(room.x)
+    pixels = images.shape[1] // planes
+    for plane in range(planes):
+        part = images[:, plane * pixels : (plane + 1) * pixels]
+        gather(part, labels, rows, by_image(room.x[plane], len(rows), pixels), room.y)
+
+
+@compiled
+def answer_pair(c: int, parameters: tuple[Parameter, ...], line: int, room: Room) -> None:
+    """The outputs of channels c and c + 1, and what they add to the logits."""
+    conv1, b1, fc, _ = parameters
+    last = min(c + 1, len(fc.value) - 1)
+    maps = pair_of(room.maps, c)
+    convolve(room.x, line, conv1.value, b1.value, c, last, maps)
+    for each in range(c, last + 1):
+        product(fc.value[each], outputs(maps[each - c], fc, line, room).T, room.logits, each > 0)
+
+
+@compiled
+def pair_of(maps: Array, c: int) -> Array:
+    """Where the outputs of channels c and c + 1 are, of all or of a pair alone."""
+    at = c % len(maps)
+    return maps[at : at + 2]
+
+
+@compiled
+def outputs(row: Array, fc: Parameter, line: int, room: Room) -> Array:
+    """A row of outputs as (batch, places), with what ends the lines, without what ends an image."""
+    places = fc.value.shape[2]
+    return by_image(row, len(room.y), places + (KERNEL - 1) * line)[:, :places]
 
 
 @compiled
 def descend_batch(parameters: tuple[Parameter, ...], line: int, room: Room, at: Pace) -> None:
     """The way back through a batch from what `answer` left in its room, and one step of Adam."""
     conv1, b1, fc, b2 = parameters
-    x, y, maps, delta, logits, _, total, _ = room
+    channels, logits = len(fc.value), room.logits
     g1, gb1, gb2 = np.empty_like(conv1.value), np.empty_like(b1.value), np.empty_like(b2.value)
     gradient = np.empty_like(fc.value[0])
-    channels, kept = len(fc.value), len(maps)
-    through_cross_entropy(logits, y, total, gb2)
-    for c in range(channels - 1, -1, -1):  # the last made is the first at hand
-        out = maps[c % kept]
-        if kept == 1 and c < channels - 1:
-            convolve(x, conv1.value[c], b1.value[c], line, out)
-        product(logits.T, fc.value[c], delta, 0)
-        product(logits, out, gradient, 0)
-        descend(Parameter(fc.value[c], fc.mean[c], fc.square[c]), gradient, at)
-        gb1[c] = through_convolution(x, out, delta, line, g1[c])
+    by_kernels, by_biases = np.empty((2, *g1.shape[1:]), g1.dtype), np.empty(2, g1.dtype)
+    through_cross_entropy(logits, room.y, room.total, gb2)
+    for c in range(channels - 2 + channels % 2, -1, -2):  # the last made is the first at hand
+        last = min(c + 1, channels - 1)
+        maps = pair_of(room.maps, c)
+        if len(room.maps) == 2 and last < channels - 1:
+            convolve(room.x, line, conv1.value, b1.value, c, last, maps)
+        for each in range(c, last + 1):
+            product(logits.T, fc.value[each], outputs(room.delta[each - c], fc, line, room), 0)
+            product(logits, outputs(maps[each - c], fc, line, room), gradient, 0)
+            clear_ends(gradient, line)
+            descend(Parameter(fc.value[each], fc.mean[each], fc.square[each]), gradient, at)
+        through_convolution(room.x, line, maps, room.delta, by_kernels, by_biases)
+        for each in range(c, last + 1):
+            g1[each], gb1[each] = by_kernels[each - c], by_biases[each - c]
     descend(conv1, g1, at)
     descend(b1, gb1, at)
     descend(b2, gb2, at)
+
+
+@compiled
+def clear_ends(gradient: Array, line: int) -> None:
+    """Zero for the weights (classes, places) that no output meets."""
+    for end in range(line, gradient.shape[1] + 1, line):
+        gradient[:, end - KERNEL + 1 : end] = 0
 
 
 @compiled
@@ -128,101 +193,37 @@ def evaluate(
 ) -> tuple[float, int, tuple[Array, ...], Array]:
     """Sums of loss and of right answers over all rows of `batches`, the active channels, and the
     answers (steps, batch)."""
-    conv1, b1, fc, b2 = parameters
-    number = conv1.value.dtype
-    channels, classes, places = fc.value.shape
-    n = batches.shape[1]
-    x, y = np.empty((n, images.shape[1]), number), np.empty(n, np.int64)
-    maps, logits = np.empty((n, places), number), np.empty((classes, n), number)
-    top, total, answers = np.empty(n, number), np.empty(n, number), np.empty(n, np.int64)
+    _, _, fc, b2 = parameters
+    channels = len(fc.value)
+    room = make_room(batches.shape[1], parameters, images.shape[1] // planes, line, 2)
     active, every = np.zeros(channels, np.bool_), np.empty(batches.shape, np.int64)
     loss, right = 0.0, 0
     for done in range(len(batches)):
-        gather(images, labels, batches[done], x, y)
-        x3 = x.reshape(n, planes, -1)
-        for c in range(channels):
-            convolve(x3, conv1.value[c], b1.value[c], line, maps)
-            product(fc.value[c], maps.T, logits, 0 if c == 0 else 1)
-            note_active(maps.reshape(1, -1), active[c : c + 1])
-        loss_here, right_here = cross_entropy(logits, b2.value, y, top, total, answers)
+        gather_planes(images, labels, batches[done], room)
+        for c in range(0, channels, 2):
+            answer_pair(c, parameters, line, room)
+            for each in range(c, min(c + 2, channels)):
+                note_active_channel(
+                    outputs(room.maps[each - c], fc, line, room), line, active, each
+                )
+        loss_here, right_here = cross_entropy(
+            room.logits, b2.value, room.y, room.top, room.total, room.answers
+        )
         loss += loss_here
         right += right_here
-        every[done] = answers
+        every[done] = room.answers
     return loss, right, (active,), every
 
 
 @compiled
-def convolve(x: Array, kernel: Array, bias: float, line: int, maps: Array) -> None:
-    """One channel's ReLU outputs, into maps (images, places).
-
-    x (images, planes, pixels), kernel (planes, 9).
-    """
-    zero = maps.dtype.type(0)
-    places = maps.shape[1]
-    for i in range(len(x)):
-        out = maps[i]
-        for p in range(places):
-            out[p] = bias
-        for plane in range(x.shape[1]):
-            w = kernel[plane]
-            row1, row2, row3 = x[i, plane], x[i, plane, line:], x[i, plane, 2 * line :]
-            for p in range(places - 2):
-                out[p] += (
-                    w[0] * row1[p]
-                    + w[1] * row1[p + 1]
-                    + w[2] * row1[p + 2]
-                    + w[3] * row2[p]
-                    + w[4] * row2[p + 1]
-                    + w[5] * row2[p + 2]
-                    + w[6] * row3[p]
-                    + w[7] * row3[p + 1]
-                    + w[8] * row3[p + 2]
-                )
-        for p in range(places):
-            out[p] = zero if out[p] <= zero else out[p]
-        for end in range(line, places + 1, line):
-            out[end - 2] = zero
-            out[end - 1] = zero
-
-
-@compiled
-def through_convolution(x: Array, maps: Array, delta: Array, line: int, gradient: Array) -> float:
-    """Holds delta (images, places) to where the ReLU is open, in place, and fills the kernel's
-    gradient (planes, 9); returns the bias's."""
-    zero = maps.dtype.type(0)
-    places = maps.shape[1]
-    gradient[:] = zero
-    total: float = zero
-    for i in range(len(x)):
-        d, out = delta[i], maps[i]
-        for p in range(places):
-            value = zero if out[p] <= zero else d[p]
-            d[p] = value
-            total += value
-        for plane in range(x.shape[1]):
-            row1, row2, row3 = x[i, plane], x[i, plane, line:], x[i, plane, 2 * line :]
-            g0 = g1 = g2 = g3 = g4 = g5 = g6 = g7 = g8 = zero
-            for p in range(places - 2):
-                g0 += d[p] * row1[p]
-                g1 += d[p] * row1[p + 1]
-                g2 += d[p] * row1[p + 2]
-                g3 += d[p] * row2[p]
-                g4 += d[p] * row2[p + 1]
-                g5 += d[p] * row2[p + 2]
-                g6 += d[p] * row3[p]
-                g7 += d[p] * row3[p + 1]
-                g8 += d[p] * row3[p + 2]
-            g = gradient[plane]
-            g[0] += g0
-            g[1] += g1
-            g[2] += g2
-            g[3] += g3
-            g[4] += g4
-            g[5] += g5
-            g[6] += g6
-            g[7] += g7
-            g[8] += g8
-    return total
+def note_active_channel(maps: Array, line: int, active: Array, channel: int) -> None:
+    """Marks a channel that is above zero for one of its outputs (batch, places)."""
+    for i in range(len(maps)):
+        for start in range(0, maps.shape[1], line):
+            if active[channel]:
+                return
+            of_line = maps[i : i + 1, start : start + line - KERNEL + 1]
+            note_active(of_line, active[channel : channel + 1])
 
 
 class CNNByHand(ByHand):

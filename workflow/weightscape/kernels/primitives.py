@@ -122,12 +122,13 @@ def _descend(value: Array, mean: Array, square: Array, gradient: Array, at: Pace
 @compiled
 def gather(images: Array, labels: Array, rows: Array, x: Array, y: Array) -> None:
     """The images (N, pixels) uint8 and labels of one batch, the pixels as shares of 255."""
-    scale = x.dtype.type(1 / 255)
+    number = x.dtype.type
+    scale = number(1 / 255)
     for i in range(len(rows)):
         row = rows[i]
         y[i] = labels[row]
         for k in range(x.shape[1]):
-            x[i, k] = images[row, k] * scale
+            x[i, k] = number(images[row, k]) * scale  # an integer would make it a double
 
 
 def _callable(name: str, address: int) -> Any:

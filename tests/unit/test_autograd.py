@@ -221,8 +221,11 @@ def test_evaluation_drops_nothing():
 
 
 @pytest.mark.parametrize("runs", [1, 2])
-def test_large_products_of_a_single_run_go_through_scipy_s_blas(runs, monkeypatch):
-    for worth_it, expected in ((0, runs == 1), (math.inf, False)):
+@pytest.mark.parametrize("faster", ["scipy", "torch"])
+def test_large_products_of_a_single_run_are_made_by_who_is_faster(faster, runs, monkeypatch):
+    monkeypatch.setattr(autograd, "products", lambda: faster)
+    ours = runs == 1 and faster == "scipy"
+    for worth_it, expected in ((0, ours), (math.inf, False)):
         monkeypatch.setattr(autograd, "WORTH_IT", worth_it)
         stack = by_autograd(DNN.network, DNN.starts(runs), DNN.split(9), DNN.recipe())
         assert isinstance(stack.products, FastLinear) == expected

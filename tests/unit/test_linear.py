@@ -150,3 +150,34 @@ def test_outside_nothing_is_ours(monkeypatch):
     with FastLinear():
         pass
     linear(normal(5, 6), normal(4, 6), normal(4))
+
+
+INTEL = "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R)\n"
+AMD = "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC 9B14\n"
+ARM = "processor\t: 0\nCPU implementer\t: 0x41\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "maker"), [(INTEL, "GenuineIntel"), (AMD, "AuthenticAMD"), (ARM, ""), (None, "")]
+)
+def test_the_maker_of_a_processor(told, maker, tmp_path):
+    path = tmp_path / "cpuinfo"
+    if told is not None:
+        path.write_text(told)
+    assert ours._maker(path) == maker
+
+
+@pytest.mark.parametrize(
+    ("maker", "has_mkl", "expected"),
+    [
+        ("GenuineIntel", True, "torch"),
+        ("AuthenticAMD", True, "scipy"),
+        ("", True, "scipy"),
+        ("AuthenticAMD", False, "torch"),
+        ("", False, "torch"),
+    ],
+)
+def test_torch_s_own_products_are_left_where_they_are_fast(maker, has_mkl, expected, monkeypatch):
+    monkeypatch.setattr(ours, "_maker", lambda: maker)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: has_mkl)
+    assert ours.products.__wrapped__() == expected

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from weightscape.engine.linear import FastLinear
+from weightscape.engine.linear import FastLinear, products
 from weightscape.engine.stack import PROBE, Evaluation, Scores, Split, Stack
 from weightscape.engine.streams import Parameters, Stream
 from weightscape.kernels.primitives import Array
@@ -64,7 +64,8 @@ class AutogradStack(Stack):
         self.right = torch.zeros(self.runs, dtype=torch.int64, device=self.device)
         self.steps: dict[int, Step] = {}  # by the size of their batches
         work = network.n_multiply_adds * recipe["batch_size"]
-        by_us = self.runs == 1 and self.device.type == "cpu" and work >= WORTH_IT
+        alone = self.runs == 1 and self.device.type == "cpu"
+        by_us = alone and work >= WORTH_IT and products() == "scipy"
         self.products = FastLinear() if by_us else nullcontext()
         self._lay_out_as_gradients()
         self.adam = Adam(list(self.values.values()), recipe["learning_rate"])

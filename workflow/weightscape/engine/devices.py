@@ -79,6 +79,9 @@ def software(threads: int, with_torch: bool) -> dict[str, Any]:
     if with_torch:
         import torch
 
+        from weightscape.engine.linear import products
+
         found["torch"] = torch.__version__
         found["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+        found["products"] = products()
     return found

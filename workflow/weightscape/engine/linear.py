@@ -1,11 +1,14 @@
-"""torch's linear layers through scipy's BLAS, for the CPU.
+"""torch's linear layers through scipy's BLAS, for processors on which torch's own are slow.
 
-torch multiplies by MKL, which on processors of other makers than Intel stays at half their speed.
+torch multiplies by MKL, which on processors of other makers than Intel stays at half their speed;
+on Intel's, and where torch has no MKL, nothing beats torch's own.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +18,23 @@ from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
 from weightscape.kernels.primitives import matrix_product
+
+
+@functools.cache
+def products() -> str:
+    """Whose products linear layers are made of here: `torch` or `scipy`."""
+    own = _maker() == "GenuineIntel" or not torch.backends.mkl.is_available()
+    return "torch" if own else "scipy"
+
+
+def _maker(processors: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's maker as Linux tells it, empty where nothing does."""
+    try:
+        lines = processors.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    told = (line.partition(":") for line in lines)
+    return next((maker.strip() for key, _, maker in told if key.strip() == "vendor_id"), "")
 
 
 class FastLinear(TorchFunctionMode):

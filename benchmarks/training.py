@@ -3,7 +3,9 @@
     python -m benchmarks.training FOLDER_OF_PREPARED_DATASETS OUT.csv [--model M] [--width W]
 
 All contenders of a case train in this one process, on one thread, in turns of about the same
-time; a figure is the least of a contender's turns, since what disturbs a turn only ever adds.
+time, and the rates that the floor is made of are measured in turns between theirs. A figure is the
+least of a contender's turns, since what disturbs a turn only ever adds. All are CPU time of this
+process; where the floor comes out above ours, what was measured is no good, and is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import pandas as pd
 
 from benchmarks import torch_peers
 from benchmarks.case import BATCH, Case, Contender, make_case, make_stack, parse
-from benchmarks.floor import floor_us
+from benchmarks.floor import Floor
 from weightscape.engine.devices import make_deterministic
 from weightscape.storage.tables import write_table
 
@@ -61,8 +63,9 @@ def peers() -> Makers:
     ]
 
 
-def measure(case: Case, makers: Makers) -> Iterator[tuple[str, int, float]]:
-    """(contender, runs, CPU microseconds of a step of one run) for all contenders, in turns."""
+def measure(case: Case, makers: Makers, floor: Floor) -> Iterator[tuple[str, int, float]]:
+    """(contender, runs, CPU microseconds of a step of one run) for all contenders, in turns with
+    each other and with the floor."""
     contenders = [make(case) for make in makers]
     random = np.random.default_rng(0)
 
@@ -81,6 +84,7 @@ def measure(case: Case, makers: Makers) -> Iterator[tuple[str, int, float]]:
         turn(contender, steps[contender.name])
         best[contender.name] = float("inf")
     for number in range(TURNS):
+        floor.turn()
         for contender in contenders:
             name = contender.name
             if best[name] * contender.runs * steps[name] > PATIENCE and number:
@@ -92,9 +96,12 @@ def measure(case: Case, makers: Makers) -> Iterator[tuple[str, int, float]]:
 
 def benchmark(case: Case, makers: Makers) -> list[dict[str, object]]:
     """The rows of a case, floor and ours first; prints them with their ratios to ours."""
-    arithmetic, moving = floor_us(case)
-    rows = [("floor", 1, arithmetic + moving), *measure(case, [ours, *makers])]
-    mine = rows[1][2]
+    floor = Floor(case)
+    measured = list(measure(case, [ours, *makers], floor))
+    arithmetic, moving = floor.us()
+    rows = [("floor", 1, arithmetic + moving), *measured]
+    mine = measured[0][2]
+    refuse_below_floor(case, arithmetic + moving, mine)
     print(f"\n{case.model} on {case.dataset}, width {case.width}: CPU us a step of one run")
     for name, runs, us in rows:
         note = f"  ({arithmetic:.0f} arithmetic, {moving:.0f} bytes)" if name == "floor" else ""
@@ -109,6 +116,15 @@ def benchmark(case: Case, makers: Makers) -> list[dict[str, object]]:
         )
         for name, runs, us in rows
     ]
+
+
+def refuse_below_floor(case: Case, floor: float, ours: float) -> None:
+    if floor > ours:
+        raise SystemExit(
+            f"benchmarks: {case.model} on {case.dataset}, width {case.width}, took {ours:,.0f} us a"
+            f" step, under its floor of {floor:,.0f} us: the machine was too busy or changed its"
+            " pace; measure again when it is idle"
+        )
 
 
 def main() -> None:

@@ -41,8 +41,8 @@ def short(monkeypatch):
     """Benchmarks of milliseconds."""
     monkeypatch.setattr(training, "SECONDS_PER_TURN", 0.01)
     monkeypatch.setattr(training, "TURNS", 1)
-    monkeypatch.setattr(floor, "peak", lambda: 1e11)
-    monkeypatch.setattr(floor, "bandwidth", lambda size: 1e10)
+    monkeypatch.setattr(floor, "SECONDS_PER_TURN", 0.002)
+    monkeypatch.setattr(floor, "MEMORY", 2**20)
 
 
 def easy_case(model, width, options):
@@ -77,29 +77,69 @@ def test_a_case_gives_the_rows_of_the_contract(digits, short, capsys):
     assert "x ours" in capsys.readouterr().out
 
 
-def test_the_floor_of_a_dnn_by_hand(digits, short):
+def test_the_floor_of_a_dnn_by_hand(digits):
     w, pixels = 12, 64
-    arithmetic, moving = floor.floor_us(make_case("dnn", digits, "12"))
+    arithmetic, moving = floor.floor_us(make_case("dnn", digits, "12"), 1e11, 1e10, 2e9)
     forward = pixels * w + w * w + 10 * w
     backward = forward + w * w + 10 * w  # to all weights, and to h1 and h2
     assert arithmetic == pytest.approx(2e6 * BATCH * (forward + backward) / 1e11)
     numbers = pixels * w + w + w * w + w + 10 * w + 10
-    moved = 2 * 3 * 4 * numbers + BATCH * pixels
-    assert moving == pytest.approx(1e6 * moved / 1e10)
+    moved = 2 * 3 * 4 * numbers / 1e10 + BATCH * pixels / 2e9
+    assert moving == pytest.approx(1e6 * moved)
 
 
-def test_the_measured_peak_and_bandwidth_are_those_of_a_machine(monkeypatch):
-    monkeypatch.setattr(floor, "best_seconds", floor_seconds)
-    assert 1e8 < floor.peak.__wrapped__() < 1e14
-    assert 1e7 < floor.bandwidth.__wrapped__(1 << 20) < 1e14
+def test_the_measured_peak_and_bandwidth_are_those_of_a_machine(digits, short):
+    found = floor.Floor(make_case("dnn", digits, "12"))
+    found.turn()
+    assert all(1e8 < rate.best < 1e14 for rate in found.products)
+    assert 1e7 < found.of_state.best < 1e14
+    assert 1e7 < found.of_memory.best < 1e14
+    assert found.us() == floor.floor_us(
+        found.case,
+        max(rate.best for rate in found.products),
+        found.of_state.best,
+        found.of_memory.best,
+    )
 
 
-def floor_seconds(work):
-    import time
+def test_a_rate_is_cpu_time_s_and_that_of_its_best_turn(short, monkeypatch):
+    monkeypatch.setattr(floor, "UNCLOCKED", 0.0)
+    now, pace = [0.0], [0.5]
 
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+    def work():
+        now[0] += pace[0]
+
+    monkeypatch.setattr(floor.time, "process_time", lambda: now[0])
+    rate = floor.Rate(work, amount=6)
+    for pace[0] in (3.0, 2.0, 4.0):
+        rate.turn()
+    assert rate.best == 6 / 2
+
+
+def test_reading_the_clock_is_no_part_of_a_rate(monkeypatch):
+    now = [0.0]
+
+    def work():
+        now[0] += floor.UNCLOCKED / 100
+
+    monkeypatch.setattr(floor.time, "process_time", lambda: now[0])
+    assert floor.Rate(work, amount=1).calls == 128
+
+
+def test_a_floor_above_ours_is_refused(digits, short, monkeypatch):
+    monkeypatch.setattr(training.Floor, "us", lambda self: (1e9, 1.0))
+    with pytest.raises(SystemExit, match=r"dnn on digits, width 12, .* under its floor"):
+        training.benchmark(make_case("dnn", digits, "12"), [])
+
+
+def test_the_floor_has_its_turns_among_the_contenders(digits, short, monkeypatch):
+    monkeypatch.setattr(training, "TURNS", 3)
+    turns, contender = [], training.Contender("other", 1, lambda rows: turns.append("other"))
+    monkeypatch.setattr(training.Floor, "turn", lambda self: turns.append("floor"))
+    case = make_case("dnn", digits, "12")
+    found = list(training.measure(case, [lambda case: contender], training.Floor(case)))
+    assert [name for name, *_ in found] == ["other"]
+    assert turns[-6:] == ["floor", "other"] * 3
 
 
 @pytest.mark.parametrize(("model", "width", "options"), CASES)

@@ -23,8 +23,8 @@ from weightscape.kernels.primitives import matrix_product
 @functools.cache
 def products() -> str:
     """Whose products linear layers are made of here: `torch` or `scipy`."""
-    own = _maker() == "GenuineIntel" or not torch.backends.mkl.is_available()
-    return "torch" if own else "scipy"
+    by_mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    return "scipy" if by_mkl and _maker() != "GenuineIntel" else "torch"
 
 
 def _maker(processors: Path = Path("/proc/cpuinfo")) -> str:

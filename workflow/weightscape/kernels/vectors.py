@@ -6,9 +6,11 @@ time, and in what order they are summed, is no longer the compiler's choice. No 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
+import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -17,15 +19,19 @@ from numba.extending import intrinsic, models, register_model
 from weightscape.kernels.primitives import Array, compiled
 
 
-def _register_bytes(features: dict[str, bool]) -> int:
-    """The size of the processor's vector registers; 16 bytes are found everywhere."""
-    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+def _register_bytes(features: str) -> int:
+    """The size of vector registers, of which 16 bytes are found everywhere."""
+    names = features.split(",")
+    return 64 if "+avx512f" in names else 32 if "+avx2" in names else 16
 
 
-REGISTER_BYTES = _register_bytes(llvmlite.binding.get_host_cpu_features())
+# of the processor that numba compiles for: this one, unless NUMBA_CPU_FEATURES names another
+_asked: str | None = numba.config.CPU_FEATURES  # type: ignore[attr-defined]
+_found: str = llvmlite.binding.get_host_cpu_features().flatten()
+REGISTER_BYTES = _register_bytes(_found if _asked is None else _asked)
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """As many numbers of one type as fit in a register."""
 
     def __init__(self, number: Any):
@@ -35,10 +41,18 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Vector):
         number = manager.lookup(kind.number).get_value_type()
-        super().__init__(manager, kind, ir.VectorType(number, kind.lanes))
+        super().__init__(  # type: ignore[no-untyped-call]
+            manager, kind, ir.VectorType(number, kind.lanes)
+        )
+
+
+def operation(typed: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of compiled code, from one that gives its type and the builder of its code."""
+    found: Callable[..., Any] = intrinsic(typed)
+    return found
 
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
@@ -53,18 +67,20 @@ def _call(builder: Any, name: str, result: Any, arguments: Any, **options: Any) 
     number = "f32" if vector.element == ir.FloatType() else "f64"
     form = ir.FunctionType(result, [argument.type for argument in arguments])
     name = f"llvm.{name}.v{vector.count}{number}"
-    function = cgutils.get_or_insert_function(builder.module, form, name)
+    function = cgutils.get_or_insert_function(  # type: ignore[no-untyped-call]
+        builder.module, form, name
+    )
     return builder.call(function, arguments, **options)
 
 
-@intrinsic
+@operation
 def lanes(typing: Any, array: Any) -> Any:
     """How many of an array's numbers are a vector."""
     count = Vector(array.dtype).lanes
     return types.intp(array), lambda context, *_: context.get_constant(types.intp, count)
 
 
-@intrinsic
+@operation
 def load(typing: Any, array: Any, index: Any) -> Any:
     """The vector that starts at an index of an array whose numbers lie side by side."""
 
@@ -75,7 +91,7 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     return Vector(array.dtype)(array, types.intp), build
 
 
-@intrinsic
+@operation
 def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """Puts a vector where `load` would find it."""
 
@@ -87,7 +103,7 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     return types.void(array, types.intp, vector), build
 
 
-@intrinsic
+@operation
 def fill(typing: Any, number: Any) -> Any:
     """A vector of one number."""
 
@@ -101,13 +117,13 @@ def fill(typing: Any, number: Any) -> Any:
     return Vector(number)(number), build
 
 
-@intrinsic
+@operation
 def add(typing: Any, a: Any, b: Any) -> Any:
     """a + b."""
     return a(a, b), lambda context, builder, signature, arguments: builder.fadd(*arguments)
 
 
-@intrinsic
+@operation
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, rounded once where the processor can."""
 
@@ -117,7 +133,7 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), build
 
 
-@intrinsic
+@operation
 def rectify(typing: Any, a: Any) -> Any:
     """ReLU. NaN stays NaN."""
 
@@ -128,7 +144,7 @@ def rectify(typing: Any, a: Any) -> Any:
     return a(a), build
 
 
-@intrinsic
+@operation
 def through_relu(typing: Any, delta: Any, outputs: Any) -> Any:
     """The loss's derivative before a ReLU from that after it, where its outputs were those."""
 
@@ -139,7 +155,7 @@ def through_relu(typing: Any, delta: Any, outputs: Any) -> Any:
     return delta(delta, outputs), build
 
 
-@intrinsic
+@operation
 def total(typing: Any, a: Any) -> Any:
     """The sum of a vector's numbers."""
 
@@ -151,7 +167,7 @@ def total(typing: Any, a: Any) -> Any:
     return a.number(a), build
 
 
-@intrinsic
+@operation
 def shifted(typing: Any, a: Any, b: Any) -> Any:
     """The vector that starts one number after a, where b is the one that follows a."""
 

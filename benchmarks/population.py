@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from weightscape import models
-from weightscape.runs.groups import GROUPS
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
 from weightscape.study.paths import seeds_text
+from weightscape.study.sections import GROUPS
 
 EPOCHS = 20
 RUNS_PER_SHARD = 50

@@ -17,8 +17,8 @@ from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure
 from weightscape.measures.density import Densities
 from weightscape.measures.layer import LayerWeights
-from weightscape.measures.runs.weights import DENSITIES_VERSION
 from weightscape.runs.collecting import KEYS
+from weightscape.storage.densities import DENSITIES_VERSION
 from weightscape.storage.tables import write_table
 
 LAYERS = {
@@ -347,7 +347,7 @@ def _is_within(box, page):
 
 
 def saved(figure, folder, dpi=40):
-    style.save(figure, folder / "f.svg", folder / "f.png", dpi)
+    style.save(figure, folder / "f.svg", folder / "f.png", dpi, "drawn from nothing")
     return (folder / "f.svg").read_text(), (folder / "f.png").read_bytes()
 
 

@@ -1,6 +1,7 @@
 """What captions say: n, widths and training, of networks that are trained and imported."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -108,3 +109,20 @@ def test_a_field_that_is_not_known_is_one_error(small):
     config = check(small)
     with pytest.raises(WeightscapeError, match=r"Loss of.*'modle'; known are .*model"):
         captions.caption("Loss of {modle}", config, populations(config))
+
+
+def test_the_report_takes_captions_of_files_in_its_order():
+    """Whatever the order of a job's own files, and with files of other jobs between them."""
+    own = captions.Captions({"figures/b.svg": "Of b.", "figures/a.svg": "Of a."})
+    a, other, b = (SimpleNamespace(path=Path(f"figures/{name}.svg")) for name in ("a", "x", "b"))
+    categories = {"First": {"": [a, other]}, "Second": {"": [b]}}
+    a.caption = own.of_next(categories)
+    other.caption = ""
+    b.caption = own.of_next(categories)
+    assert (a.caption, b.caption) == ("Of a.", "Of b.")
+
+
+def test_a_caption_of_another_file_is_an_error_and_not_taken_for_it():
+    of_another = [SimpleNamespace(path=Path("figures/x.svg"))]
+    with pytest.raises(KeyError):
+        captions.Captions({"figures/a.svg": "Of a."}).of_next({"First": {"": of_another}})

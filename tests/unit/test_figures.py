@@ -45,7 +45,7 @@ from matplotlib.colors import to_rgb
 from weightscape.drawing import style
 from weightscape.drawing.style import Shown
 from weightscape.figures import convergence, nulls, spectra, statistics, strength, telemetry
-from weightscape.runs.groups import GROUPS
+from weightscape.study.sections import GROUPS
 
 pytestmark = pytest.mark.filterwarnings("error")
 

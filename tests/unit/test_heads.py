@@ -289,3 +289,26 @@ def test_another_column_is_another_digest():
     of_one = {"one": heads.Table("r", {"a": "", "b": ""})}
     assert heads.digest(of_one) != heads.digest({"one": heads.Table("r", {"b": "", "a": ""})})
     assert heads.digest(of_one) == heads.digest({"one": heads.Table("other", {"a": "x", "b": ""})})
+
+
+@pytest.mark.parametrize(
+    ("reads", "cost"),
+    [
+        (["runs"], "tables"),
+        (["statistics", "densities.h5"], "shards"),
+        (["layers"], "shards"),
+        (["matching.h5"], "shards"),
+        (["null_effects"], "pairs"),  # by way of purity, which is of the projection
+        (["runs", "transfer"], "shards"),
+    ],
+)
+def test_what_tables_cost_is_told_by_the_dearest_measure_on_the_way(reads, cost):
+    assert heads.dearest(reads) == cost
+
+
+def test_measures_that_read_each_other_cost_something_too(library):
+    """Snakemake tells the user of the circle."""
+    for name, other in (("one", "two"), ("two", "one")):
+        text = f'HEAD = MeasureHead(reads=("{other}",), tables={{"{name}": Table(row="r")}})\n'
+        library(f"claims/analyses/{name}.py", text)
+    assert heads.dearest(["one"]) == "tables"

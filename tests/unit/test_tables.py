@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightscape.errors import WeightscapeError
-from weightscape.storage.tables import grow_table, join_tables, read_table, write_table
+from weightscape.storage.joining import join_tables
+from weightscape.storage.tables import grow_table, read_table, write_table
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

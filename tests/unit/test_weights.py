@@ -11,12 +11,8 @@ import pytest
 from scipy import stats
 
 from weightscape.errors import WeightscapeError
-from weightscape.measures.runs.weights import (
-    COLUMNS,
-    join_densities,
-    measure,
-    open_densities,
-)
+from weightscape.measures.runs.weights import COLUMNS, measure
+from weightscape.storage.densities import join_densities, open_densities
 from weightscape.storage.shards import CURVES, RunRecord, write_shard
 from weightscape.storage.tables import read_table
 
@@ -399,7 +395,7 @@ def test_joined_densities_are_the_same_bytes_whatever_the_hash_seed(joined, tmp_
     parts, path = joined
     code = (
         "import sys; from pathlib import Path; "
-        "from weightscape.measures.runs.weights import join_densities; "
+        "from weightscape.storage.densities import join_densities; "
         "*parts, target = map(Path, sys.argv[1:]); join_densities(parts, target)"
     )
     for seed in ("1", "2"):

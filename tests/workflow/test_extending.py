@@ -45,21 +45,23 @@ def test_there_is_a_recipe_for_each_kind():
 
 
 @pytest.mark.parametrize(
-    ("folder", "more"),
+    ("folder", "more", "file"),
     [
-        ("measures/layers", {"join_tables": 1}),
-        ("measures/runs", {"join_tables": 1, "measure_overlap": 1}),
-        ("claims/analyses", {"join_tables": 1, "measure_worst": 1}),
-        ("claims/paper", {}),  # the jobs of all claims measure, judge and draw it
-        ("figures", {"plot_norms": 1}),
+        ("measures/layers", {}, "tables/sparsity.csv"),
+        ("measures/runs", {"measure_overlap": 1}, "tables/overlap.csv"),
+        ("claims/analyses", {"measure_worst": 1}, "tables/worst.csv"),
+        ("claims/paper", {}, "figures/claim_C8-dnn-digits.svg"),
+        ("figures", {}, "figures/norms-dnn-digits.svg"),
     ],
 )
-def test_one_file_is_in_the_dry_run(fresh, planned, folder, more):
+def test_one_file_is_in_the_dry_run(fresh, planned, folder, more, file):
+    """By jobs that are there already, which describe layers, join tables, draw and judge."""
     add(fresh, folder)
     after = fresh.planned()
     assert {
         rule: n - planned.get(rule, 0) for rule, n in after.items() if n != planned.get(rule)
     } == more
+    assert f"results/test/{file}" in fresh.succeed("-n")
 
 
 def test_each_file_is_in_tables_figures_and_report(finished, tmp_path):
@@ -121,7 +123,8 @@ def test_a_claim_of_tables_that_are_read_already_is_measured_and_judged(finished
         text.replace('"spectra", layer, "stable_rank"', '"statistics", layer, "std"')
     )
     counts = finished.planned()
-    assert counts["measure_claims"] == counts["judge_claims"] == counts["plot_claim"] == 1
+    assert counts["measure_claims"] == counts["judge_claims"] == 1
+    assert counts["plot_population_study"] == 1
     assert not {"train_runs", "measure_weights"} & set(counts)
 
 

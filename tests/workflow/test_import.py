@@ -148,4 +148,4 @@ def test_networks_are_trained_and_imported_in_one_study(fresh):
     counts = fresh.planned()
     assert (counts["train_runs"], counts["import_runs"], counts["prepare_dataset"]) == (4, 4, 1)
     assert counts["collect_runs"] == 3
-    assert "plot_grid" in counts  # dnn on two datasets
+    assert counts["plot_model_shards"] == 1  # dnn on two datasets

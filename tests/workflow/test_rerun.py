@@ -1,12 +1,11 @@
 """What is made again, and what is not."""
 
 import os
+import re
 
 import h5py
 import numpy as np
 import pandas as pd
-
-from weightscape import heads
 
 
 def test_a_new_seed_trains_only_that_seed(finished):
@@ -75,9 +74,47 @@ def test_an_edited_script_or_plot_retrains_nothing(finished):
 def test_a_figure_option_redraws_and_retrains_nothing(finished):
     finished.study["figures"] = {"dpi": 100}
     counts = finished.planned()
-    assert all(rule.startswith("plot_") for rule in counts if rule != "all")
-    drawn = [name for name, head in heads.figures().items() if head.each != "study"]
-    assert sum(counts.values()) == len(drawn) + 1  # and all
+    of_all = {f"plot_population_{cost}": 1 for cost in ("shards", "pairs", "study")}
+    assert counts == of_all | {"all": 1}
+    finished.succeed()
+    png = (finished.results / "figures" / "claim_C1-dnn-digits.png").read_bytes()
+    assert png[png.index(b"pHYs") + 4 :][:4] == round(100 / 0.0254).to_bytes(4)  # dots per metre
+
+
+def drawn_and_kept(finished) -> tuple[set[str], set[str]]:
+    """The figures that the last jobs drew, and those that they left as they were."""
+    found = {"drew": set(), "kept": set()}
+    for log in finished.results.glob("logs/plot_population_*/**/*.log"):
+        for what, figure in re.findall(r" (drew|kept) .*figures/(\w+)-dnn", log.read_text()):
+            found[what].add(figure)
+    return found["drew"], found["kept"]
+
+
+def test_a_figure_is_drawn_again_alone_where_only_its_tables_change(finished):
+    figures = finished.results / "figures"
+    before = {path.name: path.read_bytes() for path in figures.iterdir()}
+    finished.study["density"] = {"bandwidth": "isj"}
+    assert finished.planned()["plot_population_shards"] == 1
+    finished.succeed()
+    drawn, kept = drawn_and_kept(finished)
+    assert "density" in drawn
+    assert {"statistics", "strength", "spectra", "convergence", "telemetry"} <= kept
+    after = {path.name: path.read_bytes() for path in figures.iterdir()}
+    changed = {name for name in before if after[name] != before[name]}
+    assert changed == {"density-dnn-digits.svg", "density-dnn-digits.png"}
+    assert finished.planned() == {}
+
+
+def test_a_figure_that_is_gone_or_cut_off_is_drawn_again_alone(finished):
+    figures = finished.results / "figures"
+    before = {path.name: path.read_bytes() for path in figures.iterdir()}
+    (figures / "spectra-dnn-digits.png").unlink()
+    os.truncate(figures / "strength-dnn-digits.svg", 60)
+    finished.succeed()
+    drawn, kept = drawn_and_kept(finished)
+    assert {"spectra", "strength"} <= drawn
+    assert {"statistics", "density", "convergence", "telemetry"} <= kept
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
 
 
 def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished):
@@ -108,7 +145,7 @@ def test_another_alpha_judges_anew_and_measures_nothing(finished):
     finished.study["claims"] = {"alpha": 0.01}
     counts = finished.planned()
     assert counts["judge_claims"] == counts["measure_null_effects"] == 1
-    assert counts["plot_claim"] == 1
+    assert counts["plot_population_study"] == 1
     assert not {"train_runs", "collect_runs", "measure_weights", "measure_nulls"} & set(counts)
 
 
@@ -143,7 +180,7 @@ def test_a_deleted_shard_is_made_again_with_what_follows(finished):
     shard.unlink()
     counts = finished.planned()
     assert counts["train_runs"] == 1
-    assert {"collect_runs", "measure_weights", "plot_density"} <= set(counts)
+    assert {"collect_runs", "measure_weights", "plot_population_shards"} <= set(counts)
     finished.succeed("weights")
     after = finished.shards()
     assert after.keys() == before.keys()

@@ -37,13 +37,12 @@ JOBS = {
     "prepare_dataset": 1,
     "train_runs": 4,
     "collect_runs": 1,
-    "join_layers": 2,
-    "join_tables": len(TABLES),
-    "join_densities": 1,
+    "join_layers_projection": 1,
+    **dict.fromkeys(["join_tables_runs", "join_tables_shards", "join_tables_pairs"], 1),
     "render_tables": 1,
     "judge_claims": 1,
     "all": 1,
-    **{f"plot_{name}": 1 for name in FIGURES.values()},
+    **{f"plot_population_{cost}": 1 for cost in ("shards", "pairs", "study")},
     **{f"measure_{name}": 1 for name in heads.measures()},
     "measure_projection": 3,
 }
@@ -252,6 +251,14 @@ def test_report_quotes_config_and_n(finished, tmp_path):
     assert '"map": "per width"' in text
     assert '"curve": "loss"' in text
     assert '"curve": "telemetry"' in text
+    # each file has its own caption, though others are of the same job
+    for words in (
+        "Table <em>nulls</em> of the study test, one row per run, layer and null model",
+        "Table <em>spectra</em> of the study test, one row per run and layer: spectral norm",
+        "Training loss by epoch for dnn on digits",
+        "Singular values of each layer's final weights",
+    ):
+        assert text.count(words) == 1, words
     # the scorecard stands on the first page
     assert "The paper's claims on the study test, over all runs and with width held fixed" in text
 

@@ -26,51 +26,35 @@ rule collect_runs:
         "../scripts/collect_runs.py"
 
 
-rule join_tables:
-    input:
-        get_measures,
-    output:
-        report(
-            f"{RESULTS}/tables/{{table}}.csv",
-            caption="../report/caption.rst",
-            category="Tables",
-            labels={"table": "{table}"},
-        ),
-    log:
-        f"{RESULTS}/logs/join_tables/{{table}}.log",
-    # a cluster's job would cost more than to copy lines of text
-    localrule: True
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_table_mem_mb,
-        runtime=60,
-    params:
-        caption=get_table_caption,
-    script:
-        "../scripts/join_tables.py"
+for job, names in get_joins().items():
 
-
-rule join_densities:
-    input:
-        get_paths("densities.h5", POPULATIONS),
-    output:
-        f"{RESULTS}/tables/densities.h5",
-    log:
-        f"{RESULTS}/logs/join_densities.log",
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_table_mem_mb,
-        runtime=60,
-    script:
-        "../scripts/join_densities.py"
+    rule:
+        name:
+            job
+        input:
+            **get_parts(names),
+        output:
+            **get_joined(names),
+        log:
+            f"{RESULTS}/logs/{job}.log",
+        # a cluster's job would cost more than to copy lines of text
+        localrule: True
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=1000,
+            runtime=60,
+        params:
+            captions=get_table_captions,
+        script:
+            "../scripts/join_tables.py"
 
 
 rule render_tables:
     input:
-        groups=f"{RESULTS}/tables/groups.csv",
-        statistics=get_statistics,
+        groups=get_paths("groups", POPULATIONS),
+        # which tell of the layers of imports, as the config does not
+        statistics=get_paths("statistics", IMPORTED),
     output:
         settings=f"{RESULTS}/tables/settings.csv",
         table1=report(

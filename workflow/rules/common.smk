@@ -1,5 +1,4 @@
 import sys
-from collections import Counter
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -103,41 +102,6 @@ def get_weights(wildcards):
     return [shard for population in POPULATIONS for shard in study.shards(config, population)]
 
 
-def get_measures(wildcards):
-    """The tables of all populations that are joined to one."""
-    if wildcards.table == "imports":
-        return [path for p in IMPORTED for path in study.import_tables(config, p)]
-    return get_paths(wildcards.table, POPULATIONS)
-
-
-def get_layer_tables(wildcards):
-    """The tables of all layers of a population that are joined to one."""
-    layers = study.layers(config, get_population(wildcards))
-    return [f"{MEASURES}/{{layer_table}}/{layer}.csv" for layer in layers]
-
-
-def get_figures(wildcards):
-    """Every figure of the study, in both formats."""
-    several = len(POPULATIONS) > 1
-    names = []
-    for name, head in FIGURES.items():
-        if head.each == "study":
-            names += [name] * several
-            continue
-        names += [f"{f}-{p.model}-{p.dataset}" for f in heads.drawn_by(name) for p in POPULATIONS]
-        if head.grid and head.grid_of == "study":
-            names += [name] * several
-    # the paper's grids, where there is more than one panel to stand side by side
-    counts = Counter(p.model for p in POPULATIONS)
-    names += [f"{grid}-{model}" for grid in GRIDS for model, n in counts.items() if n > 1]
-    return [f"{RESULTS}/figures/{name}.{ending}" for name in names for ending in ("svg", "png")]
-
-
 def get_recipe(wildcards):
     """The recipe as JSON in one spelling, so that it is equal where it means the same."""
     return study.canonical_json(study.recipe(config, get_population(wildcards)))
-
-
-def get_statistics(wildcards):
-    """What tells of the layers of imports, which the config does not."""
-    return f"{RESULTS}/tables/statistics.csv" if IMPORTED else []

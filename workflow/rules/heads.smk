@@ -1,11 +1,12 @@
 # what rules take from the heads of measures and claims: inputs, outputs, settings
+from collections import defaultdict
+
 JOBS = heads.measures()
 CAPTION = "../report/caption.rst"
 # tables of the study; all others are of a population
 OF_STUDY = heads.of_study()
-BY_LAYER = [name for head in JOBS.values() if head.each == "layer" for name in head.tables]
+BY_LAYER = {name: head for name, head in JOBS.items() if head.each == "layer"}
 FIGURES = heads.figures()
-GRIDS = [name for name, head in FIGURES.items() if head.grid and head.grid_of == "model"]
 
 
 def get_tables():
@@ -17,6 +18,55 @@ def get_tables():
             if table.joined and name not in OF_STUDY and (HAS_HEADS or name not in of_heads):
                 found.append(name)
     return found
+
+
+def get_cost(names):
+    """What tables cost to make: study, if some are of the whole study, else the dearest measure."""
+    if OF_STUDY & set(names):
+        return "study"
+    cost = heads.dearest(names)
+    return "runs" if cost == "tables" else cost
+
+
+def get_joins():
+    """Rule -> the tables that a job of it joins: none waits for a dearer measure than its own."""
+    joins = defaultdict(list)
+    for name in [*get_tables(), "densities.h5"]:
+        joins[f"join_tables_{get_cost([name])}"].append(name)
+    return joins
+
+
+def get_parts(names):
+    """The tables of all populations that are joined to one, by the names of these."""
+    of_imports = [path for p in IMPORTED for path in study.import_tables(config, p)]
+    return {
+        name.replace(".", "_"): of_imports if name == "imports" else get_paths(name, POPULATIONS)
+        for name in names
+    }
+
+
+def get_joined(names):
+    """Those that they are joined to; the report shows all that are text."""
+    folder = f"{RESULTS}/tables"
+    return {
+        name.replace(".", "_"): (
+            f"{folder}/{name}" if "." in name else get_report_table(name, "Tables")
+        )
+        for name in names
+    }
+
+
+def get_layer_parts(head):
+    """The tables of all layers of a population that are joined to one, by the names of these."""
+
+    def of(name):
+        def get(wildcards):
+            layers = study.layers(config, get_population(wildcards))
+            return [f"{MEASURES}/{name}/{layer}.csv" for layer in layers]
+
+        return get
+
+    return {name: of(name) for name in head.tables}
 
 
 def get_path(name):
@@ -95,17 +145,23 @@ def get_others(measure, head):
     return heads.digest_of_layers() if is_told else ""
 
 
-def tell(text, populations, **more):
-    """A caption of some populations."""
-    return captions.Caption(captions.caption(text, config, populations, **more))
+def caption_of(populations, text, **more):
+    """A head's text about some populations."""
+    return captions.caption(text, config, populations, **more)
 
 
-def get_table_caption(wildcards, output):
-    """What the report says of a table; the second argument keeps it from being a cause to run."""
-    name = Path(output[0]).stem
-    return tell(captions.TABLE, POPULATIONS, name=name, row=heads.tables()[name].row)
+def get_table_captions(wildcards, output):
+    """What the report says of tables; the second argument keeps it from being a cause to run."""
+    tables = {path: heads.tables().get(Path(path).stem) for path in output}
+    return captions.Captions(
+        {
+            path: caption_of(POPULATIONS, captions.TABLE, name=Path(path).stem, row=table.row)
+            for path, table in tables.items()
+            if table
+        }
+    )
 
 
 def get_populations(wildcards, output):
     """All populations in one line, for the report's first page."""
-    return tell("{populations}.", POPULATIONS)
+    return captions.Caption(caption_of(POPULATIONS, "{populations}."))

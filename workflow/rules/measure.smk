@@ -22,24 +22,28 @@ for measure, head in JOBS.items():
             settings=get_settings(head),
             columns=get_columns(*heads.tables_of(head)),
             others=get_others(measure, head),
-            caption=get_table_caption if head.each == "study" else "",
+            captions=get_table_captions if head.each == "study" else "",
         script:
             "../scripts/measure.py"
 
 
-rule join_layers:
-    input:
-        get_layer_tables,
-    output:
-        f"{MEASURES}/{{layer_table}}.csv",
-    log:
-        f"{RESULTS}/logs/join_layers/{{model}}/{{dataset}}/{{layer_table}}.log",
-    # a cluster's job would cost more than to copy lines of text
-    localrule: True
-    conda:
-        ENVIRONMENT
-    resources:
-        mem_mb=get_table_mem_mb,
-        runtime=60,
-    script:
-        "../scripts/join_tables.py"
+for measure, head in BY_LAYER.items():
+
+    rule:
+        name:
+            f"join_layers_{measure}"
+        input:
+            **get_layer_parts(head),
+        output:
+            **{name: get_path(name) for name in head.tables},
+        log:
+            f"{RESULTS}/logs/join_layers_{measure}/{{model}}/{{dataset}}.log",
+        # a cluster's job would cost more than to copy lines of text
+        localrule: True
+        conda:
+            ENVIRONMENT
+        resources:
+            mem_mb=1000,
+            runtime=60,
+        script:
+            "../scripts/join_tables.py"

@@ -1,33 +1,37 @@
+# a figure whose files are of the same tables, settings and code stays as it is: hence update()
 for job, sheet in get_sheets().items():
 
     rule:
         name:
             job
         input:
-            runs=sheet.runs,
-            measure=sheet.measure,
+            **get_sheet_inputs(sheet),
+            runs=sheet[0].runs,
         output:
             svg=[
-                report(
-                    f"{RESULTS}/figures/{file}.svg",
-                    caption="../report/caption.rst",
-                    category=sheet.category,
-                    labels=labels,
+                update(
+                    report(
+                        f"{RESULTS}/figures/{drawing.file}.svg",
+                        caption=CAPTION,
+                        category=drawing.category,
+                        labels=drawing.labels,
+                    )
                 )
-                for file, labels in sheet.labels.items()
+                for drawing in sheet
             ],
-            png=[f"{RESULTS}/figures/{file}.png" for file in sheet.labels],
+            png=[update(f"{RESULTS}/figures/{drawing.file}.png") for drawing in sheet],
         log:
-            f"{RESULTS}/logs/{sheet.log}.log",
+            f"{RESULTS}/logs/{get_sheet_log(job, sheet)}.log",
         conda:
             ENVIRONMENT
         resources:
             mem_mb=get_table_mem_mb,
             runtime=30,
         params:
-            figures=sheet.figures,
-            split=sheet.split,
+            figures=[drawing.name for drawing in sheet],
+            sources=[drawing.source for drawing in sheet],
+            splits=[drawing.split for drawing in sheet],
             dpi=config["figures"]["dpi"],
-            caption=sheet.caption,
+            captions=get_sheet_captions(sheet),
         script:
             "../scripts/plot.py"

@@ -1,50 +1,52 @@
-# what plotting rules take from the heads of figures: a sheet for each rule
+# what plotting rules take from the heads of figures: a sheet of figures for each rule
+from collections import Counter, defaultdict
 from typing import NamedTuple
 
 
-class Sheet(NamedTuple):
-    """What one plotting rule draws."""
+class Drawing(NamedTuple):
+    """One figure of a sheet."""
 
-    figures: list
-    """names of figures"""
-    labels: dict
-    """name of a file -> its labels in the report"""
-    category: str
+    name: str
+    """as `claim_C1`"""
+    source: str
+    """the file that draws it, as `claim`; figures of one source read the same"""
+    file: str
+    """name of its files, without their ending"""
+    whose: str
+    """population; model, for a grid of its populations; or study"""
     runs: object
-    measure: object
+    measures: object
     """inputs"""
+    category: str
+    labels: object
     caption: object
-    """of wildcards and output"""
-    split: object
-    """which accuracy it shows, or a function of wildcards that tells"""
-    log: str
+    """function of wildcards"""
+    split: str
+    """which accuracy it shows"""
 
 
-def get_sheets():
-    """Rule -> what it draws."""
-    sheets = {f"plot_{name}": get_sheet(name, head) for name, head in FIGURES.items()}
-    for name, head in FIGURES.items():
-        if head.grid and head.grid_of == "study":
-            sheets[f"plot_{name}_grid"] = get_study_grid(name, head)
-    return sheets | {"plot_grid": get_model_grids()}
+def get_drawings():
+    """All figures."""
+    for source, head in FIGURES.items():
+        for name, labels in heads.drawn_by(source).items():
+            draw = get_study_figure if head.each == "study" else get_population_figure
+            yield draw(source, head, name, labels)
+        if head.grid:
+            yield get_grid(source, head)
 
 
-def get_sheet(name, head):
-    """A figure of each population, or of the study; or of each claim."""
-    if head.each == "study":
-        labels = {name: head.labels | {"model": "all", "dataset": "all"}}
-        runs, measure = get_paths("runs", POPULATIONS), list(map(get_path, head.reads))
-        caption, log = get_study_caption(head.caption), f"plot_{name}"
-    else:
-        labels = {
-            f"{figure}-{{model}}-{{dataset}}": get_labels(head, own)
-            for figure, own in heads.drawn_by(name).items()
-        }
-        runs, measure = [get_path("runs")], list(map(get_path, head.reads))
-        caption, log = get_population_caption(head), f"plot_{name}/{{model}}/{{dataset}}"
-    figures = list(heads.drawn_by(name))
-    return Sheet(
-        figures, labels, head.category, runs, measure, caption, get_setting(head.split), log
+def get_population_figure(source, head, name, labels):
+    return Drawing(
+        name=name,
+        source=source,
+        file=f"{name}-{{model}}-{{dataset}}",
+        whose="population",
+        runs=[get_path("runs")],
+        measures=[get_path(read) for read in head.reads],
+        category=head.category,
+        labels=get_labels(head, labels),
+        caption=lambda wildcards: caption_of([get_population(wildcards)], head.caption),
+        split=get_setting(head.split),
     )
 
 
@@ -60,53 +62,89 @@ def get_labels(head, own):
     return get
 
 
-def get_population_caption(head):
+def get_study_figure(source, head, name, labels):
+    return Drawing(
+        name=name,
+        source=source,
+        file=name,
+        whose="study",
+        runs=get_paths("runs", POPULATIONS),
+        measures=[get_path(read) for read in head.reads],
+        category=head.category,
+        labels=labels | {"model": "all", "dataset": "all"},
+        caption=lambda wildcards: caption_of(POPULATIONS, head.caption),
+        split=get_setting(head.split),
+    )
+
+
+def get_grid(source, head):
+    """A figure with a panel for each population: of a model, or of the study."""
+    (read,) = head.reads
+    is_of_study = head.grid_of == "study"
+    return Drawing(
+        name=source,
+        source=source,
+        file=source if is_of_study else f"{source}-{{model}}",
+        whose=head.grid_of,
+        runs=lambda wildcards: get_paths("runs", get_shown(wildcards)),
+        measures=lambda wildcards: get_paths(read, get_shown(wildcards)),
+        category="Figures of the paper",
+        labels={"figure": source, "model": "all" if is_of_study else "{model}"},
+        caption=lambda wildcards: caption_of(get_shown(wildcards), captions.GRID, what=head.grid),
+        split=get_setting(head.split),
+    )
+
+
+def get_shown(wildcards):
+    """The populations of a grid."""
+    model = wildcards.get("model")
+    return [p for p in POPULATIONS if model in (None, p.model)]
+
+
+def get_sheets():
+    """Rule -> the figures that a job of it draws.
+
+    Figures share a job if they are of one population (or model, or study) and their tables cost
+    alike: none waits for a dearer measure than its own.
+    """
+    sheets = defaultdict(list)
+    for drawing in DRAWINGS:
+        cost = get_cost(FIGURES[drawing.source].reads)
+        sheets[f"plot_{drawing.whose}_{cost}"].append(drawing)
+    return sheets
+
+
+def get_sheet_inputs(sheet):
+    """What each source reads, by name; the prefix keeps names of figures from other names."""
+    return {f"of_{drawing.source}": drawing.measures for drawing in sheet}
+
+
+def get_sheet_log(job, sheet):
+    wildcards = {"population": ["{model}", "{dataset}"], "model": ["{model}"], "study": []}
+    return "/".join([job, *wildcards[sheet[0].whose]])
+
+
+def get_sheet_captions(sheet):
     def get(wildcards, output):
-        return tell(head.caption, [get_population(wildcards)])
+        texts = (drawing.caption(wildcards) for drawing in sheet)
+        return captions.Captions(dict(zip(output.svg, texts)))
 
     return get
 
 
-def get_study_caption(text, **more):
-    def get(wildcards, output):
-        return tell(text, POPULATIONS, **more)
-
-    return get
-
-
-def get_study_grid(name, head):
-    """A figure with a panel for each population."""
-    (file,) = head.reads
-    return Sheet(
-        [name],
-        {name: {"figure": name, "model": "all"}},
-        "Figures of the paper",
-        get_paths("runs", POPULATIONS),
-        get_paths(file, POPULATIONS),
-        get_study_caption(captions.GRID, what=head.grid),
-        get_setting(head.split),
-        f"plot_{name}_grid",
-    )
+def get_figures(wildcards):
+    """Every figure of the study, in both formats; those that compare, where there is what to."""
+    counts = Counter(p.model for p in POPULATIONS)
+    of_models = [p for p in POPULATIONS if counts[p.model] > 1]
+    shown = {"population": POPULATIONS, "model": of_models, "study": POPULATIONS[:1]}
+    if len(POPULATIONS) == 1:
+        shown["study"] = []
+    files = {
+        drawing.file.format(model=p.model, dataset=p.dataset): None
+        for drawing in DRAWINGS
+        for p in shown[drawing.whose]
+    }
+    return [f"{RESULTS}/figures/{file}.{ending}" for file in files for ending in ("svg", "png")]
 
 
-def get_model_grids():
-    """The paper's grids of layer x dataset, of all figures that have them."""
-    return Sheet(
-        ["{grid}"],
-        {"{grid}-{model}": {"figure": "{grid}", "model": "{model}"}},
-        "Figures of the paper",
-        lambda wildcards: get_paths("runs", get_same_model(wildcards)),
-        lambda wildcards: get_paths(*FIGURES[wildcards.grid].reads, get_same_model(wildcards)),
-        get_grid_caption,
-        lambda wildcards: get_setting(FIGURES[wildcards.grid].split),
-        "plot_grid/{grid}/{model}",
-    )
-
-
-def get_grid_caption(wildcards, output):
-    what = FIGURES[wildcards.grid].grid
-    return tell(captions.GRID, get_same_model(wildcards), what=what)
-
-
-def get_same_model(wildcards):
-    return [p for p in POPULATIONS if p.model == wildcards.model]
+DRAWINGS = [*get_drawings()]

@@ -1,7 +1,10 @@
-"""Join the tables of all populations."""
+"""Join tables, each of several populations or layers."""
+
+from pathlib import Path
 
 from weightscape.messages.logs import job_log
-from weightscape.storage.tables import join_tables
+from weightscape.storage.joining import join
 
 with job_log(snakemake.log[0]):
-    join_tables(list(snakemake.input), snakemake.output[0])
+    for name, target in snakemake.output.items():
+        join(list(snakemake.input[name]), Path(target))

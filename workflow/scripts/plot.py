@@ -1,16 +1,22 @@
-"""Draw figures of the same tables: of one population, or of several side by side."""
+"""Draw figures of a population, or of several side by side: those whose tables or code are new."""
 
 from pathlib import Path
 
 from weightscape.drawing import style
+from weightscape.drawing.origin import is_of, origin_of
 from weightscape.figures import draw
 from weightscape.messages.logs import job_log
 from weightscape.storage.tables import read_table
 
 with job_log(snakemake.log[0]) as log:
-    params, output = snakemake.params, snakemake.output
-    runs = [read_table(path) for path in snakemake.input.runs]
-    for name, svg, png in zip(params.figures, output.svg, output.png, strict=True):
-        figure = draw(name, runs, list(snakemake.input.measure), params.split)
-        style.save(figure, Path(svg), Path(png), params.dpi)
-        log.info("drew n = %d runs in %s", sum(map(len, runs)), svg)
+    inputs, output, params = snakemake.input, snakemake.output, snakemake.params
+    sheet = zip(params.figures, params.sources, params.splits, output.svg, output.png, strict=True)
+    for name, source, split, svg, png in sheet:
+        runs, files = list(inputs.runs), list(inputs[f"of_{source}"])
+        origin = origin_of([*runs, *files], [name, split, params.dpi])
+        if is_of(Path(svg), origin) and is_of(Path(png), origin):
+            log.info("kept %s: its tables and the code are what it was drawn from", svg)
+            continue
+        tables = list(map(read_table, runs))
+        style.save(draw(name, tables, files, split), Path(svg), Path(png), params.dpi, origin)
+        log.info("drew n = %d runs in %s", sum(map(len, tables)), svg)

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from weightscape.messages.logs import job_log
 from weightscape.runs.paper_tables import render_groups, render_settings, settings
-from weightscape.storage.tables import read_table, write_table
+from weightscape.storage.tables import read_tables, write_table
 
 with job_log(snakemake.log[0]):
-    imported = snakemake.input.statistics
-    table = settings(snakemake.config, read_table(imported) if imported else None)
+    imported = list(snakemake.input.statistics)
+    table = settings(snakemake.config, read_tables(imported) if imported else None)
     write_table(table, snakemake.output.settings)
     Path(snakemake.output.table1).write_text(render_settings(table))
-    Path(snakemake.output.table2).write_text(render_groups(read_table(snakemake.input.groups)))
+    Path(snakemake.output.table2).write_text(
+        render_groups(read_tables(list(snakemake.input.groups)))
+    )

@@ -15,15 +15,19 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.layout_engine import LayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from weightscape.runs.groups import GROUPS
+from weightscape.storage.files import replace_whole
 from weightscape.study.catalogue import TITLES
+from weightscape.study.sections import GROUPS
 from weightscape.study.widths import width_order
 
 PAGE = (7.1, 9.4)  # inches: two columns of a journal, and the height of its page
@@ -320,8 +324,31 @@ def add_non_legend(figure: FigureBase, populations: Sequence[Shown]) -> None:
         figure.legend(handles=[cross], loc="outside lower right")
 
 
-def save(figure: Figure, svg: Path, png: Path, dpi: int) -> None:
-    """Both files of a figure, without a date so that equal figures are equal files."""
-    svg.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(svg, dpi=dpi, metadata={"Date": None})
-    figure.savefig(png, dpi=dpi, metadata={"Software": None})
+def save(figure: Figure, svg: Path, png: Path, dpi: int, origin: str) -> None:
+    """Both files of a figure, without a date so that equal figures are equal files.
+
+    Each tells its `origin`.
+    """
+    layout = figure.get_layout_engine()
+    # an SVG file has 72 units to an inch, whatever the resolution of the points inside
+    for path, canvas, units, nothing in (
+        (svg, FigureCanvasSVG, 72, "Date"),
+        (png, FigureCanvasAgg, dpi, "Software"),
+    ):
+        canvas(figure)
+        figure.set_dpi(units)
+        _lay_out(figure, layout)
+        told = {nothing: None, "Description": origin}
+        with replace_whole(path) as aside:
+            figure.savefig(aside, format=path.suffix[1:], dpi=dpi, metadata=told)
+
+
+def _lay_out(figure: Figure, layout: LayoutEngine | None) -> None:
+    """Moves panels where they belong on the figure's canvas.
+
+    A figure with a layout is drawn twice by savefig, the first time only to have it laid out.
+    """
+    if layout is not None:
+        figure.set_layout_engine(layout)
+        layout.execute(figure)
+        figure.set_layout_engine(None)

@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from weightscape.drawing import style
 from weightscape.heads import FigureHead
 from weightscape.runs.collecting import KEYS
-from weightscape.runs.groups import GROUPS
+from weightscape.study.sections import GROUPS
 
 HEAD = FigureHead(
     reads=("convergence",),

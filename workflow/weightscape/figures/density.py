@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from weightscape.drawing import style
 from weightscape.heads import FigureHead
-from weightscape.measures.runs.weights import open_densities
-from weightscape.runs.groups import GROUPS
+from weightscape.storage.densities import open_densities
+from weightscape.study.sections import GROUPS
 
 HEAD = FigureHead(
     reads=("densities.h5",),

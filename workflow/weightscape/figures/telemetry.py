@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
 from weightscape.heads import FigureHead
-from weightscape.runs.groups import GROUPS
+from weightscape.study.sections import GROUPS
 
 HEAD = FigureHead(
     reads=("telemetry",),

@@ -15,12 +15,14 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from weightscape.errors import WeightscapeError
 from weightscape.heads.kinds import (
+    COSTS,
     KEYS,
     TEXT_KEYS,
     ClaimHead,
@@ -42,6 +44,7 @@ __all__ = [
     "Table",
     "claim_module",
     "claims",
+    "dearest",
     "digest",
     "digest_of_claims",
     "digest_of_layers",
@@ -284,6 +287,24 @@ def of_study() -> set[str]:
     """The tables that the measures of a whole study write, and its judged claims."""
     named = {name for head in measures().values() if head.each == "study" for name in head.tables}
     return named | {"claims"}
+
+
+def dearest(reads: Iterable[str]) -> str:
+    """The highest of the costs of all measures that make some tables, or what these are made of."""
+    makers = {
+        name: head for head in measures().values() for name in (*tables_of(head), *head.files)
+    }
+    to_do, found = [*reads], {"tables"}
+    seen: set[str] = set()
+    while to_do:
+        name = to_do.pop()
+        if name == "layers":
+            to_do += told_layer_measures()
+        elif name in makers and name not in seen:
+            to_do += makers[name].reads
+            found.add(makers[name].cost)
+        seen.add(name)
+    return max(found, key=COSTS.index)
 
 
 @functools.cache

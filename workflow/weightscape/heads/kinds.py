@@ -16,6 +16,8 @@ KEYS = {
     "epoch": "epoch after which it was measured; 0 is before training",
 }
 """Columns that mean the same in every table."""
+COSTS = ("tables", "shards", "pairs")
+"""What a measure's memory and time grow with, from the cheapest to the dearest."""
 TEXT_KEYS = ("claim", "model", "dataset", "width", "group", "layer", "statistic")
 
 
@@ -136,7 +138,7 @@ class MeasureHead:
     def __post_init__(self) -> None:
         _check_texts(reads=self.reads, files=self.files)
         _check_word("each", self.each, ("population", "layer", "study"))
-        _check_word("cost", self.cost, ("tables", "shards", "pairs"))
+        _check_word("cost", self.cost, COSTS)
         for key in self.settings.values():
             _check_key(key)
         if self.files and self.each != "population":

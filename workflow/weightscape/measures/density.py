@@ -20,7 +20,7 @@ import numpy as np
 import scipy
 
 from weightscape.measures.layer import LayerWeights
-from weightscape.runs.groups import GROUPS
+from weightscape.study.sections import GROUPS
 
 RULES = ("silverman", "scott", "isj")
 

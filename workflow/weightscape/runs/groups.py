@@ -10,9 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from weightscape.study.sections import Bounds, Edged, Groups
+from weightscape.study.sections import GROUPS, Bounds, Edged, Groups
 
-GROUPS = ("non", "low", "mid", "high", "ungrouped")
 EDGED: tuple[Edged, ...] = ("low", "mid", "high")
 
 LOSS_TOLERANCE = 0.01  # of ln(classes)

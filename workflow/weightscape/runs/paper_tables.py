@@ -8,9 +8,8 @@ import pandas as pd
 
 from weightscape.heads import MeasureHead, Table
 from weightscape.monitor import plan
-from weightscape.runs.groups import GROUPS
 from weightscape.study.population import Population, find_import, populations
-from weightscape.study.sections import Config
+from weightscape.study.sections import GROUPS, Config
 
 HEAD = MeasureHead(
     reads=(),

@@ -1,6 +1,5 @@
 """Tables: CSV files with a header, one tidy row per thing."""
 
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from weightscape.errors import WeightscapeError
 from weightscape.heads import texts
 from weightscape.storage.files import replace_whole
 
@@ -44,21 +42,6 @@ def read_table(path: Path | str) -> pd.DataFrame:
     return pd.read_csv(path, dtype=texts(), keep_default_na=False, na_values=[""])
 
 
-def join_tables(parts: list[str], target: Path | str) -> None:
-    """The rows of all `parts` under one header, as they are; in memory is a block of one file.
-
-    Raises WeightscapeError if the parts have different columns.
-    """
-    header: bytes | None = None
-    with replace_whole(Path(target)) as aside, aside.open("wb") as joined:
-        for part in parts:
-            with open(part, "rb") as rows:
-                first = rows.readline()
-                if header is None:
-                    header = first
-                    joined.write(header)
-                elif first != header:
-                    raise WeightscapeError(
-                        f"{parts[0]} and {part} have different columns; delete both and run again"
-                    )
-                shutil.copyfileobj(rows, joined)
+def read_tables(paths: Iterable[Path | str]) -> pd.DataFrame:
+    """The rows of several tables of the same columns."""
+    return pd.concat(map(read_table, paths), ignore_index=True)

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,26 @@ class Caption:
 
     def __str__(self) -> str:
         return self.text.partition(". ")[0]
+
+
+class Captions:
+    """The captions of a job's files, by their paths, as a parameter of the job."""
+
+    def __init__(self, texts: dict[str, str]):
+        self.texts = texts
+
+    def __str__(self) -> str:
+        return f"of {len(self.texts)} files"
+
+    def of_next(self, categories: Mapping[Any, Mapping[Any, Sequence[Any]]]) -> str:
+        """The caption of the file that Snakemake's report describes now, of all that it shows.
+
+        It tells a template of a caption the job, and not the file; but it describes all files in
+        the order of `categories`, so this one is the first that has no caption.
+        """
+        files = (file for parts in categories.values() for of in parts.values() for file in of)
+        now = next(file for file in files if not hasattr(file, "caption"))
+        return self.texts[str(now.path)]
 
 
 def caption(text: str, config: Config, shown: Sequence[Population], **more: str) -> str:

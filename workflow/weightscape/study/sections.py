@@ -8,6 +8,7 @@ from typing import Literal, NotRequired, TypedDict
 from weightscape.models.base import Options
 
 SplitName = Literal["train", "test"]
+GROUPS = ("non", "low", "mid", "high", "ungrouped")
 Edged = Literal["low", "mid", "high"]
 """The groups that have edges."""
 Bounds = dict[Edged, list[float]]

@@ -33,10 +33,10 @@ from weightscape.measures.layer import is_moderate
 from weightscape.measures.resampling import interval, resamples
 from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.runs.collecting import KEYS, check_found
-from weightscape.runs.groups import GROUPS
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import Shard, open_shard, read_population
 from weightscape.storage.tables import write_table
+from weightscape.study.sections import GROUPS
 
 HEAD = MeasureHead(
     reads=("runs", "matching.h5", "images", "shards"),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 
-import h5py
 import pandas as pd
 
 from weightscape.heads import MeasureHead, Table, layer_measures, tables_of
@@ -15,8 +14,8 @@ from weightscape.measures.job import Job
 from weightscape.measures.layer import describe, trained_layers
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, check_found
-from weightscape.runs.groups import GROUPS
-from weightscape.storage.hdf5 import read_file, write_file
+from weightscape.storage.densities import DENSITIES_VERSION
+from weightscape.storage.hdf5 import write_file
 from weightscape.storage.shards import Shard, read_population
 from weightscape.storage.tables import grow_table
 
@@ -67,7 +66,6 @@ HEAD = MeasureHead(
     layers=True,
 )
 
-DENSITIES_VERSION = 1
 LAYER_KEYS = (*KEYS, "group", "layer")
 COLUMNS = {name: tuple(table.names) for name, table in tables_of(HEAD).items()}
 """Of each table that the pass writes."""
@@ -125,21 +123,3 @@ def _measure_run(
         found = {layer: describe(name, weights) for layer, weights in layers.items()}
         add[name]([run | {"layer": layer} | told for layer, told in found.items() if told])
     densities.add(shard.header.width, shard.seeds[row], group, layers)
-
-
-def join_densities(parts: list[Path], target: Path) -> None:
-    """The groups' densities of several populations, under /<model>/<dataset>/<layer>/<group>."""
-    with write_file(target, {"format_version": DENSITIES_VERSION}) as joined:
-        for part in parts:
-            with open_densities(part) as file:
-                population = joined.create_group(f"{file.attrs['model']}/{file.attrs['dataset']}")
-                population.attrs.update(file.attrs)
-                for layer in file.attrs["layers"]:
-                    population.create_group(layer)
-                    for group in filter(file[layer].__contains__, GROUPS):
-                        file.copy(file[layer][group], population[layer])
-
-
-def open_densities(path: Path) -> AbstractContextManager[h5py.File]:
-    """The densities of one population, for reading; WeightscapeError if the file is damaged."""
-    return read_file(path, "the densities", DENSITIES_VERSION, "delete it and run again")

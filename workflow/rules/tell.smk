@@ -57,12 +57,12 @@ def describe(job):
     wildcards = job.wildcards
     seeds = get_population(wildcards).imported_seeds.get(wildcards.width)
     n_runs = len(seeds or study.parse_seeds(wildcards.seeds))
-    cost = get_cost(wildcards.model, wildcards.dataset)
+    cost = get_run_cost(wildcards.model, wildcards.dataset)
     return Job(stage, n_runs, cost.job + n_runs * cost.run.get(wildcards.width, 1.0))
 
 
 @functools.cache
-def get_cost(model, dataset):
+def get_run_cost(model, dataset):
     """What the runs of a population cost; nothing is known of images that can't be read."""
     try:
         return plan.estimate_cost(config, study.find_population(config, model, dataset))

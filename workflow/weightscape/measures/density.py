@@ -31,6 +31,7 @@ GRID_POINTS = 512
 BINS = 2**16  # fine bins of a layer's histograms, before they are joined to about SHOWN_BINS
 SHOWN_BINS = 100
 COVERED = 0.999  # central share of the layer's weights that grid and histogram show
+BLOCK = 64  # runs whose curves are written at once, a chunk of the file
 BAND = (0.05, 0.95)  # quantiles over runs
 
 
@@ -43,6 +44,10 @@ class Curve(NamedTuple):
     std: float
     bandwidth: float
     """in the weights' own units"""
+
+
+NUMBERS = ("mean", "std", "bandwidth")
+NO_CURVE = Curve(np.full(POINTS, np.nan, np.float32), math.nan, math.nan, math.nan)
 
 
 def standard_grid() -> np.ndarray:
@@ -176,39 +181,57 @@ class Densities:
 
     The file, open for writing, takes for each layer `runs/` with each run's curve, and per group
     grid (G,), density (G,), band (2, G), standard_grid (P,), standard_density (P,), edges (B + 1,),
-    counts (B,) and share (B,); attribute n is its number of runs.
+    counts (B,) and share (B,); attribute n is its number of runs. Curves are written BLOCK at once.
     """
 
     def __init__(self, file: h5py.File, layers: list[str], n_runs: int, rule: str):
         self.file, self.rule, self.n = file, rule, 0
         self.histograms = {layer: Histogram() for layer in layers}
         self.groups: list[str] = []
+        self.keys: list[tuple[str, int]] = []
+        self.kept: dict[str, list[Curve]] = {layer: [] for layer in layers}
+        """of the runs that are not written yet"""
         file.attrs["layers"] = layers
         for layer in layers:
             runs = file.create_group(f"{layer}/runs")
-            shape, chunks = (n_runs, POINTS), (min(n_runs, 64), POINTS)
+            shape, chunks = (n_runs, POINTS), (min(n_runs, BLOCK), POINTS)
             runs.create_dataset("standard_density", shape, "f4", chunks=chunks, fillvalue=np.nan)
-            for name in ("mean", "std", "bandwidth"):
+            for name in NUMBERS:
                 runs.create_dataset(name, (n_runs,), "f8", fillvalue=np.nan)
             runs.create_dataset("width", (n_runs,), h5py.string_dtype())
             runs.create_dataset("seed", (n_runs,), "i8")
 
     def add(self, width: str, seed: int, group: str, layers: dict[str, LayerWeights]) -> None:
         """The layers of one run; a layer that has no density keeps NaN and counts for no group."""
-        row, self.n = self.n, self.n + 1
+        self.n += 1
+        self.keys.append((width, seed))
         self.groups.append(group)
         for name, layer in layers.items():
-            runs = self.file[f"{name}/runs"]
-            runs["width"][row], runs["seed"][row] = width, seed
             curve = estimate(layer, self.rule)
-            if curve is None:
-                continue
-            runs["standard_density"][row] = curve.density
-            runs["mean"][row], runs["std"][row] = curve.mean, curve.std
-            runs["bandwidth"][row] = curve.bandwidth
-            self.histograms[name].add(group, layer)
+            self.kept[name].append(curve or NO_CURVE)
+            if curve is not None:
+                self.histograms[name].add(group, layer)
+        if len(self.keys) == BLOCK:
+            self._write()
+
+    def _write(self) -> None:
+        """The curves that are kept, and whose they are."""
+        if not self.keys:
+            return
+        rows = slice(self.n - len(self.keys), self.n)
+        widths, seeds = zip(*self.keys, strict=True)
+        self.keys.clear()
+        for name, curves in self.kept.items():
+            runs = self.file[f"{name}/runs"]
+            runs["width"][rows], runs["seed"][rows] = widths, seeds
+            runs["standard_density"][rows] = [curve.density for curve in curves]
+            for number in NUMBERS:
+                runs[number][rows] = [getattr(curve, number) for curve in curves]
+            curves.clear()
 
     def finish(self) -> None:
+        """Writes what is left, and the groups' densities."""
+        self._write()
         groups = np.array(self.groups)
         for name, histogram in self.histograms.items():
             runs = self.file[f"{name}/runs"]
@@ -227,10 +250,14 @@ class Densities:
     ) -> None:
         group = name.rsplit("/", 1)[1]
         curves, standard = np.empty((len(rows), len(grid)), np.float32), np.zeros(POINTS)
-        for place, row in enumerate(rows):
-            density = runs["standard_density"][row]
-            standard += density
-            curves[place] = on_grid(density, runs["mean"][row], runs["std"][row], grid)
+        means, stds = runs["mean"][()], runs["std"][()]
+        place = 0
+        for first in range(0, self.n, BLOCK):
+            block = runs["standard_density"][first : first + BLOCK]
+            for row in rows[(rows >= first) & (rows < first + BLOCK)]:
+                standard += block[row - first]
+                curves[place] = on_grid(block[row - first], means[row], stds[row], grid)
+                place += 1
         written = self.file.create_group(name)
         written.attrs["n"] = len(rows)
         written.attrs["bandwidth"] = np.median(runs["bandwidth"][: self.n][rows])

@@ -11,6 +11,7 @@ from weightscape.heads import texts
 from weightscape.storage.files import replace_whole
 
 FLOATS = "%.9g"  # enough to restore a float32
+BLOCK = 1000  # rows that are written at once
 
 Rows = pd.DataFrame | list[dict[str, Any]]
 
@@ -24,17 +25,38 @@ def write_table(table: pd.DataFrame, path: Path | str) -> None:
 def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable[[Rows], None]]:
     """A function that appends rows (dicts, or a table) to a table of these columns, as they come.
 
-    The file appears when the block ends without an error; without rows it holds the header.
+    The file appears when the block ends without an error; without rows it holds the header. About
+    BLOCK rows are kept until they are written, since a few at a time take as long as all of them.
     """
     names = list(columns)
+    kept: list[pd.DataFrame] = []
+    loose: list[dict[str, Any]] = []
     with replace_whole(Path(path)) as aside, aside.open("w", newline="") as file:
 
+        def gather() -> None:
+            if loose:
+                kept.append(pd.DataFrame(loose, columns=names))
+                loose.clear()
+
+        def write() -> None:
+            gather()
+            if kept:
+                table = pd.concat(kept)
+                table.to_csv(file, index=False, header=False, float_format=FLOATS)
+                kept.clear()
+
         def add(rows: Rows) -> None:
-            table = pd.DataFrame(rows, columns=names)
-            table.to_csv(file, index=False, header=False, float_format=FLOATS)
+            if isinstance(rows, list):
+                loose.extend(rows)
+            else:
+                gather()
+                kept.append(rows[names])
+            if len(loose) + sum(map(len, kept)) >= BLOCK:
+                write()
 
         pd.DataFrame(columns=names).to_csv(file, index=False)
         yield add
+        write()
 
 
 def read_table(path: Path | str) -> pd.DataFrame:

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
+from weightscape.measures.ranks import average_ranks
 from weightscape.measures.resampling import blocks, interval, resamples
 
 FEWEST_OF_WIDTH = 8  # runs of a width from which it has an effect of its own
@@ -195,7 +195,7 @@ class _Contrast(_Measure):
         if upper.all() or not upper.any():
             return None
         label = np.where(upper, 1 / upper.sum(), -1 / (~upper).sum())
-        return 2 * scipy.stats.rankdata(self.x[rows]) / len(rows), label
+        return 2 * average_ranks(self.x[rows]) / len(rows), label
 
     def resampled(self, rows: Array, counts: Array) -> Numbers:
         ranks, upper = _Ranks(self.x[rows])(counts), self.upper[rows]
@@ -236,7 +236,7 @@ def _correlate(x: _Ranks, y: _Ranks, counts: Array) -> Numbers:
 
 def _standard_ranks(values: Numbers) -> Numbers | None:
     """Ranks with mean 0 and length 1, so that inner products are correlations; None if constant."""
-    centred = scipy.stats.rankdata(values) - (len(values) + 1) / 2
+    centred = average_ranks(values) - (len(values) + 1) / 2
     length = math.sqrt(centred @ centred)
     return centred / length if length else None
 

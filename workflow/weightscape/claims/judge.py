@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from weightscape.heads import MeasureHead, Table
 
@@ -128,7 +127,10 @@ def adjust(p: np.ndarray) -> np.ndarray:
     """Adjusted p, so that p <= alpha finds a share of at most alpha falsely; NaN stays NaN."""
     adjusted = np.full(len(p), np.nan)
     there = np.isfinite(p)
-    adjusted[there] = scipy.stats.false_discovery_control(p[there]) if there.any() else []
+    order = np.flatnonzero(there)[np.argsort(p[there], kind="stable")]
+    scaled = p[order] * (len(order) / np.arange(1, len(order) + 1))
+    # no p is above that of a larger one
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1)
     return adjusted
 
 

@@ -9,10 +9,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 
 from weightscape.heads import LayerHead
 from weightscape.measures.layer import LayerWeights
+from weightscape.measures.ranks import average_ranks
 from weightscape.models import Link
 
 HEAD = LayerHead(
@@ -181,7 +181,7 @@ def in_out(
         outgoing = reader.once(strengths).outgoing.reshape(len(incoming), -1).sum(1)
         if len(incoming) >= 3 and _varies(incoming) and _varies(outgoing):
             pearson = float(np.corrcoef(incoming, outgoing)[0, 1])
-            spearman = float(scipy.stats.spearmanr(incoming, outgoing).statistic)
+            spearman = float(np.corrcoef(average_ranks(incoming), average_ranks(outgoing))[0, 1])
     target = link.target if link else None
     return dict(zip(OF_LINK, (target, pearson, spearman), strict=True))
 

@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import scipy
 
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import distances
 from weightscape.measures.job import Job
 from weightscape.measures.layer import is_moderate
+from weightscape.measures.ranks import average_ranks
 from weightscape.measures.resampling import interval, resamples
 from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.runs.collecting import KEYS, check_found
@@ -515,7 +515,7 @@ def _standard_ranks(matrix: np.ndarray) -> np.ndarray:
     such matrices is their correlation; NaN if all are equal."""
     n = len(matrix)
     upper = np.triu_indices(n, 1)
-    ranks = scipy.stats.rankdata(matrix[upper])
+    ranks = average_ranks(matrix[upper])
     ranks -= ranks.mean()
     length = math.sqrt(ranks @ ranks)
     found = np.zeros((n, n))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weightscape.messages.logs import job_log
+from weightscape.messages.logs import job_log, leave
 from weightscape.runs.collecting import collect, group, read_baseline
 from weightscape.runs.groups import Baseline
 from weightscape.storage.tables import read_table, write_table
@@ -24,3 +24,4 @@ with job_log(snakemake.log[0]) as log:
         n_bad = (files["status"] == "bad").sum()
         log.info("%s: %d of %d files are bad; their runs are left out", path, n_bad, len(files))
     log.info("n = %d runs\n%s", len(runs), groups.to_string(index=False))
+leave()

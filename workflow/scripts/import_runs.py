@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from weightscape.foreign.importing import Source, import_runs
-from weightscape.messages.logs import job_log
+from weightscape.messages.logs import job_log, leave
 from weightscape.study.listing import read_listing
 
 with job_log(snakemake.log[0]):
@@ -23,3 +23,4 @@ with job_log(snakemake.log[0]):
         Path(snakemake.output.shard),
         Path(snakemake.output.files),
     )
+leave()

@@ -8,7 +8,7 @@ from weightscape import heads
 from weightscape.claims.judge import judge
 from weightscape.claims.scorecard import render
 from weightscape.claims.statements import measure_across
-from weightscape.messages.logs import job_log
+from weightscape.messages.logs import job_log, leave
 from weightscape.storage.tables import read_table, write_table
 
 with job_log(snakemake.log[0]) as log:
@@ -21,3 +21,4 @@ with job_log(snakemake.log[0]) as log:
     write_table(claims, output.claims)
     Path(output.scorecard).write_text(render(claims, params.study, params.alpha))
     log.info("verdicts on %d statements\n%s", len(claims), claims["verdict"].value_counts())
+leave()

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from weightscape import heads
 from weightscape.measures.job import Job
-from weightscape.messages.logs import job_log
+from weightscape.messages.logs import job_log, leave
 
 with job_log(snakemake.log[0]) as log:
     params, head = snakemake.params, heads.measures()[snakemake.params.measure]
@@ -18,3 +18,4 @@ with job_log(snakemake.log[0]) as log:
     if "runs" in head.reads:
         log.info("n = %d runs", sum(map(len, job.tables("runs"))))
     log.info("wrote %s", ", ".join([*heads.tables_of(head), *head.files]))
+leave()

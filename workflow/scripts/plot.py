@@ -5,7 +5,7 @@ from pathlib import Path
 from weightscape.drawing import style
 from weightscape.drawing.origin import is_of, origin_of
 from weightscape.figures import draw
-from weightscape.messages.logs import job_log
+from weightscape.messages.logs import job_log, leave
 from weightscape.storage.tables import read_table
 
 with job_log(snakemake.log[0]) as log:
@@ -20,3 +20,4 @@ with job_log(snakemake.log[0]) as log:
         tables = list(map(read_table, runs))
         style.save(draw(name, tables, files, split), Path(svg), Path(png), params.dpi, origin)
         log.info("drew n = %d runs in %s", sum(map(len, tables)), svg)
+leave()

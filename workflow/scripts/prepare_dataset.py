@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weightscape.messages.logs import job_log
+from weightscape.messages.logs import job_log, leave
 from weightscape.storage.images import prepare
 
 with job_log(snakemake.log[0]) as log:
@@ -15,3 +15,4 @@ with job_log(snakemake.log[0]) as log:
         downloads=Path(snakemake.params.downloads),
     )
     log.info("wrote %s", snakemake.output[0])
+leave()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from weightscape.messages.logs import job_log
+from weightscape.messages.logs import job_log, leave
 from weightscape.runs.paper_tables import render_groups, render_settings, settings
 from weightscape.storage.tables import read_tables, write_table
 
@@ -14,3 +14,4 @@ with job_log(snakemake.log[0]):
     Path(snakemake.output.table2).write_text(
         render_groups(read_tables(list(snakemake.input.groups)))
     )
+leave()

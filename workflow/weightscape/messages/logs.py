@@ -53,7 +53,7 @@ def job_log(path: str) -> Iterator[logging.Logger]:
 def leave() -> NoReturn:
     """End a job that has done its work, at once and with exit status 0.
 
-    Python would first take down what compilers and torch have built up: a third of a second.
+    Python would first take down what compilers, torch or pandas have built up: 0.2 to 0.4 s.
     """
     logging.shutdown()
     sys.stdout.flush()

@@ -21,7 +21,6 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure, FigureBase
-from matplotlib.layout_engine import LayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -327,28 +326,27 @@ def add_non_legend(figure: FigureBase, populations: Sequence[Shown]) -> None:
 def save(figure: Figure, svg: Path, png: Path, dpi: int, origin: str) -> None:
     """Both files of a figure, without a date so that equal figures are equal files.
 
-    Each tells its `origin`.
+    Each tells its `origin`. The figure is laid out once, which takes as long as to draw it: texts
+    are as long in both files, but for a fraction of a pixel.
     """
-    layout = figure.get_layout_engine()
-    # an SVG file has 72 units to an inch, whatever the resolution of the points inside
-    for path, canvas, units, nothing in (
-        (svg, FigureCanvasSVG, 72, "Date"),
-        (png, FigureCanvasAgg, dpi, "Software"),
+    _lay_out(figure)
+    for path, canvas, nothing in (
+        (svg, FigureCanvasSVG, "Date"),
+        (png, FigureCanvasAgg, "Software"),
     ):
         canvas(figure)
-        figure.set_dpi(units)
-        _lay_out(figure, layout)
         told = {nothing: None, "Description": origin}
         with replace_whole(path) as aside:
             figure.savefig(aside, format=path.suffix[1:], dpi=dpi, metadata=told)
 
 
-def _lay_out(figure: Figure, layout: LayoutEngine | None) -> None:
+def _lay_out(figure: Figure) -> None:
     """Moves panels where they belong on the figure's canvas.
 
     A figure with a layout is drawn twice by savefig, the first time only to have it laid out.
     """
-    if layout is not None:
-        figure.set_layout_engine(layout)
+    FigureCanvasSVG(figure)
+    figure.set_dpi(72)  # an SVG file has so many units to an inch, whatever its points' resolution
+    if layout := figure.get_layout_engine():
         layout.execute(figure)
         figure.set_layout_engine(None)

@@ -264,6 +264,14 @@ def test_what_snakemake_tells_of_itself_is_hidden_where_it_is_known(adapter, is_
     assert messages.filter(record(message, logging.WARNING))
 
 
+def test_a_figure_that_can_not_be_restored_since_it_never_was_is_not_told(adapter):
+    messages = adapter.JobMessages()
+    text = "Cannot restore results/quick/figures/nulls-dnn-digits.svg: no backup found."
+    assert not messages.filter(record(text, logging.WARNING))
+    assert messages.filter(record(text, logging.ERROR))
+    assert messages.filter(record("Cannot restore results: disk full.", logging.WARNING))
+
+
 def test_a_record_that_lacks_what_it_had_is_told_in_one_sentence(adapter):
     messages = adapter.JobMessages()
     messages.stages = SimpleNamespace(finish=print)

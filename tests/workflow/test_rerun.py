@@ -105,6 +105,24 @@ def test_a_figure_is_drawn_again_alone_where_only_its_tables_change(finished):
     assert finished.planned() == {}
 
 
+def test_a_figure_that_fails_leaves_all_as_they_were_until_it_is_mended(finished):
+    figures = finished.results / "figures"
+    before = {path.name: path.read_bytes() for path in figures.iterdir()}
+    code = finished.folder / "workflow" / "weightscape" / "figures" / "strength.py"
+    text = code.read_text()
+    code.write_text(
+        text.replace("    figure, panels", "    raise ValueError(1)\n    figure, panels", 1)
+    )
+    assert code.read_text() != text
+    done = finished.run("-R", "plot_population_shards")
+    assert done.returncode != 0
+    assert "no backup found" not in done.stderr
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
+    code.write_text(text)
+    finished.succeed()
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == before
+
+
 def test_a_figure_that_is_gone_or_cut_off_is_drawn_again_alone(finished):
     figures = finished.results / "figures"
     before = {path.name: path.read_bytes() for path in figures.iterdir()}

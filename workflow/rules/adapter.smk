@@ -187,6 +187,8 @@ class JobMessages:
         # the Slurm plugin
         r"SLURM run ID: |Job \d+ has been submitted with SLURM jobid "
     )
+    # of a job that failed, for each of its figures that is drawn for the first time
+    NO_BACKUP = re.compile(r"Cannot restore .+: no backup found\.")
 
     def __init__(self):
         self.stages = None
@@ -199,6 +201,8 @@ class JobMessages:
             return not self.stages
         if event is None and record.levelno == logging.INFO:
             return not self.OTHERS.match(record.getMessage())
+        if event is None and record.levelno == logging.WARNING:
+            return not self.NO_BACKUP.match(record.getMessage())
         return event not in self.OF_ITSELF
 
     def _tell(self, event, record):

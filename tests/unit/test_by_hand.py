@@ -325,9 +325,11 @@ MAPS = [
     for shape in ((1, 3, 3), (1, 4, 4), (3, 7, 5), (2, 3, 9), (1, 9, 4))
     for batch in (1, 7, 100)
 ]
-# the last of these have more outputs than are kept for the way back
+# these are cut into blocks of images, the second into unequal ones; the last two have more outputs
+# than are kept for the way back
 BROAD = [
     ("3", (3, 32, 32), 100),
+    ("4", (1, 28, 28), 101),
     ("8", (1, 28, 28), 7),
     ("3", (1, 28, 28), 500),
     ("1", (1, 28, 28), 1500),

@@ -33,9 +33,11 @@ Nine = tuple[Array, Array, Array, Array, Array, Array, Array, Array, Array]
 
 @compiled
 def make_rows(rows: int, images: int, pixels: int, beyond: int, like: Array) -> Array:
-    """Zeros (rows, numbers) for planes or outputs of a batch: in whole tiles, and some `beyond`."""
-    tile = TILE * lanes(like)
-    return aligned_zeros(rows, -(-images * pixels // tile) * tile + beyond, like)
+    """Zeros (rows, numbers) for planes or outputs of some images, with what lies `beyond` them.
+
+    Of planes, two lines and two tiles are read beyond; of outputs, a tile is written.
+    """
+    return aligned_zeros(rows, images * pixels + beyond, like)
 
 
 @compiled
@@ -48,9 +50,9 @@ def by_image(row: Array, images: int, pixels: int) -> Array:
 def convolve(
     x: Array, line: int, kernels: Array, biases: Array, a: int, b: int, outputs: Array
 ) -> None:
-    """The ReLU outputs of channels a and b, into outputs (2, numbers).
+    """The ReLU outputs of channels a and b, into outputs (2, numbers), and up to a tile beyond.
 
-    x (planes, numbers), with two lines and a vector beyond; kernels (channels, planes, 9).
+    x (planes, numbers), with two lines and two tiles beyond; kernels (channels, planes, 9).
     """
     for p in range(0, outputs.shape[1], TILE * lanes(x)):
         out_a, out_b = _four(biases[a]), _four(biases[b])
@@ -114,14 +116,13 @@ def _put_rectified(row: Array, p: int, tile: Tile) -> None:
 def through_convolution(
     x: Array, line: int, outputs: Array, delta: Array, gradients: Array, biases: Array
 ) -> None:
-    """Fills the gradients of two channels' kernels (2, planes, 9) and biases (2,).
+    """Adds to the gradients of two channels' kernels (2, planes, 9) and biases (2,).
 
-    delta (2, numbers) is the loss's derivative by the channels' outputs (2, numbers), and zero
-    where there is no output.
+    delta (2, numbers) is the loss's derivative by the channels' outputs (2, numbers). It is zero
+    where there is no output, and a tile beyond.
     """
     zeros, step = fill(x.dtype.type(0)), lanes(x)
     total_a = total_b = zeros
-    gradients[:] = 0
     for start in range(0, outputs.shape[1], STRETCH):
         stop = min(start + STRETCH, outputs.shape[1])
         for plane in range(len(x)):
@@ -142,7 +143,8 @@ def through_convolution(
             _add_totals(gradients[1, plane], sums_b)
             if plane == 0:
                 total_a, total_b = add(total_a, more_a), add(total_b, more_b)
-    biases[0], biases[1] = total(total_a), total(total_b)
+    biases[0] += total(total_a)
+    biases[1] += total(total_b)
 
 
 @compiled

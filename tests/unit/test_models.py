@@ -528,7 +528,7 @@ def test_runs_of_a_new_file_are_torch_s_own(name, text, twin, runs, add_family):
         stack.train_epoch(each)
     for run, (start, found) in enumerate(zip(starts, stack.parameters(), strict=True)):
         module = twin().double()
-        module.load_state_dict(start)
+        module.load_state_dict({name: torch.from_numpy(w) for name, w in start.items()})
         steps = [rows for each in orders for rows in batches(each[run])]
         train_modules(module, adam(module, 0.01), train, steps)
         for key, value in ours(module).items():

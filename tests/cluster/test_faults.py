@@ -92,11 +92,11 @@ def test_a_job_out_of_memory_is_given_more(project, undisturbed):
     plan = project.folder / "workflow/weightscape/monitor/plan.py"
     before = "BASE_MEMORY_MB, TORCH_MEMORY_MB, CUDA_MEMORY_MB = 700, 1200"
     assert before in plan.read_text()
-    plan.write_text(plan.read_text().replace(before, before.replace("1200", "250")))
+    plan.write_text(plan.read_text().replace(before, before.replace("1200", "150")))
     project.succeed(ONE_JOB)
     first, second = project.training()
     assert (first["state"], second["state"]) == ("FAILED", "COMPLETED")
-    assert (first["memory"], second["memory"]) == ("251M", "502M")
+    assert (first["memory"], second["memory"]) == ("151M", "302M")
     assert project.shards() == {SHARD: undisturbed[SHARD]}
 
 

@@ -135,6 +135,7 @@ def test_training_on_scratch_disks_of_the_nodes(project, undisturbed):
     scratch = project.folder.parent / "scratch"
     output = project.succeed(
         ONE_JOB,
+        "--printshellcmds",  # and with them Snakemake's own lines
         "--default-storage-provider",
         "fs",
         "--default-storage-prefix",

@@ -99,7 +99,7 @@ def test_a_figure_has_a_row_per_statement_with_its_verdict(name, planted, judged
         expected = [value for _, row in rows.iterrows() for value in (row["pooled"], row["within"])]
         assert drawn == pytest.approx([value for value in expected if np.isfinite(value)])
         assert "n = 100 runs" in figure.get_suptitle()
-        style.save(figure, tmp_path / "x.svg", tmp_path / "x.png", 60)
+        style.save(figure, tmp_path / "x.svg", tmp_path / "x.png", 60, "drawn from nothing")
 
 
 def test_a_figure_draws_the_runs_pooled_and_by_rank_within_width(planted, judged, tmp_path):

@@ -62,7 +62,7 @@ def test_snakemake_s_own_lines_come_when_they_are_asked_for(finished):
     table = "results/test/tables/runs.csv"
     (finished.folder / table).unlink()
     output = finished.succeed("--printshellcmds", table)
-    assert "rule join_tables:\n" in output
+    assert "rule join_tables_runs:\n" in output
     assert "1 of 1 steps (100%) done" in output
     assert "Study test" not in output
 

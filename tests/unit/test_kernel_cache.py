@@ -119,6 +119,24 @@ def test_a_damaged_file_is_told_and_made_again(store, file, damage, caplog):
     assert caplog.text == ""
 
 
+def test_code_of_another_function_or_of_other_sources_is_not_run(store, file, caplog):
+    other = Store("another BLAS")
+    other.folders = store.folders
+    assert make(store, lambda x: x + 100)(2) == 102
+    (lambda_s,) = set(kept(store.folders[0])) - {file}
+    file.write_bytes(lambda_s.read_bytes())  # whole, and of another function
+    code = make(store)
+    assert code(2) == 3
+    assert hits(code) == 0
+    assert f"{file} is damaged" in caplog.text
+    again = make(store)
+    assert again(2) == 3
+    assert hits(again) == 1
+    code = make(other)  # finds what was compiled from other sources
+    assert code(2) == 3
+    assert hits(code) == 0
+
+
 def test_a_folder_in_the_file_s_place_is_told(store, file, caplog):
     file.unlink()
     file.mkdir()

@@ -3,7 +3,8 @@
 numba's own cache looks at the file of a function alone, not at what it calls; it compiles anew in
 each copy of the project and in each job that gets there first, twenty CPU seconds each; and a file
 that was cut off stops it for ever. Here a file is a compiled function, named by all that it was
-compiled from, and sealed. What can't be read is compiled again; what can't be kept is told.
+compiled from, and sealed together with its name. What can't be read is compiled again; what can't
+be kept is told.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ class Store:
         sources = b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))
         settings = {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
         made_by = blas, sys.version, numba.__version__, sorted(settings.items())
-        digest = hashlib.blake2b(sources + repr(made_by).encode(), digest_size=8).hexdigest()
+        self.digest = hashlib.blake2b(sources + repr(made_by).encode(), digest_size=8).hexdigest()
         own = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         # a checkout that others share may be one that they can't write to
-        self.folders = [HERE / "__pycache__" / digest, Path(own, "weightscape", digest)]
+        self.folders = [HERE / "__pycache__" / self.digest, Path(own, "weightscape", self.digest)]
         self.holder: str | None = None
         self._lock: TextIO | None = None
 
@@ -60,17 +61,21 @@ class Store:
             except OSError:
                 continue
             code = kept[SEAL:]
-            if kept[:SEAL] == hashlib.blake2b(code).digest():
+            if kept[:SEAL] == self._seal(name, code):
                 return code
             log.warning("%s is damaged: it is compiled again", folder / name)
         return None
+
+    def _seal(self, name: str, code: bytes) -> bytes:
+        """Of the name too: another function's code, though whole, must not be run in its place."""
+        return hashlib.blake2b(f"{self.digest}/{name}\n".encode() + code).digest()
 
     def keep(self, name: str, code: bytes) -> None:
         reasons = []
         for folder in self.folders:
             try:
                 with replace_whole(folder / name) as aside:
-                    aside.write_bytes(hashlib.blake2b(code).digest() + code)
+                    aside.write_bytes(self._seal(name, code) + code)
                 return
             except Exception as error:  # a cache is not worth a job
                 reasons.append(f"{folder} ({error})")

@@ -43,8 +43,10 @@ def test_both_files_tell_it(tables, tmp_path):
 def test_a_figure_that_is_not_there_or_cut_off_is_of_nothing(tables, tmp_path):
     told = origin.origin_of(tables, SETTINGS)
     for path in draw(tmp_path, told):
-        path.write_bytes(path.read_bytes()[:60])
-        assert not origin.is_of(path, told)
+        whole = path.read_bytes()
+        for kept in (60, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:kept])
+            assert not origin.is_of(path, told)
         path.unlink()
         assert not origin.is_of(path, told)
 

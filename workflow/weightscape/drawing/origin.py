@@ -16,6 +16,7 @@ from weightscape.heads import LIBRARY
 PACKAGES = ("matplotlib", "numpy", "pandas")
 SIZE = 16  # bytes
 BEGINNING = 4096  # bytes of a figure's file that have what it tells of itself
+END = {".svg": b"</svg>\n", ".png": b"IEND\xaeB`\x82"}
 
 
 def origin_of(files: Iterable[str], settings: Any) -> str:
@@ -25,11 +26,11 @@ def origin_of(files: Iterable[str], settings: Any) -> str:
 
 
 def is_of(path: Path, origin: str) -> bool:
-    """Whether there is a figure's file that tells this origin."""
+    """Whether there is a figure's file, not cut off, that tells this origin."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return origin.encode() in file.read(BEGINNING)
+    content = path.read_bytes()
+    return origin.encode() in content[:BEGINNING] and content.endswith(END[path.suffix])
 
 
 @cache

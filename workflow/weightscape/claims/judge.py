@@ -124,7 +124,10 @@ def judge(effects: pd.DataFrame, alpha: float) -> pd.DataFrame:
 
 
 def adjust(p: np.ndarray) -> np.ndarray:
-    """Adjusted p, so that p <= alpha finds a share of at most alpha falsely; NaN stays NaN."""
+    """Adjusted p, so that p <= alpha finds a share of at most alpha falsely; NaN stays NaN.
+
+    scipy.stats.false_discovery_control does the same; its import would be half of such a job.
+    """
     adjusted = np.full(len(p), np.nan)
     there = np.isfinite(p)
     order = np.flatnonzero(there)[np.argsort(p[there], kind="stable")]

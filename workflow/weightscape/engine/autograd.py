@@ -23,6 +23,8 @@ from weightscape.models import Model
 EVALUATED = 1000  # images at a time by a single run; a stack takes a batch
 WORTH_IT = 10_000_000  # multiply-adds of a batch from which our products save more than they cost
 WARM_UP = 3  # steps before the capture, as torch asks for
+ANSWERS = {1: torch.uint8, 2: torch.int32, 4: torch.int32}
+"""Type of the answers to be kept, by the bytes that they will have in a shard."""
 
 Values = dict[str, Tensor]
 
@@ -106,13 +108,12 @@ class AutogradStack(Stack):
     def evaluate(self, split: Split) -> list[Evaluation]:
         loss, right = torch.zeros_like(self.loss), torch.zeros_like(self.right)
         active, answers = dict[str, Tensor](), list[Tensor]()
-        small = torch.uint8 if self.network.class_bytes == 1 else torch.int32
         for images, labels in self._blocks(*self._place(split)):
             logits, units = self._forward(pixels(images), None)
             loss += _losses(logits, labels).double().sum(1)
             answer = logits.argmax(2)
             right += (answer == labels).sum(1)
-            answers.append(answer.to(small))
+            answers.append(answer.to(ANSWERS[self.network.class_bytes]))
             for name, output in units.items():
                 fired = (output > 0).flatten(1, -2).any(1)
                 active[name] = active[name] | fired if name in active else fired

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from weightscape.engine.autograd import activation_bytes
+from weightscape.engine.autograd import ANSWERS, activation_bytes
 from weightscape.engine.stack import Split
 from weightscape.engine.streams import initialise
 from weightscape.models import Model
@@ -42,5 +42,6 @@ def bytes_per_run(network: Model, recipe: dict[str, Any], train: Split) -> Bytes
     # While a step is captured: the value and two moments, all three as they are put back later, and
     # a gradient as found and as laid out, of the steps before and of the one that is captured
     at_work = 10 * weights + recipe["batch_size"] * (2 * activations + 5 * train.images[0].size)
-    answers = 2 * network.class_bytes * len(train.labels)  # in blocks, and together
+    # in blocks, and together
+    answers = 2 * ANSWERS[network.class_bytes].itemsize * len(train.labels)
     return Bytes(at_work + order + answers, 2 * order + 4 * weights)

@@ -78,9 +78,11 @@ def draw_orders(
     epoch while one trains.
     """
 
+    in_order = np.arange(images, dtype=np.int32)
+
     def draw(room: Array) -> Array:
+        room[:] = in_order
         for shuffle, order in zip(shuffles, room, strict=True):
-            order[:] = np.arange(images)
             shuffle.shuffle(order)
         return room
 

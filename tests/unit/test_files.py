@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from weightscape.storage.files import replace_whole
+from weightscape.files import replace_whole
 
 
 def names(folder):
@@ -117,7 +117,7 @@ def test_a_name_is_no_pattern(tmp_path, dead):
 def test_two_processes_write_beside_each_other(tmp_path):
     target = tmp_path / "file"
     child = (
-        "import sys, pathlib; from weightscape.storage.files import replace_whole\n"
+        "import sys, pathlib; from weightscape.files import replace_whole\n"
         "with replace_whole(pathlib.Path(sys.argv[1])) as aside: aside.write_text('child')"
     )
     with replace_whole(target) as aside:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from weightscape.storage.files import replace_whole
+from weightscape.files import replace_whole
 from weightscape.study.catalogue import TITLES
 from weightscape.study.sections import GROUPS
 from weightscape.study.widths import width_order

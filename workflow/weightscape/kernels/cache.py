@@ -26,7 +26,7 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
-from weightscape.storage.files import replace_whole
+from weightscape.files import replace_whole
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 
 from weightscape.errors import WeightscapeError
-from weightscape.storage.files import replace_whole
+from weightscape.files import replace_whole
 
 _sound: set[tuple[str, int, int, int]] = set()  # states of files whose seal was right
 

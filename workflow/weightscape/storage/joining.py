@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weightscape.errors import WeightscapeError
-from weightscape.storage.files import replace_whole
+from weightscape.files import replace_whole
 
 
 def join(parts: Sequence[str], target: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from weightscape.files import replace_whole
 from weightscape.heads import texts
-from weightscape.storage.files import replace_whole
 
 FLOATS = "%.9g"  # enough to restore a float32
 BLOCK = 1000  # rows that are written at once

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from weightscape.files import replace_whole
+from weightscape.files import explain, replace_whole
 
 
 def names(folder):
@@ -117,7 +118,7 @@ def test_a_name_is_no_pattern(tmp_path, dead):
 def test_two_processes_write_beside_each_other(tmp_path):
     target = tmp_path / "file"
     child = (
-        "import sys, pathlib; from weightscape.files import replace_whole\n"
+        "import sys, pathlib; from weightscape.files import explain, replace_whole\n"
         "with replace_whole(pathlib.Path(sys.argv[1])) as aside: aside.write_text('child')"
     )
     with replace_whole(target) as aside:
@@ -134,3 +135,28 @@ def test_a_file_gets_the_usual_permissions(tmp_path):
     with replace_whole(tmp_path / "file") as aside:
         aside.write_text("new")
     assert os.stat(tmp_path / "file").st_mode == os.stat(usual).st_mode
+
+
+def told(number, text="HDF5 says so"):
+    error = OSError(number, text) if number else OSError(text)
+    return explain(error, "the shard", "a.h5", "delete it and run again")
+
+
+def test_damage_alone_is_mended_by_deleting_the_file():
+    assert told(None) == "the shard a.h5 is refused: HDF5 says so; delete it and run again"
+    others = [errno.ENOENT, errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOLCK, errno.EMFILE]
+    assert [number for number in others if "delete" in told(number)] == []
+
+
+def test_what_is_wrong_with_a_file_is_told_apart():
+    assert told(errno.ENOENT) == (
+        "the shard a.h5 is not there; if the results were moved, run from the folder that they are "
+        "in now, else run again to make it"
+    )
+    assert told(errno.EACCES) == (
+        "the shard a.h5 can't be read: you may not read it; change its permissions"
+    )
+    assert told(errno.EIO) == (
+        "the shard a.h5 can't be read: Input/output error. That is no damage to the file: see to "
+        "the file system and run again"
+    )

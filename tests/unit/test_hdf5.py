@@ -1,5 +1,7 @@
 """HDF5 files of ours: whole, of one version, and with attributes that nobody changed."""
 
+import errno
+import fcntl
 import hashlib
 import os
 
@@ -109,8 +111,28 @@ def test_what_is_no_hdf5_is_refused(tmp_path, content):
     refusal(tmp_path / "f.h5")
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
-    refusal(tmp_path / "away.h5")
+def test_a_file_that_is_not_there_is_not_called_damaged(tmp_path):
+    with pytest.raises(WeightscapeError, match=r"away\.h5 is not there; if the results were moved"):
+        read_whole(tmp_path / "away.h5")
+
+
+def test_a_file_is_read_where_locks_fail(path):
+    """Some network file systems refuse every lock; here another holds it."""
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert read_whole(path) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_what_the_file_system_refuses_is_not_called_damage(path, monkeypatch, number):
+    def fail(*_):
+        raise OSError(number, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hashlib.file_digest", fail)
+        with pytest.raises(WeightscapeError, match="can't be read") as error:
+            read_whole(path)
+    assert "delete" not in str(error.value)
 
 
 def read_whole(path):

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 
@@ -54,6 +55,31 @@ def test_another_error_is_logged_with_its_traceback_and_goes_on(tmp_path):
         print(1 / 0)
     assert "Traceback" in path.read_text()
     assert "ZeroDivisionError" in path.read_text()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_full_disk_s_error_stands_alone():
+    """The log is on the disk that is full."""
+    code = """
+        from weightscape.errors import WeightscapeError
+        from weightscape.messages.logs import job_log
+        with job_log("/dev/full") as log:
+            for number in range(100):
+                log.info("a line")
+            raise WeightscapeError("the disk is full")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "weightscape: the disk is full\n"
+
+
+def test_a_log_that_can_t_be_opened_is_one_sentence(tmp_path):
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(SystemExit) as caught, job_log(str(tmp_path / "logs" / "job.log")):
+        pytest.fail("there is no log")
+    assert "job.log can't be written: " in str(caught.value.code)
 
 
 def test_a_job_s_log_is_its_own(tmp_path):

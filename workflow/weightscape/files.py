@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and what an error of the file system means."""
 
 import errno
 import os
@@ -38,6 +38,28 @@ def replace_whole(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def explain(error: OSError, what: str, path: Path | str, remedy: str) -> str:
+    """Why a file could not be read: `what` it is; and the `remedy` where it is damaged.
+
+    Damage has no number of an error: what the system refused says nothing against the file.
+    """
+    match error.errno:
+        case None:
+            return f"{what} {path} is refused: {error}; {remedy}"
+        case errno.ENOENT | errno.ENOTDIR:
+            return (
+                f"{what} {path} is not there; if the results were moved, run from the folder that "
+                "they are in now, else run again to make it"
+            )
+        case errno.EACCES | errno.EPERM:
+            return f"{what} {path} can't be read: you may not read it; change its permissions"
+        case number:
+            return (
+                f"{what} {path} can't be read: {os.strerror(number)}. That is no damage to the "
+                "file: see to the file system and run again"
+            )
 
 
 def _sweep(target: Path) -> None:

@@ -23,12 +23,22 @@ MESSAGE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (.*)")
 BYTES_OF_TAIL = 16_384
 
 
+class _Handler(logging.FileHandler):
+    """Loses lines that a full disk does not take: a traceback for each would bury the error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 @contextmanager
 def job_log(path: str) -> Iterator[logging.Logger]:
     """Log to `path`; a WeightscapeError ends the job with its sentence and no traceback."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     log = logging.getLogger("weightscape")
-    handler = logging.FileHandler(path, mode="w")
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        handler = _Handler(path, mode="w")
+    except OSError as error:
+        sys.exit(f"weightscape: the log {path} can't be written: {error.strerror}")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -47,7 +57,8 @@ def job_log(path: str) -> Iterator[logging.Logger]:
     finally:
         ended.set()  # not waited for: a touch hangs as long as the file server does
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # of what a full disk did not take
+            handler.close()
 
 
 def leave() -> NoReturn:

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 
 from weightscape.errors import WeightscapeError
-from weightscape.files import replace_whole
+from weightscape.files import explain, replace_whole
 
 _sound: set[tuple[str, int, int, int]] = set()  # states of files whose seal was right
 
@@ -74,12 +74,15 @@ def read_file(path: Path | str, what: str, version: int, remedy: str) -> Iterato
     a user block was made by other hands and has no seal to check.
     """
     try:
-        file = h5py.File(path)
+        # a file of ours never changes, and some file systems have no locks
+        file = h5py.File(path, locking=False)
     except OSError as error:
-        raise WeightscapeError(f"{what} {path} is refused: {error}; {remedy}") from error
+        raise WeightscapeError(explain(error, what, path, remedy)) from error
     with file:
         try:
             _check(file, Path(path), version)
+        except OSError as error:
+            raise WeightscapeError(explain(error, what, path, remedy)) from error
         except DAMAGE as error:
             raise WeightscapeError(f"{what} {path} is refused: {error}; {remedy}") from error
         yield file

@@ -46,7 +46,7 @@ def test_a_row_per_run_with_its_final_numbers(synthesise, population, paths):
 
 def test_streams_are_the_last_columns(synthesise, header, population, paths):
     synthesise(paths[0], [2, 5], recipe=header.recipe | {"shuffle_seeds": 3})
-    runs = collect(population._replace(n_seeds=6), paths[:1])
+    runs = collect(population._replace(n_seeds=6), paths[:1], has_all=False)
     assert list(runs.columns[-2:]) == ["init_seed", "shuffle_seed"]
     assert runs[["init_seed", "shuffle_seed"]].to_numpy().tolist() == [[0, 2], [1, 2]]
 
@@ -54,7 +54,7 @@ def test_streams_are_the_last_columns(synthesise, header, population, paths):
 def test_runs_that_the_study_does_not_ask_for_are_left_out(synthesise, population, paths):
     synthesise(paths[0], [0, 1, 2, 3])
     synthesise(paths[1], [0, 1], width="9")
-    runs = collect(population, paths)
+    runs = collect(population._replace(widths=("2",)), paths)
     assert list(zip(runs["width"], runs["seed"], strict=True)) == [("2", 0), ("2", 1)]
     assert runs.index.tolist() == [0, 1]
 
@@ -64,6 +64,35 @@ def test_a_run_that_is_in_two_shards_is_refused(synthesise, population, paths):
     synthesise(paths[1], [1])
     with pytest.raises(WeightscapeError, match=r"the seed 1 of width 2 is in .* and in .*; delete"):
         collect(population, paths)
+
+
+def test_a_run_that_is_in_no_shard_is_an_error(synthesise, population, paths):
+    synthesise(paths[0], [0, 1])
+    synthesise(paths[1], [0], width="5")
+    with pytest.raises(WeightscapeError, match=r"1 of the 4 runs .* seed 1 of width 5; run again"):
+        collect(population, paths)
+    assert len(collect(population, paths, has_all=False)) == 3
+
+
+def test_a_run_that_predicts_one_class_for_every_image_did_not_converge(
+    synthesise, header, population, paths, prepared
+):
+    """However far its loss is from that of chance, and its accuracy from the largest class's."""
+    first, second = synthesise(paths[0], [0, 1])
+    n = len(first.predictions["test"])
+    one_class = np.full(n, 3, np.uint8)
+    write_shard(
+        paths[0],
+        header,
+        2,
+        ["position", "norm1.weight"],
+        [first._replace(predictions={"test": one_class}), second],
+    )
+    runs = collect(population._replace(widths=("2",)), paths[:1])
+    assert runs["n_classes_predicted"].tolist() == [1, len(set(second.predictions["test"]))]
+    runs = runs.assign(test_loss=1.0, test_accuracy=[40.0, 60.0])
+    groups = grouped(runs, prepared, GROUPS, None)[0]["group"]
+    assert (groups == "non").tolist() == [True, False]
 
 
 def test_shards_of_another_recipe_are_refused(synthesise, population, paths):
@@ -92,7 +121,8 @@ def test_the_share_of_dead_units_is_over_the_units_of_all_layers(
     ]
     write_shard(paths[0], header._replace(layers=["fc1", "fc2", "mlp"]), 2, [], runs)
     # of 10 units, 2 + 1 + 1 are dead in the first run and 3 in the second
-    np.testing.assert_allclose(collect(population, paths[:1])["dead_unit_share"], [0.4, 0.3], 1e-6)
+    share = collect(population._replace(widths=("2",)), paths[:1])["dead_unit_share"]
+    np.testing.assert_allclose(share, [0.4, 0.3], 1e-6)
 
 
 def test_a_model_without_relu_units_has_runs_too(synthesise, header, population, paths):
@@ -101,7 +131,8 @@ def test_a_model_without_relu_units_has_runs_too(synthesise, header, population,
     write_shard(
         paths[0], header, 1, ["position", "norm1.weight"], [record._replace(telemetry=telemetry)]
     )
-    share = collect(population, paths[:1])["dead_unit_share"].tolist()
+    alone = population._replace(widths=("2",), n_seeds=1)
+    share = collect(alone, paths[:1])["dead_unit_share"].tolist()
     assert len(share) == 1
     assert math.isnan(share[0]) or share[0] == 0
 
@@ -132,7 +163,7 @@ def final(synthesise, population, paths):
         "train_accuracy": [70, 50, 50, 60, 99],
         "train_loss": [1, math.log(4), math.nan, 1, 0.1],
     }
-    return collect(population._replace(n_seeds=5), paths[:1]).assign(**numbers)
+    return collect(population._replace(n_seeds=5, widths=("2",)), paths[:1]).assign(**numbers)
 
 
 @pytest.mark.parametrize(

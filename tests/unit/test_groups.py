@@ -106,13 +106,13 @@ def test_non_goes_before_every_group():
     ],
 )
 def test_who_did_not_converge(loss, accuracy, non):
-    assert is_non(np.array([loss]), np.array([accuracy]), TEN).tolist() == [non]
+    assert is_non(np.array([loss]), np.array([accuracy]), np.array([2.0]), TEN).tolist() == [non]
 
 
 def test_chance_follows_from_the_number_of_classes():
     loss, accuracy = np.array([math.log(2), math.log(10)]), np.array([50.0, 50.0])
-    assert is_non(loss, accuracy, Baseline(2, 50)).tolist() == [True, False]
-    assert is_non(loss, accuracy, Baseline(10, 50)).tolist() == [False, True]
+    assert is_non(loss, accuracy, np.full(2, np.nan), Baseline(2, 50)).tolist() == [True, False]
+    assert is_non(loss, accuracy, np.full(2, np.nan), Baseline(10, 50)).tolist() == [False, True]
 
 
 def test_own_edges_come_first():

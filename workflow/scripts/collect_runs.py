@@ -15,12 +15,12 @@ with job_log(snakemake.log[0]) as log:
         baseline = Baseline(*params.baseline, imported=True)
     else:
         baseline = read_baseline(Path(snakemake.input.dataset), params.groups["accuracy"])
-    runs = collect(population, list(snakemake.input.shards))
+    runs = collect(population, list(snakemake.input.shards), has_all=not params.baseline)
     runs, groups = group(runs, baseline, params.groups, params.edges)
     write_table(runs, snakemake.output.runs)
     write_table(groups, snakemake.output.groups)
     for path in snakemake.input.imports:
-        files = read_table(path)
+        files = read_table(path, "imports")
         n_bad = (files["status"] == "bad").sum()
         log.info("%s: %d of %d files are bad; their runs are left out", path, n_bad, len(files))
     log.info("n = %d runs\n%s", len(runs), groups.to_string(index=False))

@@ -12,6 +12,7 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.runs.groups import Baseline, assign, choose_edges, is_non, summarise
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import CURVES, Shard, read_population
+from weightscape.storage.tables import RUN_KEYS
 from weightscape.study.population import Population
 from weightscape.study.sections import Bounds, Groups
 
@@ -35,6 +36,10 @@ HEAD = MeasureHead(
                 "group": (
                     "non (did not converge), low, mid or high by final accuracy; ungrouped "
                     "where it lies in none of them"
+                ),
+                "n_classes_predicted": (
+                    "classes that the final weights predict for at least one test image; empty "
+                    "where predictions are not known"
                 ),
                 "dead_unit_share": (
                     "share of the network's ReLU units that are zero for every test image "
@@ -84,14 +89,15 @@ HEAD = MeasureHead(
     },
 )
 
-KEYS = ["model", "dataset", "width", "seed"]
+KEYS = list(RUN_KEYS)
 
 
-def collect(population: Population, shards: list[str]) -> pd.DataFrame:
+def collect(population: Population, shards: list[str], has_all: bool = True) -> pd.DataFrame:
     """Final losses, accuracies (%) and dead-unit share of the population's runs, no group yet.
 
     Shards may hold runs that the study does not ask for; those are left out. The dead-unit share
     is that of all ReLU units that are zero for every image of the test split, after the last epoch.
+    Raises WeightscapeError if a run is there twice or, where the population `has_all`, missing.
     """
     tables = [_rows(shard) for shard in read_population(shards)]
     if not tables:
@@ -102,12 +108,25 @@ def collect(population: Population, shards: list[str]) -> pd.DataFrame:
     runs = pd.concat(tables, ignore_index=True)
     wanted = (runs["seed"] < population.n_seeds) & runs["width"].isin(population.widths)
     found = runs[wanted].reset_index(drop=True)
-    _check_identities(found)
+    _check_once(found)
+    if has_all:
+        _check_all(population, found)
     return found
 
 
-def _check_identities(runs: pd.DataFrame) -> None:
-    """Raises WeightscapeError if a run is there twice."""
+def _check_all(population: Population, runs: pd.DataFrame) -> None:
+    there = set(zip(runs["width"], runs["seed"], strict=True))
+    asked = [(width, seed) for width in population.widths for seed in range(population.n_seeds)]
+    if missing := [run for run in asked if run not in there]:
+        width, seed = missing[0]
+        raise WeightscapeError(
+            f"{len(missing)} of the {len(asked)} runs of {population.model} on "
+            f"{population.dataset} are in no shard, the first of them seed {seed} of width "
+            f"{width}; run again to train them"
+        )
+
+
+def _check_once(runs: pd.DataFrame) -> None:
     twice = runs[runs.duplicated(KEYS, keep=False)]
     if len(twice):
         run = twice.iloc[0]
@@ -128,11 +147,20 @@ def _rows(shard: Shard) -> pd.DataFrame:
             "seed": shard.seeds,
             "shard": str(shard.path),
             **{name: shard.read(f"final/{name}").astype(float) for name in CURVES},
+            "n_classes_predicted": _count_classes(shard),
             "dead_unit_share": _dead_unit_share(shard),
             "init_seed": shard.stream_seeds["init"],
             "shuffle_seed": shard.stream_seeds["shuffle"],
         }
     )
+
+
+def _count_classes(shard: Shard) -> np.ndarray:
+    """Classes that each run predicts for some test image, (R,); NaN without predictions."""
+    predictions = shard.predictions()
+    if predictions is None:
+        return np.full(len(shard.seeds), np.nan)
+    return np.array([len(np.unique(row)) for row in predictions], float)
 
 
 def _dead_unit_share(shard: Shard) -> np.ndarray:
@@ -157,12 +185,13 @@ def group(
     """
     split = settings["accuracy"]
     accuracy = runs[f"{split}_accuracy"].to_numpy()
-    non = is_non(runs[f"{split}_loss"].to_numpy(), accuracy, baseline)
+    n_classes = runs["n_classes_predicted"].to_numpy()
+    non = is_non(runs[f"{split}_loss"].to_numpy(), accuracy, n_classes, baseline)
     model, name = runs["model"].iloc[0], runs["dataset"].iloc[0]
     edges, source = choose_edges(model, name, settings, own_edges, accuracy[~non])
     groups = assign(accuracy, non, edges)
     grouped = runs.copy()
-    grouped.insert(list(runs.columns).index("dead_unit_share"), "group", groups)
+    grouped.insert(list(runs.columns).index("n_classes_predicted"), "group", groups)
     return grouped, summarise(grouped, edges, split, source, baseline)
 
 

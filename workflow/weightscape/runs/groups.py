@@ -57,19 +57,23 @@ class Baseline(NamedTuple):
     """Whether the networks were trained elsewhere, and some of their losses may not be known."""
 
 
-def is_non(loss: np.ndarray, accuracy: np.ndarray, baseline: Baseline) -> np.ndarray:
+def is_non(
+    loss: np.ndarray, accuracy: np.ndarray, n_classes: np.ndarray, baseline: Baseline
+) -> np.ndarray:
     """Which runs did not converge, (n,) bool.
 
     Those whose final loss is within 1 % of ln(classes) and whose accuracy is within 0.5 points of
-    the majority class's share (see docs/paper.md), and those whose loss is not finite. A NaN loss
-    of networks that are imported is one that is not known: there accuracy decides alone.
+    the majority class's share (see docs/paper.md), those whose loss is not finite, and those that
+    predict one class for every test image: `n_classes` is how many they predict, NaN where that
+    is not known. A NaN loss of networks that are imported is one that is not known: there accuracy
+    and predictions decide alone.
     """
     chance = math.log(baseline.classes)
     is_unknown = np.isnan(loss) & baseline.imported
     is_chance = np.abs(loss - chance) <= LOSS_TOLERANCE * chance
     is_majority = np.abs(accuracy - baseline.majority_share) <= ACCURACY_TOLERANCE
     is_broken = ~(np.isfinite(loss) | is_unknown)
-    non: np.ndarray = (is_unknown | is_chance) & is_majority | is_broken
+    non: np.ndarray = (is_unknown | is_chance) & is_majority | is_broken | (n_classes == 1)
     return non
 
 

@@ -6,20 +6,37 @@ import pytest
 from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.measures.job import Job
+from weightscape.storage.tables import write_table
+
+RUNS = [("2", 0), ("2", 1)]
+
+
+def write(folder, name, runs):
+    """A table whose rows tell of these runs."""
+    table = pd.DataFrame(columns=heads.tables()[name].names, index=range(len(runs)))
+    table[["model", "dataset"]] = "dnn", "digits"
+    table["width"], table["seed"] = zip(*runs, strict=True)
+    write_table(table, folder / f"{name}.csv")
+    return str(folder / f"{name}.csv")
 
 
 @pytest.fixture
 def job(tmp_path):
-    (tmp_path / "runs.csv").write_text("model,dataset,width,seed\ndnn,digits,2,0\n")
     return Job(
-        {"runs": str(tmp_path / "runs.csv"), "matching_h5": [], "shards": ["a.h5", "b.h5"]},
+        {
+            "runs": write(tmp_path, "runs", RUNS),
+            "matching_h5": [],
+            "shards": ["a.h5", "b.h5"],
+            "statistics": str(tmp_path / "statistics.csv"),
+            "convergence": str(tmp_path / "convergence.csv"),
+        },
         {"overlap_h5": "overlap.h5", "plan": str(tmp_path / "plan.csv")},
         {},
     )
 
 
 def test_names_of_files_have_their_point(job):
-    assert job.runs["width"].tolist() == ["2"]
+    assert job.runs["width"].tolist() == ["2", "2"]
     assert job.shards == ["a.h5", "b.h5"]
     assert job.path_or_none("matching.h5") is None
     assert str(job.output("overlap.h5")) == "overlap.h5"
@@ -40,3 +57,22 @@ def test_a_table_has_the_columns_of_its_head(job, tmp_path):
     assert (tmp_path / "plan.csv").read_text().strip() == ",".join(columns)
     with pytest.raises(WeightscapeError, match="the table plan is made with the columns"):
         job.write(plan=pd.DataFrame(columns=columns[1:]))
+
+
+def test_a_table_has_the_runs_of_the_table_of_runs(job, tmp_path):
+    write(tmp_path, "statistics", [*RUNS, *RUNS])
+    assert len(job.table("statistics")) == 4
+    write(tmp_path, "statistics", RUNS[:1])
+    with pytest.raises(
+        WeightscapeError,
+        match=r"statistics\.csv is refused: it has no row of seed 1 of width 2 \(dnn on digits\)",
+    ):
+        job.table("statistics")
+    # a run that breaks off has not all of its epochs
+    write(tmp_path, "convergence", RUNS[:1])
+    assert len(job.table("convergence")) == 1
+    write(tmp_path, "convergence", [*RUNS, ("3", 0)])
+    with pytest.raises(
+        WeightscapeError, match=r"its seed 0 of width 3 .* is not in the table of runs"
+    ):
+        job.table("convergence")

@@ -14,8 +14,8 @@ from weightscape.storage.tables import read_table, write_table
 with job_log(snakemake.log[0]) as log:
     params, output = snakemake.params, snakemake.output
     of_study = zip(heads.read_by_claims("study"), snakemake.input.tables, strict=True)
-    parts = [read_table(path) for path in snakemake.input.effects]
-    parts.append(measure_across({name: read_table(path) for name, path in of_study}))
+    parts = [read_table(path, "claim_effects") for path in snakemake.input.effects]
+    parts.append(measure_across({name: read_table(path, name) for name, path in of_study}))
     effects = pd.concat(filter(len, parts), ignore_index=True)
     claims = judge(effects, params.alpha)
     write_table(claims, output.claims)

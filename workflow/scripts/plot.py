@@ -17,7 +17,7 @@ with job_log(snakemake.log[0]) as log:
         if is_of(Path(svg), origin) and is_of(Path(png), origin):
             log.info("kept %s: its tables and the code are what it was drawn from", svg)
             continue
-        tables = list(map(read_table, runs))
+        tables = [read_table(path, "runs") for path in runs]
         style.save(draw(name, tables, files, split), Path(svg), Path(png), params.dpi, origin)
         log.info("drew n = %d runs in %s", sum(map(len, tables)), svg)
 leave()

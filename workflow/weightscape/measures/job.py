@@ -11,7 +11,7 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
-from weightscape.storage.tables import read_table, write_table
+from weightscape.storage.tables import check_runs, read_table, write_table
 
 T = TypeVar("T")
 
@@ -32,22 +32,36 @@ class Job:
         self.inputs, self.outputs = inputs, outputs
         self.settings, self.layer = settings, layer
 
-    @cached_property
+    @property
     def runs(self) -> pd.DataFrame:
         """The table of runs of the population."""
-        return self.table("runs")
+        (runs,) = self._tables_of_runs
+        return runs
+
+    @cached_property
+    def _tables_of_runs(self) -> list[pd.DataFrame]:
+        return self.tables("runs")
 
     @property
     def shards(self) -> list[str]:
         return self._paths("shards")
 
     def table(self, name: str) -> pd.DataFrame:
-        (path,) = self._paths(name)
-        return read_table(path)
+        (table,) = self.tables(name)
+        return table
 
     def tables(self, name: str) -> list[pd.DataFrame]:
-        """A table of each population, of a job for the whole study."""
-        return list(map(read_table, self._paths(name)))
+        """A table of each population, of a job for the whole study.
+
+        Raises WeightscapeError if one has other runs than the table of runs beside it.
+        """
+        paths = self._paths(name)
+        tables = [read_table(path, name) for path in paths]
+        if name != "runs" and "runs" in self.inputs:
+            has_all = name in heads.told_layer_measures()
+            for path, table, runs in zip(paths, tables, self._tables_of_runs, strict=True):
+                check_runs(table, runs, path, has_all)
+        return tables
 
     def layers(self) -> dict[str, pd.DataFrame]:
         """The tables of the measures of one layer, by name."""

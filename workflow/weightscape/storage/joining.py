@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weightscape.errors import WeightscapeError
-from weightscape.files import replace_whole
+from weightscape.storage.seals import check_seal, replace_sealed
 
 
 def join(parts: Sequence[str], target: Path) -> None:
@@ -21,11 +21,12 @@ def join(parts: Sequence[str], target: Path) -> None:
 def join_tables(parts: Sequence[str], target: Path) -> None:
     """The rows of all `parts` under one header, as they are; in memory is a block of one file.
 
-    Raises WeightscapeError if the parts have different columns.
+    Raises WeightscapeError if a part is damaged, or the parts have different columns.
     """
     header: bytes | None = None
-    with replace_whole(target) as aside, aside.open("wb") as joined:
+    with replace_sealed(target) as aside, aside.open("wb") as joined:
         for part in parts:
+            check_seal(Path(part))
             with open(part, "rb") as rows:
                 first = rows.readline()
                 if header is None:

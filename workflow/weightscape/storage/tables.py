@@ -1,4 +1,4 @@
-"""Tables: CSV files with a header, one tidy row per thing."""
+"""Tables: CSV files with a header, one tidy row per thing, sealed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,17 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from weightscape.files import replace_whole
-from weightscape.heads import texts
+from weightscape import heads
+from weightscape.storage.seals import check_seal, refuse, replace_sealed
 
 FLOATS = "%.9g"  # enough to restore a float32
 BLOCK = 1000  # rows that are written at once
+RUN_KEYS = ("model", "dataset", "width", "seed")
+"""which together name a run"""
 
 Rows = pd.DataFrame | list[dict[str, Any]]
 
 
 def write_table(table: pd.DataFrame, path: Path | str) -> None:
-    with replace_whole(Path(path)) as aside:
+    with replace_sealed(Path(path)) as aside:
         table.to_csv(aside, index=False, float_format=FLOATS)
 
 
@@ -31,7 +33,7 @@ def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable[[R
     names = list(columns)
     kept: list[pd.DataFrame] = []
     loose: list[dict[str, Any]] = []
-    with replace_whole(Path(path)) as aside, aside.open("w", newline="") as file:
+    with replace_sealed(Path(path)) as aside, aside.open("w", newline="") as file:
 
         def gather() -> None:
             if loose:
@@ -59,11 +61,44 @@ def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable[[R
         write()
 
 
-def read_table(path: Path | str) -> pd.DataFrame:
-    """A table whose columns of text are text: a width `20` is no number, like `20x50`."""
-    return pd.read_csv(path, dtype=texts(), keep_default_na=False, na_values=[""])
+def read_table(path: Path | str, name: str = "") -> pd.DataFrame:
+    """A table whose columns of text are text: a width `20` is no number, like `20x50`.
+
+    Raises WeightscapeError if it is missing, damaged, changed, or without the columns that the head
+    of the table `name` has.
+    """
+    check_seal(Path(path))
+    try:
+        table = pd.read_csv(path, dtype=heads.texts(), keep_default_na=False, na_values=[""])
+    except ValueError as error:  # of pandas too, and of bytes that are no text
+        raise refuse(path, f"it can't be read ({str(error).partition(chr(10))[0]})") from error
+    missing = (
+        [column for column in heads.tables()[name].names if column not in table] if name else []
+    )
+    if missing:
+        raise refuse(path, f"it has no column {missing[0]}")
+    return table
 
 
-def read_tables(paths: Iterable[Path | str]) -> pd.DataFrame:
+def read_tables(paths: Iterable[Path | str], name: str = "") -> pd.DataFrame:
     """The rows of several tables of the same columns."""
-    return pd.concat(map(read_table, paths), ignore_index=True)
+    return pd.concat([read_table(path, name) for path in paths], ignore_index=True)
+
+
+def check_runs(table: pd.DataFrame, runs: pd.DataFrame, path: Path | str, has_all: bool) -> None:
+    """Raises WeightscapeError if a table has rows of runs that are not in the table of runs.
+
+    If it `has_all`, none may be missing either. A table without these keys tells of no single runs.
+    """
+    if not set(RUN_KEYS) <= set(table):
+        return
+    found, known = (set(zip(*(t[key] for key in RUN_KEYS), strict=True)) for t in (table, runs))
+    if unknown := found - known:
+        raise refuse(path, f"its {_name(min(unknown))} is not in the table of runs")
+    if has_all and (missing := known - found):
+        raise refuse(path, f"it has no row of {_name(min(missing))}")
+
+
+def _name(run: tuple[str, str, str, int]) -> str:
+    model, dataset, width, seed = run
+    return f"seed {seed} of width {width} ({model} on {dataset})"

@@ -266,18 +266,28 @@ def test_bytes_are_written_in_decimal_units(count, text):
 
 def test_the_plan_is_a_table_with_its_total(small):
     rows = [
-        PlanRow("dnn", "mnist", 8, 1500, 300, 30, 1_000_000, 2_500_000, 1.5, "assumptions"),
-        PlanRow("vit", "digits", 2, 500, 0, 10, 234_567, 7_500_000, 1000.25, "3 records"),
+        PlanRow(
+            "dnn", "mnist", 8, 1500, 300, 0, 30, 1_000_000, 2_500_000, 1.5, 1.25, "assumptions"
+        ),
+        PlanRow("vit", "digits", 2, 500, 0, 0, 10, 234_567, 7_500_000, 1000.25, 1000, "3 records"),
     ]
     text = render(check(small | {"runs_per_job": 50}), rows)
     title, _, *body, total = text.splitlines()
     assert all(word in title for word in ("small", "20 epochs", "50 runs"))
     assert len(body) == 2
-    for word in ("dnn", "mnist", "1,500", "300", "30", "1,000,000", "2.5 MB", "1.50"):
+    for word in ("dnn", "mnist", "1,500", "300", "30", "1,000,000", "2.5 MB", "1.50", "1.25"):
         assert word in re.split(r"  +", body[0])
     assert body[1].endswith("3 records")
-    for word in ("2,000", "300", "40", "1,234,567", "10.0 MB", "1,001.75"):
+    for word in ("2,000", "300", "40", "1,234,567", "10.0 MB", "1,001.75", "1,001.25"):
         assert word in total
+
+
+def test_the_plan_tells_what_would_be_replaced(small):
+    row = PlanRow("dnn", "mnist", 8, 1500, 300, 1200, 30, 1, 2, 1.5, 1.25, "assumptions")
+    assert render(check(small), [row, row]).splitlines()[-1] == (
+        "2,400 runs are there by another recipe or with other snapshots, and would be trained anew "
+        "and replaced. To keep them, give this study another name."
+    )
 
 
 # benchmark records
@@ -425,7 +435,7 @@ def test_an_import_is_planned_by_its_table_and_files(zoo, small):
     shard.touch()
     full = check(small | config)
     trained, imported = make_plan(full)
-    assert imported[:6] == ("mine", "pets", 3, 4, 2, 3)
+    assert imported[:7] == ("mine", "pets", 3, 4, 2, 0, 3)
     assert (imported.parameters, imported.bytes, imported.source) == (
         None,
         54_000,
@@ -436,5 +446,5 @@ def test_an_import_is_planned_by_its_table_and_files(zoo, small):
     assert largest_run_mb(full, population) == pytest.approx(0.2)
     assert import_memory_mb(full, "mine", "pets") == 1201
     lines = render(full, [trained, imported]).splitlines()
-    assert " ".join(lines[3].split()) == "mine pets 3 4 2 3 54.0 kB 0.00 assumptions (import)"
+    assert " ".join(lines[3].split()) == "mine pets 3 4 2 3 54.0 kB 0.00 0.00 assumptions (import)"
     assert lines[4].split()[:5] == ["all", "10", "2", "9", f"{trained.parameters:,}"]

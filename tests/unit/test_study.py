@@ -13,7 +13,6 @@ from weightscape.study.paths import (
     cover,
     existing_shards,
     import_tables,
-    is_import_done,
     parse_seeds,
     seeds_text,
     shard_ranges,
@@ -303,14 +302,11 @@ def test_an_import_has_one_shard_a_width_whatever_is_there(zoo, tmp_path, monkey
     top = "results/zoo/weights/mine/pets"
     paths = [f"{top}/width-4x2/seeds-0007.h5", f"{top}/width-16/seeds-0000-0005.h5"]
     assert shards(config, imported) == paths
-    assert not is_import_done(config, imported, "16")
     folder = weights_folder("zoo", "mine", "pets", "16")
     folder.mkdir(parents=True)
     (folder / "seeds-0000.h5").touch()  # of a table with fewer rows
     assert shards(config, imported) == paths
-    assert not is_import_done(config, imported, "16")
     (folder / "seeds-0000-0005.h5").touch()
-    assert is_import_done(config, imported, "16")
     assert import_tables(config, imported) == [
         "results/zoo/measures/mine/pets/imports/width-4x2/seeds-0007.csv",
         "results/zoo/measures/mine/pets/imports/width-16/seeds-0000-0005.csv",

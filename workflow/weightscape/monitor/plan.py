@@ -17,17 +17,11 @@ from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.messages.terminal import align
+from weightscape.monitor.found import find_shards, tell_replaced
 from weightscape.storage.shards import CURVES
 from weightscape.study.catalogue import BUILTIN, Dataset
 from weightscape.study.listing import read_listing
-from weightscape.study.paths import (
-    existing_shards,
-    is_import_done,
-    on_disk,
-    parse_seeds,
-    shard_ranges,
-    weights_folder,
-)
+from weightscape.study.paths import on_disk, parse_seeds
 from weightscape.study.population import Population, find_import, find_population, populations
 from weightscape.study.recipes import snapshot_epochs
 from weightscape.study.sections import Config, OwnDataset, Training
@@ -41,7 +35,10 @@ HEAD = MeasureHead(
             columns={
                 "widths": "number of widths",
                 "runs": "number of runs, done or not",
-                "runs_done": "runs whose shard is there already",
+                "runs_done": "runs that are there already, by the config's recipe",
+                "runs_replaced": (
+                    "runs that are there by another recipe, and would be trained anew and replaced"
+                ),
                 "jobs": "jobs that train or import these runs, one for each shard, done or not",
                 "parameters": "trainable parameters of all runs together; empty for imports",
                 "bytes": (
@@ -49,6 +46,7 @@ HEAD = MeasureHead(
                     "their checkpoints"
                 ),
                 "cpu_hours": "estimated CPU time of all these jobs, done or not (hours)",
+                "cpu_hours_left": "that of the jobs that are not done by this recipe (hours)",
                 "source": (
                     "what cpu_hours comes from: assumptions, assumptions (import), or a number of "
                     "benchmark records of earlier jobs"
@@ -82,6 +80,7 @@ SHOWN = [
     "parameters",
     "disk",
     "CPU hours",
+    "of it left",
     "CPU hours from",
 ]
 
@@ -94,6 +93,8 @@ class PlanRow(NamedTuple):
     widths: int
     runs: int
     runs_done: int
+    runs_replaced: int
+    """that are there by another recipe"""
     jobs: int
     parameters: int | None
     """trained numbers of all runs together; None of networks that are imported"""
@@ -101,6 +102,7 @@ class PlanRow(NamedTuple):
     """of all shards on disk"""
     cpu_hours: float
     """of all runs together, done or not"""
+    cpu_hours_left: float
     source: str
     """what cpu_hours comes from"""
 
@@ -134,6 +136,7 @@ def render(config: Config, rows: list[PlanRow]) -> str:
         f"{sum(row.parameters or 0 for row in rows):,}",
         format_bytes(sum(row.bytes for row in rows)),
         f"{sum(row.cpu_hours for row in rows):,.2f}",
+        f"{sum(row.cpu_hours_left for row in rows):,.2f}",
         "",
     ]
     training = config["training"]
@@ -142,7 +145,9 @@ def render(config: Config, rows: list[PlanRow]) -> str:
         f"{_runs_per_job(config)} per job, "
         f"{_count(training['threads'], 'thread')} per run"
     )
-    return "\n".join([title, *align([SHOWN, *body, total], left={0, 1, len(SHOWN) - 1})])
+    replaced = tell_replaced(sum(row.runs_replaced for row in rows))
+    table = align([SHOWN, *body, total], left={0, 1, len(SHOWN) - 1})
+    return "\n".join([title, *table, *([replaced] if replaced else [])])
 
 
 def _runs_per_job(config: Config) -> str:
@@ -167,6 +172,7 @@ def _cells(row: PlanRow) -> list[str]:
         "" if row.parameters is None else f"{row.parameters:,}",
         format_bytes(row.bytes),
         f"{row.cpu_hours:,.2f}",
+        f"{row.cpu_hours_left:,.2f}",
         row.source,
     ]
 
@@ -249,51 +255,37 @@ def _file_sizes(config: Config, population: Population) -> dict[str, int]:
     return sizes
 
 
-def _plan_import(config: Config, population: Population) -> PlanRow:
-    """The shards of an import are about as large as its checkpoints."""
-    cost = estimate_cost(config, population)
-    seeds = population.imported_seeds
-    done = [width for width in seeds if is_import_done(config, population, width)]
-    seconds = len(seeds) * cost.job + population.n_runs * SECONDS_PER_IMPORT
-    return PlanRow(
-        population.model,
-        population.dataset,
-        len(seeds),
-        population.n_runs,
-        sum(len(seeds[width]) for width in done),
-        len(seeds),
-        None,
-        sum(_file_sizes(config, population).values()),
-        seconds / 3600,
-        cost.source,
-    )
-
-
 def _plan_population(config: Config, population: Population) -> PlanRow:
-    if population.is_imported:
-        return _plan_import(config, population)
-    cost = estimate_cost(config, population)
-    parameters = n_bytes = n_jobs = n_done = 0
-    seconds = 0.0
+    cost, is_imported = estimate_cost(config, population), population.is_imported
+    n_jobs = n_done = n_replaced = parameters = n_bytes = 0
+    seconds = left = 0.0
     for width in population.widths:
-        built = network(config, population, width)
-        ranges = shard_ranges(config, population, width)
-        n_jobs += len(ranges)
-        n_done += _count_done(config, population, width, ranges)
-        parameters += population.n_seeds * built.n_parameters
-        for length, count in Counter(map(len, ranges)).items():
-            n_bytes += count * _shard_bytes(config, population, built, length)
-        seconds += len(ranges) * cost.job + population.n_seeds * cost.run[width]
+        found = find_shards(config, population, width)
+        n_jobs += len(found.asked)
+        n_done += found.count_runs(population, width, found.done)
+        n_replaced += found.count_runs(population, width, found.otherwise)
+        for seeds in found.asked:
+            n_runs = len(population.imported_seeds.get(width, seeds))
+            seconds += cost.job + n_runs * cost.run[width]
+            left += 0 if seeds in found.done else cost.job + n_runs * cost.run[width]
+        if not is_imported:
+            built = network(config, population, width)
+            parameters += population.n_seeds * built.n_parameters
+            for length, count in Counter(map(len, found.asked)).items():
+                n_bytes += count * _shard_bytes(config, population, built, length)
     return PlanRow(
         population.model,
         population.dataset,
         len(population.widths),
         population.n_runs,
         n_done,
+        n_replaced,
         n_jobs,
-        parameters,
-        n_bytes,
+        None if is_imported else parameters,
+        # the shards of an import are about as large as its checkpoints
+        sum(_file_sizes(config, population).values()) if is_imported else n_bytes,
         seconds / 3600,
+        left / 3600,
         cost.source,
     )
 
@@ -324,14 +316,6 @@ def _own_sizes(**own: Unpack[OwnDataset]) -> Dataset:
     from weightscape.storage.images import describe  # opens the user's file: not at each parse
 
     return describe(own)
-
-
-def _count_done(config: Config, population: Population, width: str, ranges: list[range]) -> int:
-    """Runs of a width whose shard is there."""
-    folder = weights_folder(config["study"], population.model, population.dataset, width)
-    existing = set(existing_shards(on_disk(config, folder)))
-    done = [seeds for seeds in ranges if seeds in existing]
-    return sum(min(seeds.stop, population.n_seeds) - seeds.start for seeds in done)
 
 
 def _seconds_to_start(network: models.Model) -> float:

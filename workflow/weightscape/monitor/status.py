@@ -1,10 +1,10 @@
 """The status: how far a study's training is, by the files that its jobs leave.
 
-The runs of a shard are done, and so are those that a job keeps until its shard is whole. What
-remains of a job is told by its log: left before there is one; failed if the log ends in an error,
-or if the job has not touched it for SECONDS_TO_SILENCE, as it was killed, ran out of time or memory
-or lost its node; else running. A failed job that waits for another attempt is failed until it
-starts. One that ended before it could open its log is left.
+The runs of a shard are done if it was made by the config's recipe, and so are those that a job
+keeps until its shard is whole. What remains of a job is told by its log: left before there is one;
+failed if the log ends in an error, or if the job has not touched it for SECONDS_TO_SILENCE, as it
+was killed, ran out of time or memory or lost its node; else running. A failed job that waits for
+another attempt is failed until it starts. One that ended before it could open its log is left.
 """
 
 import os
@@ -15,16 +15,9 @@ from typing import NamedTuple
 
 from weightscape.messages.logs import SECONDS_TO_SILENCE, read_tail, tells_error
 from weightscape.messages.terminal import align, format_time
+from weightscape.monitor.found import find_shards, tell_replaced
 from weightscape.monitor.plan import Cost, estimate_cost
-from weightscape.study.paths import (
-    existing_shards,
-    on_disk,
-    run_name,
-    seeds_text,
-    shard_ranges,
-    unfinished_folder,
-    weights_folder,
-)
+from weightscape.study.paths import on_disk, run_name, seeds_text, unfinished_folder
 from weightscape.study.population import Population, populations
 from weightscape.study.sections import Config
 
@@ -44,6 +37,8 @@ class StatusRow(NamedTuple):
     """of all runs that are not done"""
     source: str
     """what cpu_seconds comes from"""
+    runs_replaced: int = 0
+    """of those left, that are there by another recipe"""
 
 
 class UnfinishedJob(NamedTuple):
@@ -57,6 +52,8 @@ class UnfinishedJob(NamedTuple):
     log: str
     silence: float
     """seconds since it last touched its log"""
+    replaced: int = 0
+    """runs of its shard that is there by another recipe"""
 
 
 class Failure(NamedTuple):
@@ -106,6 +103,8 @@ def render(config: Config, status: Status) -> str:
         for row in rows
     ]
     lines = [_title(config, rows), *align([head, *body], left={0, 1, len(head) - 1})]
+    if replaced := tell_replaced(sum(row.runs_replaced for row in rows)):
+        lines.append(replaced)
     for failure in status.failures:
         lines += ["", *_render_failure(failure)]
     if more := status.n_failed - len(status.failures):
@@ -135,18 +134,20 @@ def _find_jobs(config: Config, population: Population, now: float) -> Iterator[U
         key = config["study"], population.model, population.dataset, width
         # before the shards: a job removes the runs that it has kept when its shard is there
         kept = set(_entries(on_disk(config, unfinished_folder(*key))))
-        existing = existing_shards(on_disk(config, weights_folder(*key)))
-        shards = shard_ranges(config, population, width, existing)
+        found = find_shards(config, population, width)
+        unmade = [seeds for seeds in found.asked if seeds not in found.done]
         imported = population.imported_seeds.get(width)
         rule = "import_runs" if imported else "train_runs"
         folder = on_disk(config, logs_folder(rule, *key))
-        logs = _entries(folder) if set(shards) - set(existing) else {}
-        for seeds in shards:
-            if seeds not in existing:
-                name = f"seeds-{seeds_text(seeds)}.log"
-                runs = sum(run_name(seed) not in kept for seed in imported or seeds)
-                state, silence = _read_log(logs.get(name), now)
-                yield UnfinishedJob(width, runs, state, str(folder / name), silence)
+        logs = _entries(folder) if unmade else {}
+        for seeds in unmade:
+            name = f"seeds-{seeds_text(seeds)}.log"
+            runs = sum(run_name(seed) not in kept for seed in imported or seeds)
+            # a shard goes when the job starts that replaces it: the log is of the one that made it
+            is_replaced = seeds in found.otherwise
+            state, silence = _read_log(None if is_replaced else logs.get(name), now)
+            replaced = len(imported or seeds) if is_replaced else 0
+            yield UnfinishedJob(width, runs, state, str(folder / name), silence, replaced)
 
 
 def logs_folder(rule: str, study: str, model: str, dataset: str, width: str) -> Path:
@@ -182,6 +183,7 @@ def _count(config: Config, population: Population, jobs: list[UnfinishedJob]) ->
         jobs_running=sum(job.state == "running" for job in jobs),
         cpu_seconds=sum(cost.job + job.runs * cost.run[job.width] for job in jobs if job.runs),
         source=cost.source,
+        runs_replaced=sum(job.replaced for job in jobs),
     )
 
 

@@ -2,12 +2,13 @@
 
 HDF5 checks its metadata, and arrays if asked to, but not the heap in which it keeps text; damage
 there can send it round for ever. So a seal, a BLAKE2 digest of all that follows, stands in the
-user block, the space before the HDF5 data that HDF5 leaves to its users.
+user block, the space before the HDF5 data that HDF5 leaves to its users. After it comes a note,
+which can be read without HDF5.
 """
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from weightscape.files import explain, replace_whole
 _sound: set[tuple[str, int, int, int]] = set()  # states of files whose seal was right
 
 USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
+MARK = b"weightscape"
 
 # what h5py may raise on a file that is damaged or of another layout
 DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError)
@@ -51,18 +53,26 @@ class _Output(io.FileIO):
 
 
 @contextmanager
-def write_file(target: Path, attributes: dict[str, Any]) -> Iterator[h5py.File]:
-    """A new file with these attributes, open to be filled; `target` appears when it is complete."""
+def write_file(
+    target: Path,
+    attributes: dict[str, Any],
+    make_note: Callable[[h5py.File], str] = lambda file: "",
+) -> Iterator[h5py.File]:
+    """A new file with these attributes, open to be filled; `target` appears when it is complete.
+
+    `make_note` makes a short text of the file when it is filled.
+    """
     with replace_whole(target) as aside:
         with _Output(aside, "w+") as output:
             try:
                 with h5py.File(output, "w", libver="v110", userblock_size=USER_BLOCK) as file:
                     file.attrs.update(attributes)
                     yield file
+                    note = make_note(file).encode()
             finally:
                 output.raise_failure()
         with aside.open("r+b") as raw:
-            raw.write(_seal(aside))
+            raw.write(_seal(aside, note))
 
 
 @contextmanager
@@ -102,16 +112,25 @@ def _check_seal(path: Path) -> None:
     state = (str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns)
     if state in _sound:
         return
-    with path.open("rb") as raw:
-        seal = raw.read(USER_BLOCK)
-    if seal != _seal(path):
+    if _read_user_block(path) != _seal(path, read_note(path)):
         raise ValueError("it is damaged, or was changed after it was written")
     _sound.add(state)
 
 
-def _seal(path: Path) -> bytes:
-    """The user block of a file: what it is, and the digest of all that follows."""
+def read_note(path: Path) -> bytes:
+    """The note of a file, unchecked; nothing where it has none, or is none of ours."""
+    head, _, rest = _read_user_block(path).partition(b"\n")
+    return rest.rstrip(b"\0").partition(b"\n")[2] if head == MARK else b""
+
+
+def _read_user_block(path: Path) -> bytes:
+    with path.open("rb") as raw:
+        return raw.read(USER_BLOCK)
+
+
+def _seal(path: Path, note: bytes) -> bytes:
+    """The user block of a file: what it is, the digest of note and content, and the note."""
     with path.open("rb") as raw:
         raw.seek(USER_BLOCK)
-        digest = hashlib.file_digest(raw, "blake2b").hexdigest()
-    return f"weightscape\nblake2b {digest}\n".encode().ljust(USER_BLOCK, b"\0")
+        digest = hashlib.file_digest(raw, lambda: hashlib.blake2b(note)).hexdigest()
+    return b"\n".join([MARK, f"blake2b {digest}".encode(), note]).ljust(USER_BLOCK, b"\0")

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,9 @@ import numpy as np
 
 from weightscape.errors import WeightscapeError
 from weightscape.models import Link, links_in
-from weightscape.storage.hdf5 import DAMAGE, read_file, write_file
+from weightscape.storage.hdf5 import DAMAGE, read_file, read_note, write_file
 from weightscape.study.paths import SHARD_NAME
-from weightscape.study.recipes import canonical_json, stream_seeds
+from weightscape.study.recipes import canonical_json, digest_of_shards, stream_seeds
 
 FORMAT_VERSION = 1
 CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -76,7 +77,8 @@ def write_shard(
     some runs may lack, with their shape of one run: there they are NaN, and take no space.
     """
     names = set(auxiliary)
-    with write_file(path, _attributes(header)) as file:
+    note = partial(_note, header)
+    with write_file(path, _attributes(header), note) as file:
         file.create_group("telemetry/dead_units")  # stays empty without ReLU layers
         for name, shape in (blank or {}).items():
             _create(file, name, n_runs, shape, np.float32, fillvalue=np.nan)
@@ -100,6 +102,24 @@ def _attributes(header: Header) -> dict[str, Any]:
         | texts
         | {"format_version": FORMAT_VERSION, "recipe_digest": header.recipe_digest}
     )
+
+
+def _note(header: Header, file: h5py.File) -> str:
+    return f"made by {digest_of_shards(header.recipe, map(int, file['epochs']))}\n"
+
+
+def is_made_otherwise(path: Path, digest: str) -> bool:
+    """Whether a shard is there by another recipe, or with the weights of other epochs, than those
+    of the digest. It is read as little as can be: what is no shard, or damaged, is not told here.
+    """
+    try:
+        note = read_note(path).decode()
+        if not note:  # of an older version, or of other hands
+            with open_shard(path) as shard:
+                note = _note(shard.header, shard._file)
+    except (WeightscapeError, OSError, UnicodeDecodeError):
+        return False
+    return note != f"made by {digest}\n"
 
 
 def _arrays(run: RunRecord, auxiliary: set[str]) -> Iterator[tuple[str, Any]]:

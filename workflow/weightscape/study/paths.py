@@ -88,12 +88,6 @@ def shard_ranges(
     return cover(population.n_seeds, runs_per_job, existing)
 
 
-def is_import_done(config: Config, population: Population, width: str) -> bool:
-    """Whether the shard of a width of an import is there."""
-    folder = weights_folder(config["study"], population.model, population.dataset, width)
-    return shard_ranges(config, population, width)[0] in existing_shards(on_disk(config, folder))
-
-
 def shards(config: Config, population: Population) -> list[str]:
     """Paths of all shards of a population, by width and seed."""
     paths = []

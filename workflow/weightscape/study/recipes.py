@@ -1,6 +1,8 @@
 """What determines a run's weights besides model, dataset, width and seed. Imports nothing heavy."""
 
+import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from weightscape.study.population import Population, find_import, layer_map
@@ -17,6 +19,22 @@ def stream_seeds(seed: int, n_shuffle_seeds: int | None) -> tuple[int, int]:
 def canonical_json(value: Any) -> str:
     """JSON in one spelling only, for digests, rule parameters and attributes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def digest_of_shards(recipe: dict[str, Any], epochs: Iterable[int]) -> str:
+    """Of what the shards of a population are made by: a recipe, and the epochs that are kept.
+
+    A shard notes it, so that those that a config asks for are told from others without HDF5.
+    """
+    told = canonical_json([recipe, sorted(epochs)])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def wanted_digest(config: Config, population: Population) -> str:
+    """`digest_of_shards` of the shards that a config asks for."""
+    asked = recipe(config, population)
+    epochs = {0, asked["epochs"]} if population.is_imported else snapshot_epochs(config)
+    return digest_of_shards(asked, epochs)
 
 
 def recipe(config: Config, population: Population) -> dict[str, Any]:

@@ -684,7 +684,7 @@ def test_runs_that_are_not_in_the_table_are_left_out(two_widths, tmp_path):
 
 
 @pytest.mark.parametrize("weight", [np.inf, -np.inf, np.nan, -1e20, 1e38])
-def test_a_run_that_diverged_is_left_out(population, tmp_path, weight):
+def test_a_run_that_diverged_is_left_out(population, tmp_path, caplog, weight):
     # 1e20 is finite, its square in float32 is not
     random = np.random.default_rng(0)
     members = [draw(random, 4, 4) for _ in range(9)]
@@ -695,6 +695,10 @@ def test_a_run_that_diverged_is_left_out(population, tmp_path, weight):
     measure_briefly(paths, runs, orders, "fc2", ONCE, table, tmp_path / "p.csv")
     embedded = read_table(table)
     assert set(embedded["seed"]) == {0, 1, 2, 4, 5, 6, 7, 8}
+    assert caplog.messages == [
+        "1 of 9 runs are not in the maps of fc2, as their weights are not finite or beyond 1e+15: "
+        "width 4, seed 3"
+    ]
     assert np.isfinite(embedded[["x", "y", "trustworthiness"]]).all(axis=None)
 
 

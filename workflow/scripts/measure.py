@@ -16,6 +16,6 @@ with job_log(snakemake.log[0]) as log:
     )
     import_module(heads.measure_module(params.measure)).make(job)
     if "runs" in head.reads:
-        log.info("n = %d runs", sum(map(len, job.tables("runs"))))
+        log.info("read the tables of %d runs", sum(map(len, job.tables("runs"))))
     log.info("wrote %s", ", ".join([*heads.tables_of(head), *head.files]))
 leave()

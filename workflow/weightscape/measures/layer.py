@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
@@ -16,6 +17,7 @@ from weightscape.storage.shards import Shard
 
 Found = TypeVar("Found")
 
+SHOWN = 5  # runs that are named in a log
 HUGE = 1e15  # float32 does not hold the sums of squares of larger weights
 
 
@@ -104,6 +106,16 @@ class LayerWeights:
 def is_moderate(weight: np.ndarray) -> bool:
     """Whether weights can be multiplied with each other in float32: finite, and below HUGE."""
     return bool(np.abs(weight).max() < HUGE)  # not so with NaN
+
+
+def tell_left_out(log: logging.Logger, from_what: str, runs: list[str], n: int) -> None:
+    """Log which of `n` runs, such as `20, seed 3`, have weights that are not moderate."""
+    if runs:
+        shown = "; ".join(runs[:SHOWN]) + ("; ..." if len(runs) > SHOWN else "")
+        log.warning(
+            "%d of %d runs are not in %s, as their weights are not finite or beyond %g: width %s",
+            *(len(runs), n, from_what, HUGE, shown),
+        )
 
 
 def describe(measure: str, layer: LayerWeights) -> dict[str, Any] | None:

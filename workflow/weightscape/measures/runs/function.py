@@ -28,7 +28,7 @@ from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import distances
 from weightscape.measures.job import Job
-from weightscape.measures.layer import is_moderate
+from weightscape.measures.layer import is_moderate, tell_left_out
 from weightscape.measures.ranks import average_ranks
 from weightscape.measures.resampling import interval, resamples
 from weightscape.measures.vectors import Matched, Run, vectors_of
@@ -242,6 +242,7 @@ def read_answers(shards: list[str], runs: pd.DataFrame, n_images: int) -> Answer
     groups = runs.set_index(KEYS)["group"].to_dict()
     rows: list[tuple[Any, ...]] = []
     predicted, is_matched, lacking = [], False, 0
+    left_out: list[str] = []
     for shard in read_population(shards):
         answers = shard.predictions()
         if answers is not None and answers.shape[1:] != (n_images,):
@@ -258,11 +259,13 @@ def read_answers(shards: list[str], runs: pd.DataFrame, n_images: int) -> Answer
                 lacking += 1
                 continue
             moderate = all(map(is_moderate, _final_weights(shard, row).values()))
+            left_out += [] if moderate else [f"{shard.header.width}, seed {seed}"]
             rows.append((*key, groups[key], str(shard.path), row, moderate))
             predicted.append(answers[row])
     check_found(len(rows) + lacking, runs)
     if lacking:
         log.info("%d of %d runs have no predictions and are left out", lacking, len(runs))
+    tell_left_out(log, "distances between weights", left_out, len(runs))
     columns = [*KEYS, "group", "shard", "row", "is_moderate"]
     table = pd.DataFrame(rows, columns=columns).astype(runs[KEYS].dtypes)
     stacked = np.stack(predicted) if predicted else np.zeros((0, n_images), np.uint8)

@@ -17,6 +17,7 @@ weights (nulls), which are not embedded.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -29,12 +30,12 @@ import pandas as pd
 from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import Vectors, distances
 from weightscape.measures.job import Job
-from weightscape.measures.layer import LayerWeights, is_moderate
+from weightscape.measures.layer import LayerWeights, is_moderate, tell_left_out
 from weightscape.measures.resampling import interval
 from weightscape.measures.runs.nulls import FINAL, KINDS, weights_of
 from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.messages.progress import Progress
-from weightscape.runs.collecting import KEYS
+from weightscape.runs.collecting import KEYS, check_found
 from weightscape.storage.shards import Shard, read_population
 from weightscape.storage.tables import grow_table
 
@@ -122,6 +123,8 @@ HEAD = MeasureHead(
     each="layer",
     cost="pairs",
 )
+
+log = logging.getLogger(__name__)
 
 EMBEDDINGS = ("width", "matched", "padded", "quantiles")
 OF_NULLS = ("width", "padded")  # whose groups are compared by null models of the weights too
@@ -215,6 +218,7 @@ def _locate(
     """
     wanted = set(runs[KEYS].itertuples(index=False, name=None))
     places, shapes, is_matched = [], {}, False
+    left_out: list[str] = []
     for shard in read_population(shards):
         is_matched |= any(
             layer in (*link.sources, link.target) for link in shard.links if link.is_free
@@ -226,6 +230,10 @@ def _locate(
             if is_moderate(weight):
                 places.append(Run(str(shard.path), row, shard.header.width, seed))
                 shapes[shard.header.width] = weight.shape
+            else:
+                left_out.append(f"{shard.header.width}, seed {seed}")
+    check_found(len(places) + len(left_out), runs)
+    tell_left_out(log, f"the maps of {layer}", left_out, len(runs))
     return places, shapes, is_matched
 
 

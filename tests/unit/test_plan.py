@@ -80,6 +80,14 @@ def test_runs_that_are_done_are_counted_whatever_their_shards(small):
     assert row.jobs == 4
 
 
+def test_the_plan_tells_what_was_read_of_a_dataset_of_one_s_own(tmp_path):
+    config = own_config(tmp_path, "dnn", "2", 1, 8)
+    assert render(config, make_plan(config)).splitlines()[-1] == (
+        "Dataset own: images of 1 x 8 x 8 (channels x height x width), 10 classes, 30 to train on "
+        "and 10 to test"
+    )
+
+
 def own_config(tmp_path, model, width, seeds, side, n=40, **options):
     random = np.random.default_rng(0)
     np.savez(
@@ -119,7 +127,7 @@ def own_config(tmp_path, model, width, seeds, side, n=40, **options):
 )
 def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds, side, options):
     from weightscape.engine.training import TrainingJob, train_shard
-    from weightscape.storage.images import prepare
+    from weightscape.foreign.datasets import prepare
 
     config = own_config(tmp_path, model, width, seeds, side, **options)
     prepare("own", tmp_path / "own.h5", config["datasets"]["own"], None, tmp_path)

@@ -20,11 +20,11 @@ from weightscape.engine import training
 from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.files import replace_whole
+from weightscape.foreign.datasets import prepare
 from weightscape.messages import progress
 from weightscape.messages.progress import Progress
 from weightscape.storage import hdf5
 from weightscape.storage.hdf5 import write_file
-from weightscape.storage.images import prepare
 from weightscape.storage.shards import open_shard
 from weightscape.storage.unfinished import Unfinished
 from weightscape.study.paths import run_name, unfinished_folder

@@ -147,7 +147,7 @@ def render(config: Config, rows: list[PlanRow]) -> str:
     )
     replaced = tell_replaced(sum(row.runs_replaced for row in rows))
     table = align([SHOWN, *body, total], left={0, 1, len(SHOWN) - 1})
-    return "\n".join([title, *table, *([replaced] if replaced else [])])
+    return "\n".join([title, *table, *_describe_own(config), *([replaced] if replaced else [])])
 
 
 def _runs_per_job(config: Config) -> str:
@@ -308,14 +308,28 @@ def network(config: Config, population: Population, width: str) -> models.Model:
 
 
 def _sizes(config: Config, dataset: str) -> Dataset:
-    return BUILTIN[dataset] if dataset in BUILTIN else _own_sizes(**config["datasets"][dataset])
+    if dataset in BUILTIN:
+        return BUILTIN[dataset]
+    return _own_sizes(dataset, **config["datasets"][dataset])
 
 
 @functools.cache
-def _own_sizes(**own: Unpack[OwnDataset]) -> Dataset:
-    from weightscape.storage.images import describe  # opens the user's file: not at each parse
+def _own_sizes(name: str, **own: Unpack[OwnDataset]) -> Dataset:
+    from weightscape.foreign.datasets import describe  # opens the user's file: not at each parse
 
-    return describe(own)
+    return describe(name, own)
+
+
+def _describe_own(config: Config) -> Iterator[str]:
+    """A line for each dataset of the user's that is trained on, as its file was read."""
+    for name in dict.fromkeys(p.dataset for p in populations(config) if not p.is_imported):
+        if name not in BUILTIN:
+            sizes = _sizes(config, name)
+            shape = " x ".join(map(str, sizes.shape))
+            yield (
+                f"Dataset {name}: images of {shape} (channels x height x width), "
+                f"{sizes.classes} classes, {sizes.train:,} to train on and {sizes.test:,} to test"
+            )
 
 
 def _seconds_to_start(network: models.Model) -> float:

@@ -54,7 +54,7 @@ class OwnDataset(TypedDict):
     images: str
     labels: str
     split: str
-    channels: Literal["first", "last"]
+    channels: NotRequired[Literal["first", "last"]]
 
 
 class Initialisation(TypedDict):

@@ -22,8 +22,7 @@ from weightscape.measures import convergence
 from weightscape.measures.layers import spectra, statistics, strength
 from weightscape.measures.runs import nulls
 from weightscape.measures.runs.function import CLASSES_COLUMNS
-from weightscape.measures.runs.projection import PURITY_COLUMNS
-from weightscape.measures.runs.weights import LAYER_KEYS
+from weightscape.measures.runs.purity import COLUMNS as PURITY_COLUMNS
 from weightscape.models import layer_names
 from weightscape.runs.collecting import KEYS
 from weightscape.runs.groups import PAPER_EDGES, assign
@@ -115,7 +114,7 @@ def draw(population: Population, folder: Path) -> None:
     runs = _runs(population, random)
     step = runs["width"].map({w: place for place, w in enumerate(population.widths)}).to_numpy()
     layers = layer_names(population.model, population.widths[0], population.options)
-    keys = runs[[*KEYS, "group"]]
+    keys = runs[KEYS]
 
     def by(columns: dict[str, list], names: tuple[str, ...]) -> pd.DataFrame:
         """A row for each run and each of the columns' values, with drawn numbers."""
@@ -126,10 +125,11 @@ def draw(population: Population, folder: Path) -> None:
         table = pd.DataFrame(numbers, columns=list(names), index=every.index)
         return pd.concat([every.drop(columns="step"), table], axis=1)
 
-    of_nulls = tuple(name for name in nulls.COLUMNS if name not in {*LAYER_KEYS, "weights"})
+    of_nulls = tuple(name for name in nulls.COLUMNS if name not in {*KEYS, "layer", "weights"})
     epochs = list(range(21))
     tables = {
-        "runs": runs,
+        "runs": runs.drop(columns="group"),
+        "grouping": runs[[*KEYS, "group"]],
         "statistics": by({"layer": layers}, statistics.COLUMNS),
         "strength": by({"layer": layers}, strength.COLUMNS).assign(target=None),
         "spectra": by({"layer": layers}, spectra.COLUMNS),
@@ -164,6 +164,7 @@ def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
             "test_loss": 0.5,
             "test_accuracy": accuracy + random.normal(size=n),
             "group": groups,
+            "n_classes_predicted": 10,
             "dead_unit_share": 0.1,
             "init_seed": seeds,
             "shuffle_seed": seeds,

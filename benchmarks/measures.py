@@ -24,21 +24,21 @@ import pandas as pd
 
 from benchmarks.population import make_population
 from weightscape.measures import density
-from weightscape.measures.runs import matching, nulls, projection, weights
+from weightscape.measures.runs import densities, matching, nulls, projection, purity, weights
 from weightscape.storage.shards import read_population
 from weightscape.storage.tables import write_table
 
 LAYERS = ("fc1", "fc2", "fc3")
-SETTINGS = projection.Settings([10, 30], 2, 10, 1000)  # the config's defaults
+# the config's defaults
+OF_MAPS, OF_GROUPS = projection.Settings([10, 30], 2, 10), purity.Settings(10, 1000)
 PLAIN_RUNS = 10  # of which the plain estimate takes all weights
 CHILD = "from benchmarks.measures import child; child({name!r}, {folder!r}, {n!r})"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 def one_pass(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
-    tables = {name: out / f"{name}.csv" for name in weights.COLUMNS}
-    outputs = tables | {"densities.h5": out / "densities.h5"}
-    weights.measure(shards, runs, "silverman", outputs)
+    weights.measure(shards, runs, {name: out / f"{name}.csv" for name in weights.COLUMNS})
+    densities.measure(shards, runs, "silverman", out / "densities.h5")
 
 
 def null_models(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
@@ -46,7 +46,7 @@ def null_models(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
 
 
 def match(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
-    matching.measure(shards, runs, "train", out / "matching.csv", out / "matching.h5")
+    matching.measure(shards, runs, out / "matching.csv", out / "matching.h5")
 
 
 def project(layer: str) -> Callable[[list[str], pd.DataFrame, Path], None]:
@@ -56,12 +56,15 @@ def project(layer: str) -> Callable[[list[str], pd.DataFrame, Path], None]:
             runs,
             out / "matching.h5",
             layer,
-            SETTINGS,
+            OF_MAPS,
             out / f"{layer}.csv",
-            out / f"purity-{layer}.csv",
         )
 
     return run
+
+
+def compare_groups(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
+    purity.measure(shards, runs, out / "matching.h5", OF_GROUPS, out / "purity.csv")
 
 
 def plain_kde(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
@@ -92,9 +95,10 @@ def _matrix(shards: list[str], layer: str, n: int) -> np.ndarray:
 
 
 MEASURES: dict[str, Callable[[list[str], pd.DataFrame, Path], None]] = {
-    "one pass (statistics, density, strength, spectra, curves)": one_pass,
+    "statistics, strength, spectra, curves; densities": one_pass,
     "null models": null_models,
     "matching": match,
+    "purity of groups": compare_groups,
     **{f"projection, {layer}": project(layer) for layer in LAYERS},
     f"plain: scipy KDE, {PLAIN_RUNS} runs": plain_kde,
     "plain: scikit-learn t-SNE, fc1, once": plain_tsne,
@@ -125,12 +129,12 @@ def measure(name: str, folder: Path, n: int) -> dict[str, object]:
 
 def benchmark(folder: Path, n: int, plain: bool) -> list[dict[str, object]]:
     make_population(folder, n)
-    rows = [measure(name, folder, n) for name in list(MEASURES)[:3]]
+    rows = [measure(name, folder, n) for name in list(MEASURES)[:4]]
     started = time.perf_counter()
     with ThreadPoolExecutor(2) as two:
         rows += two.map(lambda layer: measure(f"projection, {layer}", folder, n), LAYERS)
     seconds = round(time.perf_counter() - started, 1)
-    peak = max(row["peak_mb"] for row in rows[3:])  # type: ignore[type-var]
+    peak = max(row["peak_mb"] for row in rows[4:])  # type: ignore[type-var]
     rows.append(
         {"measure": "projection, two at a time", "n": n, "seconds": seconds, "peak_mb": peak}
     )

@@ -38,7 +38,7 @@ def plant(
     runs["test_accuracy"] = 70 + of_width * size + of_weights * hidden + errors
     described = []
     for of_run in (hidden, random.normal(size=len(runs))):
-        table = runs[["model", "dataset", "width", "seed", "group"]].merge(
+        table = runs[["model", "dataset", "width", "seed"]].merge(
             pd.DataFrame({"layer": list(layers)}), how="cross"
         )
         values = {name: random.normal(size=len(table)) for name in numbers}
@@ -50,7 +50,7 @@ def plant(
 
 def write_tables(runs, final, initial, folder):
     """The same as the files that measures write, with 1 for each number that is not there."""
-    keys = ["model", "dataset", "width", "seed", "group", "layer"]
+    keys = ["model", "dataset", "width", "seed", "layer"]
     paths = {
         name: folder / f"{name}.csv"
         for name in ("runs", "statistics", "strength", "spectra", "nulls")

@@ -347,7 +347,7 @@ def test_features_are_told_from_the_tables_of_the_measures(tmp_path):
     for read, planted in ((found, final), (start, initial)):
         assert len(read) == len(planted)
         np.testing.assert_allclose(read["std"], planted["std"])
-        assert list(read)[6:] == NUMBERS
+        assert list(read)[5:] == NUMBERS
 
 
 def test_numbers_that_tell_the_width_are_no_features():

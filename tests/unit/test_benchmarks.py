@@ -18,7 +18,7 @@ from weightscape.claims.effects import Draws
 from weightscape.foreign.datasets import prepare
 from weightscape.measures.runs import matching
 from weightscape.storage.shards import open_shard, read_population
-from weightscape.storage.tables import read_table
+from weightscape.storage.tables import add_groups, read_table
 from weightscape.study.population import Population
 
 SMALL_VIT = {"tokens": "patches", "d_model": 8, "feedforward": 12, "dropout": 0.0, "depth": 1}
@@ -286,9 +286,9 @@ def test_a_drawn_population_is_shards_and_their_table(tmp_path):
 
 @pytest.mark.parametrize("name", measures.MEASURES)
 def test_each_measure_and_plain_way_measures_a_population(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(measures, "SETTINGS", measures.SETTINGS._replace(shuffles=9))
+    monkeypatch.setattr(measures, "OF_GROUPS", measures.OF_GROUPS._replace(shuffles=9))
     shards, runs = make_population(tmp_path, 40, width="3")
-    matching.measure(shards, runs, "train", tmp_path / "matching.csv", tmp_path / "matching.h5")
+    matching.measure(shards, runs, tmp_path / "matching.csv", tmp_path / "matching.h5")
     before = set(tmp_path.iterdir())
     measures.MEASURES[name](shards, runs, tmp_path)
     made = {path.name for path in set(tmp_path.iterdir()) - before}
@@ -322,7 +322,8 @@ def test_drawn_measures_are_tables_that_claims_are_made_of(tmp_path):
     claims.draw(population, tmp_path)
     folder = tmp_path / "dnn" / "mnist"
     tables = {name: read_table(folder / f"{name}.csv") for name in heads.read_by_claims()}
-    runs = read_table(folder / "runs.csv")
+    groups = read_table(folder / "grouping.csv", "grouping")
+    runs = add_groups(read_table(folder / "runs.csv", "runs"), groups)
     assert len(runs) == 24
     found = statements.measure(runs, tables, "test", Draws(20, 99)).effects
     of_std = found[(found["claim"] == "C1") & (found["statistic"] == "std")]

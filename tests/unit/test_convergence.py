@@ -11,7 +11,7 @@ from weightscape.measures.convergence import (
 )
 from weightscape.storage.shards import CURVES, open_shard
 
-SEEDS, GROUPS = [4, 9, 2], ["low", "high", "non"]
+SEEDS = [4, 9, 2]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def records(population):
 
 
 def test_a_row_per_run_and_epoch(shard):
-    table = curves(shard, [0, 1, 2], GROUPS)
+    table = curves(shard, [0, 1, 2])
     assert tuple(table.columns) == CURVE_COLUMNS
     expected = [(seed, epoch) for seed in SEEDS for epoch in range(4)]
     assert list(zip(table["seed"], table["epoch"], strict=True)) == expected
@@ -42,38 +42,29 @@ def test_a_row_per_run_and_epoch(shard):
 
 
 def test_each_run_has_its_own_curves(shard, records):
-    table = curves(shard, [0, 1, 2], GROUPS).set_index("seed")
+    table = curves(shard, [0, 1, 2]).set_index("seed")
     for seed, record in records.items():
         for name in CURVES:
             expected = record.curves[name].astype(np.float32)
             np.testing.assert_array_equal(table.loc[seed, name], expected)
 
 
-@pytest.mark.parametrize("measure", [curves, telemetry])
-def test_each_run_has_its_group(shard, measure):
-    table = measure(shard, [0, 1, 2], GROUPS)
-    found = table.groupby("seed")["group"].agg(set).to_dict()
-    assert found == {4: {"low"}, 9: {"high"}, 2: {"non"}}
-
-
 @pytest.mark.parametrize("rows", [[1], [2, 0]])
 def test_only_the_wanted_runs_are_there_in_the_order_asked_for(shard, records, rows):
-    groups = ["mid", "low"][: len(rows)]
-    table, layers = curves(shard, rows, groups), telemetry(shard, rows, groups)
+    table, layers = curves(shard, rows), telemetry(shard, rows)
     seeds = [SEEDS[row] for row in rows]
     assert table["seed"].unique().tolist() == layers["seed"].unique().tolist() == seeds
-    for seed, group in zip(seeds, groups, strict=True):
+    for seed in seeds:
         own = table[table["seed"] == seed]
         expected = records[seed].curves["test_loss"].astype(np.float32)
         np.testing.assert_array_equal(own["test_loss"], expected)
-        assert set(own["group"]) == {group}
         norms = layers.loc[(layers["seed"] == seed) & (layers["layer"] == "fc"), "gradient_norm"]
         expected = records[seed].telemetry["gradient_norm/fc"].astype(np.float32)
         np.testing.assert_array_equal(norms, expected)
 
 
 def test_telemetry_has_a_row_per_run_layer_and_epoch(shard):
-    table = telemetry(shard, [0, 1, 2], GROUPS)
+    table = telemetry(shard, [0, 1, 2])
     assert tuple(table.columns) == TELEMETRY_COLUMNS
     found = list(zip(table["layer"], table["seed"], table["epoch"], strict=True))
     assert found == [
@@ -82,7 +73,7 @@ def test_telemetry_has_a_row_per_run_layer_and_epoch(shard):
 
 
 def test_telemetry_is_what_was_written(shard, records):
-    table = telemetry(shard, [0, 1, 2], GROUPS).set_index(["seed", "layer"]).sort_index()
+    table = telemetry(shard, [0, 1, 2]).set_index(["seed", "layer"]).sort_index()
     for seed, record in records.items():
         for name, values in record.telemetry.items():
             kind, layer = name.split("/")
@@ -91,7 +82,7 @@ def test_telemetry_is_what_was_written(shard, records):
 
 
 def test_a_layer_without_relu_has_no_dead_units(shard):
-    table = telemetry(shard, [0, 2], ["low", "non"])
+    table = telemetry(shard, [0, 2])
     assert table.loc[table["layer"] == "fc", "dead_units"].isna().all()
     assert table.loc[table["layer"] == "conv1", "dead_units"].notna().all()
 
@@ -99,7 +90,7 @@ def test_a_layer_without_relu_has_no_dead_units(shard):
 def test_each_shard_has_its_own_number_of_epochs(synthesise, tmp_path):
     synthesise(tmp_path / "long.h5", [1], final_epoch=5, width="7")
     with open_shard(tmp_path / "long.h5") as long:
-        table, layers = curves(long, [0], ["low"]), telemetry(long, [0], ["low"])
+        table, layers = curves(long, [0]), telemetry(long, [0])
     assert table["epoch"].tolist() == [0, 1, 2, 3, 4, 5]
     assert set(table["width"]) == {"7"}
     assert len(layers) == 2 * 6

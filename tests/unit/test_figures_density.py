@@ -22,7 +22,7 @@ from matplotlib.patches import StepPatch
 from weightscape.drawing import style
 from weightscape.drawing.style import Shown
 from weightscape.figures import density
-from weightscape.measures.runs.weights import COLUMNS, measure
+from weightscape.measures.runs.densities import measure
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -191,8 +191,7 @@ def test_densities_of_shards_are_drawn(synthesise, tmp_path):
     synthesise(shards[1], [0, 1, 2], width="5")
     runs = make_runs([90.0, 40.0, 10.0, 70.0, 88.0], "cnn", "digits")
     runs = runs.assign(width=["2", "2", "5", "5", "5"], seed=[0, 1, 0, 1, 2])
-    outputs = {name: tmp_path / name for name in (*COLUMNS, "densities.h5")}
-    measure([str(path) for path in shards], runs, "silverman", outputs)
-    figure = density.draw([Shown(runs, outputs["densities.h5"])], "test")
+    measure([str(path) for path in shards], runs, "silverman", tmp_path / "densities.h5")
+    figure = density.draw([Shown(runs, tmp_path / "densities.h5")], "test")
     assert list(named_panels(figure))[:2] == ["conv1 (n = 5)", "fc (n = 5)"]
     assert figure.get_suptitle() == "CNN on digits: n = 5 runs, 1 of them non"

@@ -304,7 +304,7 @@ def study(synthesise, header, labels, tmp_path):
         runs = pd.DataFrame(rows, columns=[*KEYS, "shard"])
         runs = runs.assign(group="low", test_accuracy=range(len(runs)))
         orders = tmp_path / "orders.h5"
-        matching.measure(paths, runs, "test", tmp_path / "matching.csv", orders)
+        matching.measure(paths, runs, tmp_path / "matching.csv", orders)
         outputs = {name: tmp_path / f"{name}.csv" for name in HEAD.tables}
         measure(paths, runs, dataset, orders, outputs)
         return {name: read_table(path) for name, path in outputs.items()}

@@ -123,6 +123,14 @@ def test_a_file_is_read_where_locks_fail(path):
         assert read_whole(path) == [0, 1, 2, 3, 4]
 
 
+def test_a_file_that_is_open_in_this_process_can_be_read(path):
+    """As in a notebook; HDF5 wants the same of both."""
+    with h5py.File(path):
+        assert read_whole(path) == [0, 1, 2, 3, 4]
+    with reading(path), h5py.File(path, locking=False):
+        pass
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
 def test_what_the_file_system_refuses_is_not_called_damage(path, monkeypatch, number):
     def fail(*_):

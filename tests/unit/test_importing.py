@@ -21,12 +21,20 @@ from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.figures import draw as draw_figure
 from weightscape.foreign.importing import Source, import_runs
-from weightscape.measures.runs import function, matching, nulls, projection, weights
+from weightscape.measures.runs import (
+    densities,
+    function,
+    matching,
+    nulls,
+    projection,
+    purity,
+    weights,
+)
 from weightscape.models import Link, layer_names
 from weightscape.runs.collecting import collect, group
 from weightscape.runs.groups import Baseline
 from weightscape.storage.shards import CURVES, open_shard, read_population
-from weightscape.storage.tables import read_table, write_table
+from weightscape.storage.tables import add_groups, read_table, write_table
 from weightscape.study.config import check
 from weightscape.study.listing import ListedRun
 from weightscape.study.population import Population
@@ -245,7 +253,7 @@ def test_a_width_of_bad_files_alone_does_not_stop_the_others(source, load, tmp_p
     other, _ = load(source._replace(width="5"), [row("a.pt", 0, width="5")])
     assert [shard.seeds for shard in read_population([empty, other])] == [[0]]
     population = Population("mine", "pets", ("4", "5"), 2, imported_seeds={"4": [0, 1], "5": [0]})
-    runs = collect(population, [empty, other])
+    runs = collect(population, [empty, other], has_all=False)
     assert runs[["width", "seed"]].to_numpy().tolist() == [["5", 0]]
     assert runs["seed"].dtype == np.int64
     with pytest.raises(WeightscapeError, match="mine on pets has no runs"):
@@ -323,14 +331,14 @@ def test_a_file_that_changes_while_it_is_imported_ends_the_job(source, monkeypat
 
 
 def outputs(folder):
-    files = {name: folder / f"{name}.csv" for name in weights.COLUMNS}
-    return files | {"densities.h5": folder / "densities.h5"}
+    return {name: folder / f"{name}.csv" for name in weights.COLUMNS}
 
 
 def measured(folder, shards, population):
     folder.mkdir()
-    runs = collect(population, shards).assign(group="high")
-    weights.measure(shards, runs, "silverman", outputs(folder))
+    runs = collect(population, shards, has_all=False).assign(group="high")
+    weights.measure(shards, runs, outputs(folder))
+    densities.measure(shards, runs, "silverman", folder / "densities.h5")
     return runs, {name: read_table(folder / f"{name}.csv") for name in ("statistics", "strength")}
 
 
@@ -381,7 +389,7 @@ def test_trained_exported_and_imported_a_population_measures_the_same(
     runs, tables = measured(tmp_path / "first", trained, population)
     others, other_tables = measured(tmp_path / "second", imported, population)
     assert len(runs) == 6
-    unlike = ["shard", "dead_unit_share"]
+    unlike = ["shard", "dead_unit_share", "n_classes_predicted"]
     pd.testing.assert_frame_equal(runs.drop(columns=unlike), others.drop(columns=unlike))
     for name, table in tables.items():
         assert len(table) == 18
@@ -436,20 +444,22 @@ def least(source, load, tmp_path):
         }
     )
     section = config["groups"] | {"accuracy": "test"}
-    runs, _ = group(collect(population, shards), Baseline(3, 40, imported=True), section, None)
+    runs = collect(population, shards, has_all=False)
+    groups, _ = group(runs, Baseline(3, 40, imported=True), section, None)
     write_table(runs, tmp_path / "runs.csv")
-    return shards, read_table(tmp_path / "runs.csv")
+    return shards, add_groups(read_table(tmp_path / "runs.csv"), groups)
 
 
 def measure_all(folder, shards, runs):
     """Every table that is made from shards."""
     folder.mkdir()
-    weights.measure(shards, runs, "silverman", outputs(folder))
+    weights.measure(shards, runs, outputs(folder))
+    densities.measure(shards, runs, "silverman", folder / "densities.h5")
     orders = folder / "matching.h5"
-    matching.measure(shards, runs, "test", folder / "matching.csv", orders)
-    settings = projection.Settings([2], 1, 3, 20)
-    files = [folder / "projection.csv", folder / "purity.csv"]
-    projection.measure(shards, runs, orders, "first", settings, *files)
+    matching.measure(shards, runs, folder / "matching.csv", orders)
+    settings = projection.Settings([2], 1, 3)
+    projection.measure(shards, runs, orders, "first", settings, folder / "projection.csv")
+    purity.measure(shards, runs, orders, purity.Settings(3, 20), folder / "purity.csv")
     nulls.measure(shards, runs, folder / "nulls.csv")
     of_function = {name: folder / f"{name}.csv" for name in function.HEAD.tables}
     function.measure(shards, runs, None, orders, of_function)
@@ -459,7 +469,8 @@ def judge_all(runs, folder):
     """Every table that is made from tables."""
 
     def read(name):
-        return read_table(folder / f"{name}.csv")
+        table = read_table(folder / f"{name}.csv")
+        return add_groups(table, runs) if heads.tables()[name].is_grouped_later else table
 
     tables = {name: read(name) for name in heads.read_by_claims()}
     found = statements.measure(runs, tables, "test", Draws(50, 50))

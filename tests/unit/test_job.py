@@ -1,5 +1,7 @@
 """A job reads and writes what the head of its measure has, and nothing else."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -13,7 +15,7 @@ RUNS = [("2", 0), ("2", 1)]
 
 def write(folder, name, runs):
     """A table whose rows tell of these runs."""
-    table = pd.DataFrame(columns=heads.tables()[name].names, index=range(len(runs)))
+    table = pd.DataFrame(columns=heads.tables()[name].written, index=range(len(runs)))
     table[["model", "dataset"]] = "dnn", "digits"
     table["width"], table["seed"] = zip(*runs, strict=True)
     write_table(table, folder / f"{name}.csv")
@@ -57,6 +59,25 @@ def test_a_table_has_the_columns_of_its_head(job, tmp_path):
     assert (tmp_path / "plan.csv").read_text().strip() == ",".join(columns)
     with pytest.raises(WeightscapeError, match="the table plan is made with the columns"):
         job.write(plan=pd.DataFrame(columns=columns[1:]))
+
+
+def test_a_job_has_the_groups_of_runs_if_its_head_reads_them(job, tmp_path):
+    path = write(tmp_path, "statistics", RUNS)
+    assert "group" not in job.runs
+    assert "group" not in job.table("statistics")
+    grouping = pd.DataFrame(RUNS, columns=["width", "seed"])
+    grouping = grouping.assign(model="dnn", dataset="digits", group=["low", "high"])
+    write_table(grouping, tmp_path / "grouping.csv")
+    inputs = job.inputs | {"grouping": str(tmp_path / "grouping.csv")}
+    other = Job(inputs, {"failures": str(tmp_path / "failures.csv")}, {})
+    assert other.runs["group"].tolist() == ["low", "high"]
+    assert other.table("statistics")["group"].tolist() == ["low", "high"]
+    assert Path(path).read_text().startswith("model,dataset,width,seed,layer,")
+    # what tells of runs is written without groups, whether the job knows them or not
+    columns = heads.tables()["failures"].names
+    other.write(failures=pd.DataFrame(columns=columns))
+    written = (tmp_path / "failures.csv").read_text().strip()
+    assert written == ",".join(name for name in columns if name != "group")
 
 
 def test_a_table_has_the_runs_of_the_table_of_runs(job, tmp_path):

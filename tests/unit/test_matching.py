@@ -338,9 +338,9 @@ def runs_of(paths):
 def matched(tmp_path):
     """`measure`, and its table by width, seed and layer, and the path of the orders."""
 
-    def run(paths, runs, split="test"):
+    def run(paths, runs):
         table, orders = tmp_path / "matching.csv", tmp_path / "matching.h5"
-        measure(paths, runs, split, table, orders)
+        measure(paths, runs, table, orders)
         found = read_table(table)
         assert found.columns.tolist() == list(COLUMNS)
         found = found.set_index(["width", "seed", "layer"])
@@ -355,26 +355,18 @@ def cosine(a, b):
     return (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
 
 
-def test_a_row_per_run_and_layer_with_the_run_s_group(population, matched):
+def test_a_row_per_run_and_layer(population, matched):
     paths, weights = population
     table, _ = matched(paths, runs_of(paths))
     assert len(table) == 6 * 3
     assert set(table.index) == {(*run, layer) for run in weights for layer in weights[run]}
-    assert set(table.loc["6x5", "group"].groupby("seed").first().items()) == {
-        (0, "high"),
-        (1, "non"),
-        (2, "mid"),
-        (3, "mid"),
-    }
     assert (set(table["model"]), set(table["dataset"])) == ({"dnn"}, {"digits"})
 
 
-@pytest.mark.parametrize(
-    ("split", "best"), [("test", {"6x5": 0, "4": 1}), ("train", {"6x5": 1, "4": 0})]
-)
-def test_the_reference_is_the_best_run_of_its_width(population, matched, split, best):
+def test_the_reference_is_the_best_run_of_its_width(population, matched):
+    best = {"6x5": 0, "4": 1}
     paths, weights = population
-    table, _ = matched(paths, runs_of(paths), split)
+    table, _ = matched(paths, runs_of(paths))
     for (width, seed, layer), row in table.iterrows():
         assert row["reference_seed"] == best[width]
         expected = cosine(weights[width, seed][layer], weights[width, best[width]][layer])

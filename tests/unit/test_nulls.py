@@ -24,7 +24,7 @@ from weightscape.measures.runs.nulls import (
 from weightscape.measures.runs.weights import COLUMNS as OF_PASS
 from weightscape.measures.runs.weights import measure as one_pass
 from weightscape.storage.shards import CURVES, RunRecord, open_shard, write_shard
-from weightscape.storage.tables import read_table
+from weightscape.storage.tables import add_groups, read_table
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -73,19 +73,19 @@ def table_of(keys=RUNS):
 
 def measured(paths, folder, keys=RUNS):
     measure(paths, table_of(keys), folder / "nulls.csv")
-    return read_table(folder / "nulls.csv")
+    return add_groups(read_table(folder / "nulls.csv"), table_of(keys))
 
 
 def passed(paths, folder, keys=RUNS):
     """What the one pass finds of the final weights: statistics, strength and spectra."""
     files = {name: folder / f"{name}.csv" for name in OF_PASS}
-    one_pass(paths, table_of(keys), "scott", files | {"densities.h5": folder / "d.h5"})
+    one_pass(paths, table_of(keys), files)
     return [read_table(files[name]) for name in ("statistics", "strength", "spectra")]
 
 
 def test_a_row_per_run_null_model_and_layer(write, tmp_path):
     table = measured([write("a.h5", [record(seed) for seed in range(3)])], tmp_path)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.drop(columns="group").columns) == COLUMNS
     found = list(
         table[["width", "seed", "group", "weights", "layer"]].itertuples(index=False, name=None)
     )
@@ -105,7 +105,7 @@ def test_numbers_are_those_that_the_one_pass_finds_of_the_same_weights(write, tm
         found = table[table["weights"] == kind].reset_index(drop=True)
         tables = passed([write(f"{kind}.h5", records)], tmp_path)
         for expected, prefix in zip(tables, ("", "strength_", ""), strict=True):
-            names = [name for name in expected.columns[6:] if f"{prefix}{name}" in table]
+            names = [name for name in expected.columns[5:] if f"{prefix}{name}" in table]
             assert len(names) >= 10
             pd.testing.assert_frame_equal(
                 found[[f"{prefix}{name}" for name in names]].set_axis(names, axis=1),

@@ -19,21 +19,24 @@ from weightscape.measures.runs import matching, projection
 from weightscape.measures.runs.nulls import weights_of
 from weightscape.measures.runs.projection import (
     COLUMNS,
-    PURITY_COLUMNS,
     QUANTILES,
     Settings,
     choose_perplexities,
-    compare_groups,
     embed,
     measure,
     neighbours,
     trustworthiness,
 )
+from weightscape.measures.runs.purity import COLUMNS as PURITY_COLUMNS
+from weightscape.measures.runs.purity import Settings as OfGroups
+from weightscape.measures.runs.purity import compare_groups
+from weightscape.measures.runs.purity import measure as compare_all
 from weightscape.storage.shards import open_shard, write_shard
-from weightscape.storage.tables import read_table
+from weightscape.storage.tables import add_groups, read_table
 
-SETTINGS = Settings(perplexities=[5, 30], repeats=2, neighbours=5, shuffles=99)
+SETTINGS = Settings(perplexities=[5, 30], repeats=2, neighbours=5)
 ONCE = SETTINGS._replace(repeats=1)
+OF_GROUPS = OfGroups(neighbours=5, shuffles=99)
 
 
 def matrix(points):
@@ -306,7 +309,7 @@ def population(synthesise, header, tmp_path_factory):
 
 
 def measure_briefly(*arguments):
-    """With embeddings in a quarter of the steps, where it is not tested how good they are."""
+    """With maps in a quarter of the steps, where it is not tested how good they are."""
     quick = functools.partial(sklearn.manifold.TSNE, max_iter=250)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sklearn.manifold, "TSNE", quick)
@@ -316,9 +319,13 @@ def measure_briefly(*arguments):
 def project(paths, runs, tmp_path, layer="fc2", settings=SETTINGS, run=measure_briefly):
     """The tables of a projection, of orders that are matched before."""
     orders = tmp_path / "orders.h5"
-    matching.measure(paths, runs, "test", tmp_path / "matching.csv", orders)
-    run(paths, runs, orders, layer, settings, tmp_path / "t.csv", tmp_path / "purity.csv")
-    return read_table(tmp_path / "t.csv"), read_table(tmp_path / "purity.csv")
+    matching.measure(paths, runs, tmp_path / "matching.csv", orders)
+    run(paths, runs, orders, layer, settings, tmp_path / "t.csv")
+    of_groups = OF_GROUPS._replace(neighbours=settings.neighbours)
+    compare_all(paths, runs, orders, of_groups, tmp_path / "purity.csv")
+    compared = read_table(tmp_path / "purity.csv")
+    of_layer = compared[compared["layer"] == layer].reset_index(drop=True)
+    return add_groups(read_table(tmp_path / "t.csv"), runs), of_layer
 
 
 def distances_of(embedding, paths, layer, orders=None):
@@ -340,7 +347,7 @@ def test_a_network_with_its_units_shuffled_is_the_same_after_matching(population
     copies = [shuffled(one, random) for _ in range(9)]
     paths, runs = population([("7x5", copies[:4]), ("7x5", copies[4:])])
     orders = tmp_path / "orders.h5"
-    matching.measure(paths, runs, "test", tmp_path / "matching.csv", orders)
+    matching.measure(paths, runs, tmp_path / "matching.csv", orders)
     norm = np.linalg.norm(one[f"{layer}.weight"])
     before = distances_of("width", paths, layer)
     assert before[~np.eye(9, dtype=bool)].min() > 0.1 * norm
@@ -435,7 +442,7 @@ def purity_of(away, groups, k):
 
 def compare(away, groups, widths, **changes):
     groups, widths = (pd.Series(list(map(str, values))) for values in (groups, widths))
-    return compare_groups(away, groups, widths, SETTINGS._replace(**changes))
+    return compare_groups(away, groups, widths, OF_GROUPS._replace(**changes))
 
 
 @pytest.mark.parametrize("k", [1, 4, 19])
@@ -613,7 +620,7 @@ def projected(two_widths, tmp_path_factory):
 
 def test_a_row_per_run_repeat_and_embedding(projected):
     table, purity = projected
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.drop(columns="group").columns) == COLUMNS
     # too few runs for a perplexity of 5 in a width: the largest that 12 and 7 allow
     counts = table.groupby(["embedding", "perplexity", "repeat"]).size().to_dict()
     apart = {(name, p): n for name in ("width", "matched") for p, n in ((3, 12), (2, 7))}
@@ -691,8 +698,8 @@ def test_a_run_that_diverged_is_left_out(population, tmp_path, caplog, weight):
     members[3]["fc2.weight"][0, 0] = weight
     paths, runs = population([("4", members)])
     orders, table = tmp_path / "orders.h5", tmp_path / "t.csv"
-    matching.measure(paths, runs.drop(index=3), "test", tmp_path / "m.csv", orders)
-    measure_briefly(paths, runs, orders, "fc2", ONCE, table, tmp_path / "p.csv")
+    matching.measure(paths, runs.drop(index=3), tmp_path / "m.csv", orders)
+    measure_briefly(paths, runs, orders, "fc2", ONCE, table)
     embedded = read_table(table)
     assert set(embedded["seed"]) == {0, 1, 2, 4, 5, 6, 7, 8}
     assert caplog.messages == [
@@ -718,7 +725,7 @@ def test_too_few_runs_have_tables_without_rows(population, tmp_path):
     paths, runs = population([("4", [draw(random, 4, 4) for _ in range(6)])])
     table, purity = project(paths, runs, tmp_path)
     assert (len(table), len(purity)) == (0, 0)
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.drop(columns="group").columns) == COLUMNS
     assert tuple(purity.columns) == PURITY_COLUMNS
 
 
@@ -763,7 +770,6 @@ def test_a_layer_that_matching_does_not_reorder_has_no_matched_embedding(
         "fc",
         ONCE,
         tmp_path / "t.csv",
-        tmp_path / "p.csv",
     )
     assert set(read_table(tmp_path / "t.csv")["embedding"]) == {"width", "quantiles"}
 

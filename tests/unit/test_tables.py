@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from weightscape import heads
 from weightscape.errors import WeightscapeError
-from weightscape.storage.joining import join_tables
-from weightscape.storage.tables import grow_table, read_table, write_table
+from weightscape.storage.joining import join, join_tables
+from weightscape.storage.tables import add_groups, grow_table, read_table, write_table
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -147,3 +148,67 @@ def test_a_table_that_stops_growing_leaves_the_old_one(tmp_path, error):
         grow()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def grouped_parts(folder):
+    """A table of two populations, whose groups lie apart, and the whole."""
+    runs = {
+        "digits": [("dnn", "digits", "2", 0), ("dnn", "digits", "2", 1)],
+        'a, "b"': [("dnn", 'a, "b"', "20x5", 7)],
+    }
+    tables, groupings, whole = [], [], []
+    for number, own in enumerate(runs.values()):
+        grouping = pd.DataFrame(own, columns=list(heads.RUN_KEYS)).assign(
+            group=["low", "non"][: len(own)]
+        )
+        table = grouping.drop(columns="group").merge(
+            pd.DataFrame({"layer": ["fc1", "fc2"]}), how="cross"
+        )
+        table["std"] = np.linspace(0.1, 0.3, len(table))
+        for name, rows, paths in (("g", grouping, groupings), ("t", table, tables)):
+            write_table(rows, folder / f"{name}-{number}.csv")
+            paths.append(str(folder / f"{name}-{number}.csv"))
+        whole.append(add_groups(table, grouping))
+    return tables, groupings, pd.concat(whole, ignore_index=True)
+
+
+def test_groups_are_added_where_tables_of_runs_are_joined(tmp_path):
+    tables, groupings, whole = grouped_parts(tmp_path)
+    assert whole["group"].tolist() == ["low", "low", "non", "non", "low", "low"]
+    assert list(whole) == ["model", "dataset", "width", "seed", "group", "layer", "std"]
+    join(tables, tmp_path / "all" / "statistics.csv", groupings)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "all" / "statistics.csv"), whole)
+    # of a table that tells of no runs, and of parts of one population, the text stays as it is
+    for target, of in (("purity.csv", groupings), ("statistics.csv", [])):
+        join(tables[:1], tmp_path / "as-it-is" / target, of[:1])
+        found = (tmp_path / "as-it-is" / target).read_bytes()
+        assert found == (tmp_path / "t-0.csv").read_bytes()
+
+
+def test_a_run_without_a_group_is_an_error_wherever_groups_are_added(tmp_path):
+    tables, groupings, _ = grouped_parts(tmp_path)
+    grouping = read_table(groupings[0], "grouping")
+    write_table(grouping[:1], groupings[0])
+    with pytest.raises(
+        WeightscapeError, match=r"g-0\.csv is refused: it has no group of the run dnn, digits, 2, 1"
+    ):
+        join(tables, tmp_path / "statistics.csv", groupings)
+    assert not (tmp_path / "statistics.csv").exists()
+    with pytest.raises(
+        WeightscapeError, match=r"seed 1 of width 2 \(dnn on digits\) has no group; delete"
+    ):
+        add_groups(read_table(tables[0]), grouping[:1])
+
+
+def test_a_table_without_rows_gets_the_column_of_groups(tmp_path):
+    _, groupings, _ = grouped_parts(tmp_path)
+    empty = pd.DataFrame(columns=[*heads.RUN_KEYS, "layer"])
+    write_table(empty, tmp_path / "t.csv")
+    grouping = read_table(groupings[0])
+    assert list(add_groups(read_table(tmp_path / "t.csv"), grouping)) == [
+        *heads.RUN_KEYS,
+        "group",
+        "layer",
+    ]
+    join([str(tmp_path / "t.csv")], tmp_path / "strength_heads.csv", groupings[:1])
+    assert (tmp_path / "strength_heads.csv").read_text() == "model,dataset,width,seed,group,layer\n"

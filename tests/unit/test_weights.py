@@ -1,4 +1,4 @@
-"""The one pass over a population, against the records that were written."""
+"""The passes over a population's runs, against the records that were written."""
 
 import os
 import subprocess
@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from weightscape import heads
 from weightscape.errors import WeightscapeError
+from weightscape.measures.runs import densities as of_groups
 from weightscape.measures.runs.weights import COLUMNS, measure
 from weightscape.storage.densities import join_densities, open_densities
 from weightscape.storage.shards import CURVES, RunRecord, write_shard
-from weightscape.storage.tables import read_table
+from weightscape.storage.tables import add_groups, read_table
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -33,10 +35,12 @@ def outputs_in(folder):
 
 
 def measured(shards, runs, folder, rule="silverman"):
-    """The tables that the pass writes, by name, and the path of its densities."""
-    outputs = outputs_in(folder)
-    measure([str(path) for path in shards], runs, rule, outputs)
-    return {name: read_table(outputs[name]) for name in TABLES}, outputs["densities.h5"]
+    """The tables that the pass writes, by name, with groups, and the path of the densities."""
+    outputs, shards = outputs_in(folder), [str(path) for path in shards]
+    measure(shards, runs.drop(columns="group"), {name: outputs[name] for name in TABLES})
+    of_groups.measure(shards, runs, rule, outputs["densities.h5"])
+    tables = {name: add_groups(read_table(outputs[name]), runs) for name in TABLES}
+    return tables, outputs["densities.h5"]
 
 
 def drawn(seed, shapes, epochs=(0, 2), change=None):
@@ -88,7 +92,8 @@ def test_a_row_per_wanted_run_and_layer_in_the_order_of_the_forward_pass(populat
 @pytest.mark.parametrize("name", TABLES)
 def test_each_table_has_its_columns_and_the_wanted_runs_only(population, name):
     table = population[2][name]
-    assert tuple(table.columns) == COLUMNS[name]
+    assert list(table.columns) == heads.tables()[name].names
+    assert list(COLUMNS[name]) == [column for column in table.columns if column != "group"]
     if name != "strength_heads":
         found = set(zip(table["width"], table["seed"], table["group"], strict=True))
         assert found == set(RUNS)
@@ -252,14 +257,14 @@ def test_heads_of_a_vit_have_a_table_of_their_own(header, tmp_path):
     record = drawn(8, shapes)
     path = write(tmp_path / "vit.h5", ours, [record], shapes)
     tables, _ = measured([path], table_of([("3", 8, "mid")], model="vit"), tmp_path)
-    heads = tables["strength_heads"].set_index("layer")
-    assert heads.index.tolist() == ["query", "key", "value"]
-    assert set(heads["group"]) == {"mid"}
-    for name in heads.index:
+    of_heads = tables["strength_heads"].set_index("layer")
+    assert of_heads.index.tolist() == ["query", "key", "value"]
+    assert set(of_heads["group"]) == {"mid"}
+    for name in of_heads.index:
         weight = np.abs(record.snapshots[2][f"{name}.weight"].astype(float))
         own = [weight[2 * head : 2 * head + 2].sum() for head in range(3)]
-        assert heads.loc[name, "n_nodes"] == 3
-        assert heads.loc[name, "max"] == pytest.approx(max(own), rel=1e-7)
+        assert of_heads.loc[name, "n_nodes"] == 3
+        assert of_heads.loc[name, "max"] == pytest.approx(max(own), rel=1e-7)
     assert tables["strength"]["layer"].tolist() == list(shapes)
 
 
@@ -351,10 +356,10 @@ def test_a_run_that_is_in_no_shard_is_missed_and_leaves_no_output(population, tm
 def test_outputs_of_an_earlier_pass_survive_one_that_fails(population, tmp_path):
     paths = population[0]
     measured(paths, table_of(RUNS), tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     with pytest.raises(WeightscapeError):
         measured([paths[0], tmp_path / "none.h5"], table_of(RUNS), tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert before == {path: path.read_bytes() for path in before}
 
 
 @pytest.fixture(scope="module")

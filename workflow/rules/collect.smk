@@ -1,11 +1,9 @@
 rule collect_runs:
     input:
-        dataset=get_dataset,
         imports=get_imports,
         shards=get_shards,
     output:
         runs=f"{MEASURES}/runs.csv",
-        groups=f"{MEASURES}/groups.csv",
     log:
         f"{RESULTS}/logs/collect_runs/{{model}}/{{dataset}}.log",
     benchmark:
@@ -18,12 +16,35 @@ rule collect_runs:
     params:
         widths=lambda wildcards: get_population(wildcards).widths,
         seeds=lambda wildcards: get_population(wildcards).n_seeds,
+        columns=get_columns("runs"),
+    script:
+        "../scripts/collect_runs.py"
+
+
+# apart from the runs: other groups measure no weights again
+rule group_runs:
+    input:
+        dataset=get_dataset,
+        runs=f"{MEASURES}/runs.csv",
+    output:
+        grouping=f"{MEASURES}/grouping.csv",
+        groups=f"{MEASURES}/groups.csv",
+    log:
+        f"{RESULTS}/logs/group_runs/{{model}}/{{dataset}}.log",
+    # it looks at a few numbers of each run
+    localrule: True
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
         edges=lambda wildcards: get_population(wildcards).edges,
         groups=config["groups"],
         baseline=get_baseline,
-        columns=get_columns("runs", "groups"),
+        columns=get_columns("grouping", "groups"),
     script:
-        "../scripts/collect_runs.py"
+        "../scripts/group_runs.py"
 
 
 for job, names in get_joins().items():
@@ -33,6 +54,7 @@ for job, names in get_joins().items():
             job
         input:
             **get_parts(names),
+            grouping=get_paths("grouping", POPULATIONS),
         output:
             **get_joined(names),
         log:

@@ -6,7 +6,8 @@ for job, sheet in get_sheets().items():
             job
         input:
             **get_sheet_inputs(sheet),
-            runs=sheet[0].runs,
+            runs=sheet[0].of("runs"),
+            grouping=sheet[0].of("grouping"),
         output:
             svg=[
                 update(

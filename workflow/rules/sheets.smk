@@ -14,7 +14,8 @@ class Drawing(NamedTuple):
     """name of its files, without their ending"""
     whose: str
     """population; model, for a grid of its populations; or study"""
-    runs: object
+    of: object
+    """function from a table of runs to its paths, of all populations that are shown"""
     measures: object
     """inputs"""
     category: str
@@ -41,7 +42,7 @@ def get_population_figure(source, head, name, labels):
         source=source,
         file=f"{name}-{{model}}-{{dataset}}",
         whose="population",
-        runs=[get_path("runs")],
+        of=lambda name: [get_path(name)],
         measures=[get_path(read) for read in head.reads],
         category=head.category,
         labels=get_labels(head, labels),
@@ -68,7 +69,7 @@ def get_study_figure(source, head, name, labels):
         source=source,
         file=name,
         whose="study",
-        runs=get_paths("runs", POPULATIONS),
+        of=lambda name: get_paths(name, POPULATIONS),
         measures=[get_path(read) for read in head.reads],
         category=head.category,
         labels=labels | {"model": "all", "dataset": "all"},
@@ -86,7 +87,7 @@ def get_grid(source, head):
         source=source,
         file=source if is_of_study else f"{source}-{{model}}",
         whose=head.grid_of,
-        runs=lambda wildcards: get_paths("runs", get_shown(wildcards)),
+        of=lambda name: lambda wildcards: get_paths(name, get_shown(wildcards)),
         measures=lambda wildcards: get_paths(read, get_shown(wildcards)),
         category="Figures of the paper",
         labels={"figure": source, "model": "all" if is_of_study else "{model}"},

@@ -17,6 +17,7 @@ STAGES = {
     "train": "training",
     "import": "import",
     "collect": "measures",
+    "group": "measures",
     "measure": "measures",
     "judge": "claims",
     "plot": "figures",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from weightscape.claims.effects import Draws, Effect, Numbers, Pair, cliffs_delta, spearman, thirds
 from weightscape.errors import WeightscapeError
-from weightscape.measures.runs.projection import OBSERVED
+from weightscape.measures.runs.purity import OBSERVED
 
 NOTHING = Effect(math.nan, math.nan, math.nan, math.nan, 0, {}, {})
 

@@ -15,11 +15,11 @@ import pandas as pd
 from weightscape.claims.effects import Numbers
 from weightscape.heads import told_layer_measures
 from weightscape.measures.runs import nulls
-from weightscape.measures.runs.weights import LAYER_KEYS
 from weightscape.runs.collecting import KEYS
 from weightscape.study.widths import width_parts
 
 SIZES = {head.prefix + name for head in told_layer_measures().values() for name in head.sizes or ()}
+LAYER_KEYS = (*KEYS, "layer")
 NUMBERS = [name for name in nulls.COLUMNS if name not in {*LAYER_KEYS, "weights"} | SIZES]
 
 
@@ -63,7 +63,7 @@ def over_layers(described: pd.DataFrame, runs: pd.DataFrame) -> Numbers:
 def _stack(described: pd.DataFrame, runs: pd.DataFrame) -> Numbers:
     """(n, layers, numbers), in the order of the runs; NaN where a run has no row."""
     layers = described["layer"].unique()
-    keyed = described.drop(columns="group").set_index([*KEYS, "layer"])
+    keyed = described.set_index(list(LAYER_KEYS))
     rows = runs[KEYS].merge(pd.DataFrame({"layer": layers}), how="cross")
     found = keyed.reindex(pd.MultiIndex.from_frame(rows)).to_numpy(float)
     return found.reshape(len(runs), len(layers), keyed.shape[1])

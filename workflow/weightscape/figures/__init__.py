@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from weightscape import heads
 from weightscape.drawing.style import Shown
-from weightscape.storage.tables import read_table
+from weightscape.storage.tables import add_groups, read_table
 
 
 def draw(name: str, runs: Sequence[pd.DataFrame], files: Sequence[str], split: str) -> Figure:
@@ -25,10 +25,16 @@ def draw(name: str, runs: Sequence[pd.DataFrame], files: Sequence[str], split: s
     file = next(file for file in heads.figures() if name in heads.drawn_by(file))
     head, figure = heads.figures()[file], import_module(f"{__name__}.{file}")
     n = len(head.reads)
-    parts = [_load(head.reads, files[first : first + n]) for first in range(0, len(files), n)]
+    of_study = pd.concat([pd.DataFrame(), *runs])
+    of_each = [of_study] if head.each == "study" else runs
+    firsts = range(0, len(files), n)
+    parts = [
+        _load(head.reads, files[first : first + n], own)
+        for first, own in zip(firsts, of_each, strict=True)
+    ]
     shown: Any
     if head.each == "study":
-        shown = Shown(pd.concat([pd.DataFrame(), *runs]), *parts)
+        shown = Shown(of_study, *parts)
     else:
         populations = list(map(Shown, runs, parts))
         shown = populations if head.grid else populations[0]
@@ -37,10 +43,14 @@ def draw(name: str, runs: Sequence[pd.DataFrame], files: Sequence[str], split: s
     return drawn
 
 
-def _load(names: Sequence[str], files: Sequence[str]) -> Any:
-    """The one table that a figure reads, or its tables by name; a path where it is no table."""
-    loaded = {
-        name: Path(file) if "." in name else read_table(file)
-        for name, file in zip(names, files, strict=True)
-    }
+def _load(names: Sequence[str], files: Sequence[str], runs: pd.DataFrame) -> Any:
+    """The one table that a figure reads, or its tables by name; a path where it is no table.
+
+    Tables of `runs`, which have their groups, get them.
+    """
+    loaded: dict[str, Any] = {}
+    for name, file in zip(names, files, strict=True):
+        loaded[name] = Path(file) if "." in name else read_table(file)
+        if "." not in name and heads.tables()[name].is_grouped_later:
+            loaded[name] = add_groups(loaded[name], runs[[*heads.RUN_KEYS, "group"]])
     return loaded if len(loaded) > 1 else loaded[names[0]]

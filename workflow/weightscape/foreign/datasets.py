@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.lib import format as npy
 
 from weightscape.errors import WeightscapeError
 from weightscape.files import explain
 from weightscape.foreign.arrays import MOST_COMPRESSED, read_array
-from weightscape.storage.hdf5 import DAMAGE
+from weightscape.storage.hdf5 import DAMAGE, open_unlocked
 from weightscape.storage.images import Splits, count_classes, write_dataset
 from weightscape.study.catalogue import BUILTIN, Dataset
 from weightscape.study.sections import OwnDataset
@@ -243,7 +242,7 @@ def _read_array(path: str, name: str) -> np.ndarray:
             with zipfile.ZipFile(path) as file:
                 found = _read_member(path, file, name)
         else:
-            with h5py.File(path, locking=False) as file:
+            with open_unlocked(path) as file:
                 found = read_array(file, name, partial(_refuse, path))
     except OSError as error:
         raise WeightscapeError(

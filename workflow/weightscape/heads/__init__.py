@@ -24,6 +24,7 @@ from weightscape.errors import WeightscapeError
 from weightscape.heads.kinds import (
     COSTS,
     KEYS,
+    RUN_KEYS,
     TEXT_KEYS,
     ClaimHead,
     FigureHead,
@@ -35,6 +36,7 @@ from weightscape.heads.kinds import (
 __all__ = [
     "KEYS",
     "LIBRARY",
+    "RUN_KEYS",
     "STAGES",
     "TEXT_KEYS",
     "ClaimHead",
@@ -218,11 +220,8 @@ def measures() -> dict[str, MeasureHead]:
         raise WeightscapeError(f"there are two measures called {name}; rename one of the files")
     own = of_runs | analyses
     statements = _head(MeasureHead, "claims/statements.py")
-    return own | {
-        "claims": replace(
-            statements, reads=tuple(dict.fromkeys(["runs", "statistics", *read_by_claims()]))
-        )
-    }
+    reads = dict.fromkeys(["runs", "grouping", "statistics", *read_by_claims()])
+    return own | {"claims": replace(statements, reads=tuple(reads))}
 
 
 def measure_module(name: str) -> str:

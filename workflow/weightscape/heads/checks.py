@@ -53,7 +53,7 @@ def _readers() -> Iterator[tuple[str, str, MeasureHead | ClaimHead | FigureHead]
 
 def _check_reads(kind: str, name: str, head: MeasureHead | ClaimHead | FigureHead) -> None:
     judged = {"claims", *heads.measures()["claims"].tables}
-    written = {*_written(), "runs", "groups"}
+    written = {*_written(), "runs", "grouping", "groups"}
     known = {
         "claim": {table for table in written if "." not in table} - judged,
         "measure": {*written, *RESERVED},

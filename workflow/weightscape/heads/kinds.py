@@ -16,6 +16,8 @@ KEYS = {
     "epoch": "epoch after which it was measured; 0 is before training",
 }
 """Columns that mean the same in every table."""
+RUN_KEYS = ("model", "dataset", "width", "seed")
+"""Which together name a run."""
 COSTS = ("tables", "shards", "pairs")
 """What a measure's memory and time grow with, from the cheapest to the dearest."""
 TEXT_KEYS = ("claim", "model", "dataset", "width", "group", "layer", "statistic")
@@ -56,6 +58,17 @@ class Table:
     def names(self) -> list[str]:
         """All columns, in order."""
         return [*self.keys, *self.columns]
+
+    @property
+    def is_grouped_later(self) -> bool:
+        """Whether each run's group is added where the table is read, or joined with others: so no
+        measure of runs depends on the groups."""
+        return {"seed", "group"} <= set(self.keys)
+
+    @property
+    def written(self) -> list[str]:
+        """The columns that a measure writes."""
+        return [name for name in self.names if not (name == "group" and self.is_grouped_later)]
 
 
 @dataclass(frozen=True)

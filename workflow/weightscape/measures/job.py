@@ -11,7 +11,7 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
-from weightscape.storage.tables import check_runs, read_table, write_table
+from weightscape.storage.tables import add_groups, check_runs, read_table, write_table
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Job:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """The table of runs of the population."""
+        """The table of runs of the population; with their groups if the head reads `grouping`."""
         (runs,) = self._tables_of_runs
         return runs
 
@@ -53,15 +53,22 @@ class Job:
     def tables(self, name: str) -> list[pd.DataFrame]:
         """A table of each population, of a job for the whole study.
 
-        Raises WeightscapeError if one has other runs than the table of runs beside it.
+        Where the head reads `grouping`, tables of runs have the group of each. Raises
+        WeightscapeError if one has other runs than the table of runs beside it.
         """
         paths = self._paths(name)
         tables = [read_table(path, name) for path in paths]
+        if "grouping" in self.inputs and heads.tables()[name].is_grouped_later:
+            tables = list(map(add_groups, tables, self._groupings))
         if name != "runs" and "runs" in self.inputs:
             has_all = name in heads.told_layer_measures()
             for path, table, runs in zip(paths, tables, self._tables_of_runs, strict=True):
                 check_runs(table, runs, path, has_all)
         return tables
+
+    @cached_property
+    def _groupings(self) -> list[pd.DataFrame]:
+        return [read_table(path, "grouping") for path in self._paths("grouping")]
 
     def layers(self) -> dict[str, pd.DataFrame]:
         """The tables of the measures of one layer, by name."""
@@ -87,15 +94,17 @@ class Job:
         return Path(_find(self.outputs, name, "write"))
 
     def write(self, **tables: pd.DataFrame) -> None:
-        """Raises WeightscapeError unless each table has the columns that its head has."""
+        """Tables with the columns of their heads, else a WeightscapeError; groups are not written
+        where they are added in reading."""
         for name, table in tables.items():
-            columns = heads.tables()[name].names
+            head = heads.tables()[name]
+            columns = head.names if "group" in table else head.written
             if list(table.columns) != columns:
                 raise WeightscapeError(
                     f"the table {name} is made with the columns {[*table.columns]}, but its head "
                     f"has {columns}"
                 )
-            write_table(table, self.output(name))
+            write_table(table[head.written], self.output(name))
 
     def _paths(self, name: str) -> list[str]:
         found = _find(self.inputs, name, "read")

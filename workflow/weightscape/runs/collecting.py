@@ -1,4 +1,4 @@
-"""The table of runs: one row per run of a population, with its group."""
+"""The table of runs: one row per run of a population; and, apart from it, the group of each."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from weightscape.errors import WeightscapeError
-from weightscape.heads import MeasureHead, Table
+from weightscape.heads import RUN_KEYS, MeasureHead, Table
 from weightscape.runs.groups import Baseline, assign, choose_edges, is_non, summarise
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import CURVES, Shard, read_population
-from weightscape.storage.tables import RUN_KEYS
 from weightscape.study.population import Population
 from weightscape.study.sections import Bounds, Groups
 
@@ -21,7 +20,7 @@ HEAD = MeasureHead(
     tables={
         "runs": Table(
             row="run: final losses and accuracies, group, share of dead units",
-            keys=("model", "dataset", "width", "seed"),
+            keys=("model", "dataset", "width", "seed", "group"),
             columns={
                 "shard": "path of the HDF5 file that holds the run's weights",
                 "train_loss": (
@@ -33,10 +32,6 @@ HEAD = MeasureHead(
                     "mean cross-entropy of the final weights over all test images (nats per image)"
                 ),
                 "test_accuracy": "accuracy of the final weights on all test images (%)",
-                "group": (
-                    "non (did not converge), low, mid or high by final accuracy; ungrouped "
-                    "where it lies in none of them"
-                ),
                 "n_classes_predicted": (
                     "classes that the final weights predict for at least one test image; empty "
                     "where predictions are not known"
@@ -54,6 +49,17 @@ HEAD = MeasureHead(
                 ),
             },
             texts=("shard",),
+        ),
+        "grouping": Table(
+            row="run: its group",
+            keys=("model", "dataset", "width", "seed"),
+            columns={
+                "group": (
+                    "non (did not converge), low, mid or high by final accuracy; ungrouped "
+                    "where it lies in none of them"
+                ),
+            },
+            joined=False,
         ),
         "groups": Table(
             row=(
@@ -179,7 +185,7 @@ def group(
     settings: Groups,
     own_edges: Bounds | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs with their group, and Table 2 of them.
+    """The group of each run, and Table 2 of them.
 
     `settings` is the section `groups`; `baseline` is of the split that it names.
     """
@@ -190,26 +196,25 @@ def group(
     model, name = runs["model"].iloc[0], runs["dataset"].iloc[0]
     edges, source = choose_edges(model, name, settings, own_edges, accuracy[~non])
     groups = assign(accuracy, non, edges)
-    grouped = runs.copy()
-    grouped.insert(list(runs.columns).index("n_classes_predicted"), "group", groups)
-    return grouped, summarise(grouped, edges, split, source, baseline)
+    table = summarise(runs.assign(group=groups), edges, split, source, baseline)
+    return runs[KEYS].assign(group=groups), table
 
 
 def runs_in(
     shards: Iterable[str], runs: pd.DataFrame
 ) -> Iterator[tuple[Shard, int, dict[str, Any]]]:
-    """Each run of the table `runs`: its shard, open, its row there, and its keys and group.
+    """Each run of the table `runs`: its shard, open, its row there, and its keys.
 
     Shards may hold others, which are passed over. Raises WeightscapeError if one is in no shard.
     """
-    groups = runs.set_index(KEYS)["group"].to_dict()
+    wanted = set(runs[KEYS].itertuples(index=False, name=None))
     n = 0
     for shard in read_population(shards):
         for row, seed in enumerate(shard.seeds):
             key = (*shard.key, seed)
-            if key in groups:
+            if key in wanted:
                 n += 1
-                yield shard, row, {**dict(zip(KEYS, key, strict=True)), "group": groups[key]}
+                yield shard, row, dict(zip(KEYS, key, strict=True))
     check_found(n, runs)
 
 

@@ -75,6 +75,16 @@ def write_file(
             raw.write(_seal(aside, note))
 
 
+def open_unlocked(path: Path | str) -> h5py.File:
+    """A file for reading, without a lock: some file systems have none, and files here stay."""
+    try:
+        return h5py.File(path, locking=False)
+    except OSError as error:
+        if "locking flag" not in str(error):  # it is open with a lock in this very process
+            raise
+        return h5py.File(path)
+
+
 @contextmanager
 def read_file(path: Path | str, what: str, version: int, remedy: str) -> Iterator[h5py.File]:
     """A file of ours for reading, whole and undamaged.
@@ -84,8 +94,7 @@ def read_file(path: Path | str, what: str, version: int, remedy: str) -> Iterato
     a user block was made by other hands and has no seal to check.
     """
     try:
-        # a file of ours never changes, and some file systems have no locks
-        file = h5py.File(path, locking=False)
+        file = open_unlocked(path)
     except OSError as error:
         raise WeightscapeError(explain(error, what, path, remedy)) from error
     with file:

@@ -8,12 +8,11 @@ from typing import Any
 import pandas as pd
 
 from weightscape import heads
+from weightscape.errors import WeightscapeError
 from weightscape.storage.seals import check_seal, refuse, replace_sealed
 
 FLOATS = "%.9g"  # enough to restore a float32
 BLOCK = 1000  # rows that are written at once
-RUN_KEYS = ("model", "dataset", "width", "seed")
-"""which together name a run"""
 
 Rows = pd.DataFrame | list[dict[str, Any]]
 
@@ -64,8 +63,8 @@ def grow_table(path: Path | str, columns: Iterable[str]) -> Iterator[Callable[[R
 def read_table(path: Path | str, name: str = "") -> pd.DataFrame:
     """A table whose columns of text are text: a width `20` is no number, like `20x50`.
 
-    Raises WeightscapeError if it is missing, damaged, changed, or without the columns that the head
-    of the table `name` has.
+    Raises WeightscapeError if it is missing, damaged, changed, or without the columns that the
+    table `name` has.
     """
     check_seal(Path(path))
     try:
@@ -73,7 +72,7 @@ def read_table(path: Path | str, name: str = "") -> pd.DataFrame:
     except ValueError as error:  # of pandas too, and of bytes that are no text
         raise refuse(path, f"it can't be read ({str(error).partition(chr(10))[0]})") from error
     missing = (
-        [column for column in heads.tables()[name].names if column not in table] if name else []
+        [column for column in heads.tables()[name].written if column not in table] if name else []
     )
     if missing:
         raise refuse(path, f"it has no column {missing[0]}")
@@ -85,18 +84,42 @@ def read_tables(paths: Iterable[Path | str], name: str = "") -> pd.DataFrame:
     return pd.concat([read_table(path, name) for path in paths], ignore_index=True)
 
 
+def add_groups(table: pd.DataFrame, grouping: pd.DataFrame) -> pd.DataFrame:
+    """A table of runs with the group of each, after its seed; one that has them as it is.
+
+    Raises WeightscapeError if a run has none.
+    """
+    if "group" in table:
+        return table
+    known = dict(zip(_runs_of(grouping), grouping["group"], strict=True))
+    groups = [known.get(run) for run in _runs_of(table)]
+    if None in groups:
+        run = _runs_of(table)[groups.index(None)]
+        raise WeightscapeError(
+            f"{_name(run)} has no group; delete grouping.csv of {run[0]} on {run[1]} in the "
+            "study's measures and run again"
+        )
+    grouped = table.copy()
+    grouped.insert(list(table).index("seed") + 1, "group", pd.Series(groups, table.index, "str"))
+    return grouped
+
+
 def check_runs(table: pd.DataFrame, runs: pd.DataFrame, path: Path | str, has_all: bool) -> None:
     """Raises WeightscapeError if a table has rows of runs that are not in the table of runs.
 
     If it `has_all`, none may be missing either. A table without these keys tells of no single runs.
     """
-    if not set(RUN_KEYS) <= set(table):
+    if not set(heads.RUN_KEYS) <= set(table):
         return
-    found, known = (set(zip(*(t[key] for key in RUN_KEYS), strict=True)) for t in (table, runs))
+    found, known = set(_runs_of(table)), set(_runs_of(runs))
     if unknown := found - known:
         raise refuse(path, f"its {_name(min(unknown))} is not in the table of runs")
     if has_all and (missing := known - found):
         raise refuse(path, f"it has no row of {_name(min(missing))}")
+
+
+def _runs_of(table: pd.DataFrame) -> list[tuple[str, str, str, int]]:
+    return list(table[list(heads.RUN_KEYS)].itertuples(index=False, name=None))
 
 
 def _name(run: tuple[str, str, str, int]) -> str:

@@ -30,7 +30,7 @@ from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
 
 HEAD = MeasureHead(
-    reads=("runs", "layers", "nulls"),
+    reads=("runs", "grouping", "layers", "nulls"),
     tables={
         "accuracy_from_weights": Table(
             row=(

@@ -32,7 +32,7 @@ from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
 
 HEAD = MeasureHead(
-    reads=("runs", "convergence", "telemetry", "predicted_classes"),
+    reads=("runs", "grouping", "convergence", "telemetry", "predicted_classes"),
     tables={
         "failures": Table(
             row="run of the groups non and low: why it failed, with the evidence",
@@ -154,7 +154,7 @@ CAUSE_COLUMNS = tuple(HEAD.tables["causes"].names)
 
 
 def make(job: Job) -> None:
-    runs, curves, telemetry, predicted = (job.table(name) for name in HEAD.reads)
+    runs, (curves, telemetry, predicted) = job.runs, map(job.table, HEAD.reads[2:])
     split = job.settings["accuracy"]
     failures, causes = explain(runs, curves, telemetry, predicted, split)
     job.write(failures=failures, causes=causes)

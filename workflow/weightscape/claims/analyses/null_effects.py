@@ -32,7 +32,7 @@ from weightscape.measures.runs.nulls import FINAL, KINDS
 from weightscape.runs.collecting import KEYS
 
 HEAD = MeasureHead(
-    reads=("runs", "layers", "nulls", "purity"),
+    reads=("runs", "grouping", "layers", "nulls", "purity"),
     tables={
         "null_effects": Table(
             row=(

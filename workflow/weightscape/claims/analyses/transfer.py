@@ -30,7 +30,7 @@ from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
 
 HEAD = MeasureHead(
-    reads=("runs", "layers"),
+    reads=("runs", "grouping", "layers"),
     tables={
         "transfer": Table(
             row=(

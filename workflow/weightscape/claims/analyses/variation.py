@@ -30,7 +30,7 @@ from weightscape.measures.resampling import LEVEL
 from weightscape.runs.collecting import KEYS
 
 HEAD = MeasureHead(
-    reads=("runs", "layers"),
+    reads=("runs", "grouping", "layers"),
     tables={
         "variation": Table(
             row=(

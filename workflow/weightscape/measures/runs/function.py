@@ -39,7 +39,7 @@ from weightscape.storage.tables import write_table
 from weightscape.study.sections import GROUPS
 
 HEAD = MeasureHead(
-    reads=("runs", "matching.h5", "images", "shards"),
+    reads=("runs", "grouping", "matching.h5", "images", "shards"),
     tables={
         "predicted_classes": Table(
             row=(
@@ -177,7 +177,7 @@ PERMUTATIONS = 999
 FEWEST_OF_WIDTH = 5  # runs: ten pairs, and 120 orders to permute to
 PAIRS_OF_WIDTH = 2000  # that are kept for the figure
 
-CLASSES_COLUMNS = tuple(HEAD.tables["predicted_classes"].names)
+CLASSES_COLUMNS = tuple(HEAD.tables["predicted_classes"].written)
 DISAGREEMENT_COLUMNS = tuple(HEAD.tables["disagreement"].names)
 WEIGHT_COLUMNS = tuple(HEAD.tables["weight_function"].names)
 PAIR_COLUMNS = tuple(HEAD.tables["function_pairs"].names)
@@ -287,7 +287,7 @@ def describe_predictions(answers: Answers, runs: pd.DataFrame) -> pd.DataFrame:
         rows.append((len(counts), 100 * counts.max() / counts.sum()))
     found = pd.DataFrame(rows, columns=list(CLASSES_COLUMNS[-2:]), dtype=float)
     named = pd.concat([answers.runs[KEYS], found], axis=1)
-    return runs[[*KEYS, "group"]].merge(named, on=KEYS, how="left")
+    return runs[KEYS].merge(named, on=KEYS, how="left")
 
 
 class Between(NamedTuple):

@@ -41,7 +41,7 @@ HEAD = MeasureHead(
             columns={
                 "reference_seed": (
                     "seed of the run that the nodes are matched to: the width's best by final "
-                    "accuracy on the split that groups runs"
+                    "test accuracy, however runs are grouped"
                 ),
                 "cosine": (
                     "cosine of the layer's final weights with the reference run's, nodes in "
@@ -55,15 +55,12 @@ HEAD = MeasureHead(
         ),
     },
     files=("matching.h5",),
-    settings={
-        "accuracy": "groups.accuracy",
-    },
     cost="shards",
 )
 
 MATCHING_VERSION = 1
 SWEEPS = 20
-COLUMNS = tuple(HEAD.tables["matching"].names)
+COLUMNS = tuple(HEAD.tables["matching"].written)
 
 Weights = dict[str, np.ndarray]
 """Layer -> weights (out, in) or (out, in, kh, kw) of one run."""
@@ -72,8 +69,7 @@ Orders = dict[Link, np.ndarray]
 
 
 def make(job: Job) -> None:
-    orders = job.output("matching.h5")
-    measure(job.shards, job.runs, job.settings["accuracy"], job.output("matching"), orders)
+    measure(job.shards, job.runs, job.output("matching"), job.output("matching.h5"))
 
 
 def match(weights: Weights, reference: Weights, links: list[Link]) -> Orders:
@@ -164,16 +160,14 @@ def reorder(name: str, weights: Weights, orders: Orders) -> np.ndarray:
     return weight
 
 
-def measure(
-    shards: list[str], runs: pd.DataFrame, split: str, table: Path, orders_file: Path
-) -> None:
+def measure(shards: list[str], runs: pd.DataFrame, table: Path, orders_file: Path) -> None:
     """Match the runs of the table `runs` and write `table` (COLUMNS) and the orders (HDF5).
 
-    The reference of a width is its run of the highest final accuracy on `split`. The file holds,
+    The reference of a width is its run of the highest final test accuracy. The file holds,
     per width, `<width>/seed` (runs,) and `<width>/<sources>` (runs, parts) int32 for each link;
     cosines are with the reference's layer, before and after.
     """
-    references = {str(w): _best(of_width, split) for w, of_width in runs.groupby("width")}
+    references = {str(w): _best(of_width) for w, of_width in runs.groupby("width")}
     n_runs = runs["width"].value_counts()
     loaded: dict[str, Weights] = {}
     done: dict[str, int] = dict.fromkeys(references, 0)
@@ -224,8 +218,8 @@ class _Reference(NamedTuple):
     seed: int
 
 
-def _best(runs: pd.DataFrame, split: str) -> _Reference:
-    accuracy = runs[f"{split}_accuracy"].fillna(-1)
+def _best(runs: pd.DataFrame) -> _Reference:
+    accuracy = runs["test_accuracy"].fillna(-1)
     best = runs.iloc[int(accuracy.to_numpy().argmax())]
     return _Reference(best["shard"], int(best["seed"]))
 

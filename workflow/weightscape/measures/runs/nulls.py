@@ -47,7 +47,7 @@ HEAD = MeasureHead(
 FINAL = "final"
 KINDS = ("initial", "shuffled", "gaussian")
 
-COLUMNS = tuple(tables()["nulls"].names)
+COLUMNS = tuple(tables()["nulls"].written)
 
 
 def make(job: Job) -> None:
@@ -87,7 +87,7 @@ def gaussian(weight: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def measure(shards: list[str], runs: pd.DataFrame, table: Path) -> None:
-    """Write COLUMNS of the runs of the table `runs`, which has their groups, to `table`.
+    """Write COLUMNS of the runs of the table `runs` to `table`.
 
     A row per run, null model and layer, one run in memory at a time.
     """

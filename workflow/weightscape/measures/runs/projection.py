@@ -10,9 +10,7 @@ are four embeddings:
 - `quantiles`: all widths together by QUANTILES quantiles of the layer's weights, whose distance is
   the 2-Wasserstein distance between the two runs' distributions of weights.
 
-Groups are compared in the space that t-SNE starts from: the share of a run's nearest neighbours
-that are of its group, beside that under shuffled groups; and beside the same of null models of the
-weights (nulls), which are not embedded.
+Groups are compared in the space that t-SNE starts from, by the measure `purity`.
 """
 
 from __future__ import annotations
@@ -31,8 +29,7 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import Vectors, distances
 from weightscape.measures.job import Job
 from weightscape.measures.layer import LayerWeights, is_moderate, tell_left_out
-from weightscape.measures.resampling import interval
-from weightscape.measures.runs.nulls import FINAL, KINDS, weights_of
+from weightscape.measures.runs.nulls import FINAL, weights_of
 from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, check_found
@@ -67,58 +64,11 @@ HEAD = MeasureHead(
             },
             texts=("embedding",),
         ),
-        "purity": Table(
-            row=(
-                "layer and embedding: whether groups are nearer to themselves than shuffled "
-                "groups are, over all runs and within widths"
-            ),
-            keys=("model", "dataset", "layer"),
-            columns={
-                "embedding": (
-                    "vectors whose distances count: width, matched (nodes in matched order), "
-                    "padded (with zeros), quantiles (of the weights)"
-                ),
-                "width": (
-                    "width of the runs compared; all where runs of all widths are compared together"
-                ),
-                "weights": "final weights, or a null model of them: initial, shuffled or gaussian",
-                "n": "runs compared, those that are ungrouped left out",
-                "neighbours": (
-                    "nearest neighbours of a run that are looked at, at most a third of the "
-                    "others; 0 with fewer than two groups"
-                ),
-                "purity": (
-                    "mean over the runs of the share of a run's nearest neighbours that are of "
-                    "its own group, from 0 to 1"
-                ),
-                "purity_low": "lower end of the 95 % bootstrap interval of purity, over runs",
-                "purity_high": "upper end of the 95 % bootstrap interval of purity, over runs",
-                "shuffled": "mean purity when the groups are shuffled among all n runs",
-                "p": (
-                    "(1 + shuffles at least as pure) / (1 + shuffles), of groups shuffled "
-                    "among all n runs"
-                ),
-                "p_less": (
-                    "(1 + shuffles at most as pure) / (1 + shuffles), of groups shuffled among "
-                    "all n runs"
-                ),
-                "shuffled_within_width": (
-                    "mean purity when groups are shuffled among runs of one width; empty with "
-                    "one width, or where each has one group"
-                ),
-                "p_within_width": "as p, of groups shuffled among the runs of each width only",
-                "p_less_within_width": (
-                    "as p_less, of groups shuffled among the runs of each width only"
-                ),
-            },
-            texts=("embedding", "weights"),
-        ),
     },
     settings={
         "perplexities": "projection.perplexities",
         "repeats": "projection.repeats",
         "neighbours": "projection.neighbours",
-        "shuffles": "projection.shuffles",
     },
     each="layer",
     cost="pairs",
@@ -127,16 +77,12 @@ HEAD = MeasureHead(
 log = logging.getLogger(__name__)
 
 EMBEDDINGS = ("width", "matched", "padded", "quantiles")
-OF_NULLS = ("width", "padded")  # whose groups are compared by null models of the weights too
 QUANTILES = 256
 FEWEST = 7  # runs that are worth an embedding: two neighbours of each
 LARGE = 2000  # runs beyond which openTSNE is faster than scikit-learn
 BLOCK_ROWS = 500
-RESAMPLES = 1000  # of the runs, for the interval of the purity
 
-COLUMNS = tuple(HEAD.tables["projection"].names)
-OBSERVED = ("purity", "purity_low", "purity_high")
-PURITY_COLUMNS = tuple(HEAD.tables["purity"].names)
+COLUMNS = tuple(HEAD.tables["projection"].written)
 ALL_WIDTHS = "all"
 
 
@@ -150,7 +96,6 @@ class Settings(NamedTuple):
     perplexities: list[int]
     repeats: int
     neighbours: int
-    shuffles: int
 
 
 def make(job: Job) -> None:
@@ -161,7 +106,6 @@ def make(job: Job) -> None:
         job.layer,
         Settings(**job.settings),
         job.output("projection"),
-        job.output("purity"),
     )
 
 
@@ -172,44 +116,37 @@ def measure(
     layer: str,
     settings: Settings,
     table: Path,
-    purity: Path,
 ) -> None:
-    """Embed a layer of the runs of the table `runs`, and write `table` and `purity`.
+    """Embed a layer of the runs of the table `runs`, and write `table`.
 
     Runs whose weights are not finite or huge, and embeddings of fewer than FEWEST runs, are left
     out.
     """
-    places, shapes, is_matched = _locate(shards, runs, layer)
-    jobs = list(_embeddings(places, is_matched))
+    places, shapes, is_matched = locate(shards, runs, layer)
+    jobs = list(embeddings(places, is_matched))
     with (
         grow_table(table, COLUMNS) as add,
-        grow_table(purity, PURITY_COLUMNS) as add_purity,
         Progress(f"{layer}: embedding", sum(len(job.runs) for job in jobs)) as progress,
     ):
-        for embedding, width, members in jobs:
-            keys = _keys(runs, members)
-            named = {"layer": layer, "embedding": embedding}
-            pair = dict(zip(KEYS[:2], keys[KEYS[:2]].iloc[0], strict=True))
+        for embedding, _, members in jobs:
+            keys = keys_of(runs, members)
             form, length = form_of(embedding, members, layer, shapes, matching)
-            for kind in (FINAL, *KINDS) if embedding in OF_NULLS else (FINAL,):
-                between = distances(read_vectors(members, layer, kind, form), len(members), length)
-                if kind == FINAL:
-                    for rows in _project(between, settings):
-                        add(keys.assign(**named, **rows))
-                found = compare_groups(between, keys["group"], keys["width"], settings)
-                add_purity([{**pair, **named, "width": width, "weights": kind, **found}])
-                del between  # n^2 numbers, before the next kind's
+            between = distances(read_vectors(members, layer, FINAL, form), len(members), length)
+            for rows in _project(between, settings):
+                add(keys.assign(layer=layer, embedding=embedding, **rows)[list(COLUMNS)])
             progress.add(len(members))
 
 
-class _Embedding(NamedTuple):
+class Embedding(NamedTuple):
+    """The runs whose vectors are compared with each other."""
+
     name: str
     width: str
     """or ALL_WIDTHS"""
     runs: list[Run]
 
 
-def _locate(
+def locate(
     shards: list[str], runs: pd.DataFrame, layer: str
 ) -> tuple[list[Run], dict[str, tuple[int, ...]], bool]:
     """The runs of the table whose weights of `layer` are finite and not huge.
@@ -237,26 +174,27 @@ def _locate(
     return places, shapes, is_matched
 
 
-def _embeddings(places: list[Run], is_matched: bool) -> Iterator[_Embedding]:
+def embeddings(places: list[Run], is_matched: bool) -> Iterator[Embedding]:
     by_width: dict[str, list[Run]] = {}
     for run in places:
         by_width.setdefault(run.width, []).append(run)
     for width, members in by_width.items():
         if len(members) >= FEWEST:
-            yield _Embedding("width", width, members)
+            yield Embedding("width", width, members)
             if is_matched:
-                yield _Embedding("matched", width, members)
+                yield Embedding("matched", width, members)
     if len(places) >= FEWEST:
         if len(by_width) > 1:
-            yield _Embedding("padded", ALL_WIDTHS, places)
-        yield _Embedding("quantiles", ALL_WIDTHS, places)
+            yield Embedding("padded", ALL_WIDTHS, places)
+        yield Embedding("quantiles", ALL_WIDTHS, places)
 
 
-def _keys(runs: pd.DataFrame, members: list[Run]) -> pd.DataFrame:
-    """Keys and groups of the runs, in their order."""
+def keys_of(runs: pd.DataFrame, members: list[Run]) -> pd.DataFrame:
+    """Keys of the runs, and groups where the table has them, in the order of `members`."""
     wanted = pd.MultiIndex.from_tuples([(run.width, run.seed) for run in members])
     indexed = runs.set_index(["width", "seed"], drop=False)
-    return indexed.loc[wanted, [*KEYS, "group"]].reset_index(drop=True)
+    columns = [*KEYS, *({"group"} & set(runs))]
+    return indexed.loc[wanted, columns].reset_index(drop=True)
 
 
 def form_of(
@@ -404,68 +342,3 @@ def _without(nearest: np.ndarray) -> np.ndarray:
     own[~own.any(1), -1] = True  # more than k others in the same place
     result: np.ndarray = nearest[~own].reshape(len(nearest), -1)
     return result
-
-
-def compare_groups(
-    between: np.ndarray, groups: pd.Series, widths: pd.Series, settings: Settings
-) -> dict[str, float]:
-    """How pure the runs' neighbourhoods are in the original space; ungrouped runs are left out.
-
-    purity is the mean share of a run's nearest neighbours, at most a third of the others, that are
-    of its own group, purity_low and purity_high its 95 % bootstrap interval over runs, each of
-    which keeps its neighbours; `shuffled` its mean over shuffles of the groups, and
-    `shuffled_within_width` over shuffles among the runs of each width, which leave what width alone
-    explains. p = (1 + shuffles as pure) / (1 + shuffles), p_less the same of shuffles that are no
-    purer. NaN with fewer than two groups, and within widths where there is one width only, or none
-    with two groups.
-    """
-    rows = np.flatnonzero((groups != "ungrouped").to_numpy())
-    labels, names = pd.factorize(groups.to_numpy()[rows])
-    found = {"n": len(rows), "neighbours": 0, **dict.fromkeys(OBSERVED, math.nan)}
-    nothing = dict.fromkeys(PURITY_COLUMNS[-6:], math.nan)
-    if len(names) < 2 or len(rows) < 3:
-        return found | nothing
-    # all others as neighbours would be as pure under any shuffle
-    k = min(settings.neighbours, max(1, (len(rows) - 1) // 3))
-    nearest, _ = neighbours(
-        between if len(rows) == len(between) else between[np.ix_(rows, rows)], k
-    )
-    observed = _purity(labels, nearest), *_purity_interval(labels, nearest)
-    found |= {"neighbours": k, **dict(zip(OBSERVED, observed, strict=True))}
-    strata, of_width = pd.factorize(widths.to_numpy()[rows])
-    anywhere = _shuffled(labels, nearest, np.zeros_like(strata), found["purity"], settings.shuffles)
-    # where each width has one group there is nothing to shuffle within it
-    if len(of_width) < 2 or len(np.unique([strata, labels], axis=1).T) == len(of_width):
-        return found | nothing | dict(zip(PURITY_COLUMNS[-6:-3], anywhere, strict=True))
-    within = _shuffled(labels, nearest, strata, found["purity"], settings.shuffles)
-    return found | dict(zip(PURITY_COLUMNS[-6:], (*anywhere, *within), strict=True))
-
-
-def _purity(labels: np.ndarray, nearest: np.ndarray) -> float:
-    return float((labels[nearest] == labels[:, None]).mean())
-
-
-def _purity_interval(labels: np.ndarray, nearest: np.ndarray) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of the mean over runs of their neighbours' share."""
-    random = np.random.default_rng(0)
-    own = (labels[nearest] == labels[:, None]).mean(1)
-    means = [own[random.integers(len(own), size=len(own))].mean() for _ in range(RESAMPLES)]
-    return interval(np.array(means))
-
-
-def _shuffled(
-    labels: np.ndarray, nearest: np.ndarray, strata: np.ndarray, purity: float, shuffles: int
-) -> tuple[float, float, float]:
-    """Mean purity, and its p on either side, of labels that are shuffled within each stratum."""
-    random = np.random.default_rng(0)
-    by_stratum = np.argsort(strata, kind="stable")
-    null = np.empty(shuffles)
-    for number in range(shuffles):
-        # a sort by stratum and then at random shuffles all strata at once
-        mixed = np.lexsort((random.random(len(labels)), strata))
-        shuffled = np.empty_like(labels)
-        shuffled[by_stratum] = labels[mixed]
-        null[number] = _purity(shuffled, nearest)
-    as_pure, no_purer = np.mean(null >= purity - 1e-12), np.mean(null <= purity + 1e-12)
-    p, p_less = ((1 + shuffles * float(share)) / (1 + shuffles) for share in (as_pure, no_purer))
-    return float(null.mean()), p, p_less

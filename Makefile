@@ -13,7 +13,7 @@ BENCHMARKS := results/benchmarks
 # at most four: each takes a gigabyte, and whole studies take all processors by themselves
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: study setup test coverage test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph pages lock clean help
+.PHONY: study setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph pages lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake
@@ -30,6 +30,9 @@ test: $(READY) ## set up, and run the unit and workflow tests
 
 coverage: $(READY) ## the same, and tell which lines of the library they run
 	@$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term:skip-covered
+
+fuzz: $(READY) ## damage 2,000 files of each kind, and kill the quick study 25 times (an hour)
+	@WEIGHTSCAPE_FUZZ=2000 WEIGHTSCAPE_KILLS=25 $(BIN)/python -m pytest $(WORKERS) tests/unit/test_fuzz_*.py tests/workflow/test_chaos.py
 
 test-slurm: $(READY) ## run the cluster tests on a real Slurm that they bring up themselves (Debian)
 	@$(BIN)/python -m pytest --durations=8 tests/cluster

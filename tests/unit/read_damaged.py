@@ -9,8 +9,10 @@ from pathlib import Path
 
 from weightscape.errors import WeightscapeError
 from weightscape.foreign.checkpoints import read_tensors
+from weightscape.foreign.datasets import read_arrays
 from weightscape.storage.images import load
 from weightscape.storage.shards import CURVES, open_shard
+from weightscape.storage.tables import read_table
 
 
 def texts_of(attributes):
@@ -46,6 +48,11 @@ def read_checkpoint(path):
     return {name: a.tobytes() for name, a in read_tensors(Path(path), ["w", "b"]).items()}
 
 
+def read_own(path):
+    splits = read_arrays("stars", {"file": path} | {k: k for k in ("images", "labels", "split")})
+    return {name: [a.tobytes() for a in arrays] for name, arrays in splits.items()}
+
+
 def outcome(kind, path):
     try:
         found = READERS[kind](path)
@@ -56,7 +63,13 @@ def outcome(kind, path):
     return "read " + hashlib.sha256(repr(found).encode("utf-8", "backslashreplace")).hexdigest()
 
 
-READERS = {"dataset": read_dataset, "shard": read_shard, "checkpoint": read_checkpoint}
+READERS = {
+    "dataset": read_dataset,
+    "shard": read_shard,
+    "checkpoint": read_checkpoint,
+    "own": read_own,
+    "table": read_table,
+}
 
 if __name__ == "__main__":
     print("ready", flush=True)

@@ -1,9 +1,6 @@
 """From a config to tables, figures and a report."""
 
 import os
-import signal
-import subprocess
-import time
 
 import h5py
 import numpy as np
@@ -305,32 +302,6 @@ def test_the_model_in_the_readme_is_one_file_and_no_change_elsewhere(families):
     assert len(runs) == 2
     statistics = table_of(families, "statistics", "linear", "digits")
     assert (statistics["fan_in"] == 64).all()
-
-
-def test_a_killed_study_is_finished_by_the_same_command(fresh):
-    fresh.study["populations"][0] |= {"widths": [2], "seeds": 3}
-    process = subprocess.Popen(
-        fresh.command("--cores", "1"),
-        cwd=fresh.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not fresh.shards() and time.monotonic() < deadline:  # whichever comes first
-        time.sleep(0.1)
-    time.sleep(1)  # into the second job
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    before = fresh.shards()
-    assert 0 < len(before) < 3
-    fresh.succeed("results/test/tables/runs.csv")
-    after = fresh.shards()
-    assert len(after) == 3
-    assert {name: after[name] for name in before} == before
-    runs = pd.read_csv(fresh.results / "tables" / "runs.csv")
-    assert sorted(runs["seed"]) == [0, 1, 2]
-    assert not list(fresh.results.rglob("*.part"))
 
 
 def test_paper_config_plans_all_of_table_1(fresh):

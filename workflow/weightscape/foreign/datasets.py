@@ -39,7 +39,7 @@ def prepare(
     Raises WeightscapeError if files are missing, broken or of another content than expected.
     """
     if own is not None:
-        splits, provenance = _read_own(name, own), {"file": own["file"]}
+        splits, provenance = read_arrays(name, own), {"file": own["file"]}
     elif name == "digits":
         splits, provenance = _read_digits()
     else:
@@ -50,7 +50,7 @@ def prepare(
 
 def describe(name: str, own: OwnDataset) -> Dataset:
     """Sizes of a dataset of the user's, from its file, before it is prepared."""
-    splits = _read_own(name, own)
+    splits = read_arrays(name, own)
     _check_splits(own["file"], splits)
     images, labels = splits["train"]
     channels, height, width = images.shape[1:]
@@ -145,8 +145,8 @@ def _download(name: str, kind: Any, downloads: Path) -> None:
         ) from error
 
 
-def _read_own(name: str, own: OwnDataset) -> Splits:
-    """The user's arrays, checked and cut into splits."""
+def read_arrays(name: str, own: OwnDataset) -> Splits:
+    """The user's arrays, checked and cut into splits; WeightscapeError if they can't be used."""
     path = own["file"]
     images, labels, split = (_read_array(path, own[key]) for key in ("images", "labels", "split"))
     images = _as_images(name, own, images)

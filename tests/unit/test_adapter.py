@@ -63,10 +63,13 @@ def upstream():
             modify_rulename="networks_{}".format,
             avail_rulename={"plan": "networks_plan"}.get,
             is_main_snakefile=lambda: True,
+            skip_configfile=False,
         ),
         is_main_process=True,
         output_settings=SimpleNamespace(**OUTPUT),
         overwrite_configfiles=[],
+        configfiles=[Path.cwd() / "mine.yaml", "config/config.yaml", "/away/other.yaml"],
+        config_settings=SimpleNamespace(config={"device": "cpu"}),
         default_target=None,
         dag=SimpleNamespace(needrun_jobs=lambda: iter(jobs)),
         scheduler=SimpleNamespace(_executor=Executor()),
@@ -93,6 +96,12 @@ def test_every_part_is_found(adapter, upstream):
     assert adapter.is_main_process()
     assert not adapter.is_dry_run()
     assert not adapter.is_config_given()
+    assert [*map(str, adapter.get_config_files())] == [
+        "mine.yaml",
+        "config/config.yaml",
+        "/away/other.yaml",
+    ]
+    assert adapter.is_config_changed()
     (job,) = adapter.get_planned_jobs()
     assert (job.rule_name, job.wildcards, job.resources) == (
         "networks_train_runs",
@@ -131,6 +140,13 @@ def test_an_address_without_a_library_is_refused(adapter, upstream):
         adapter.get_source()
 
 
+def test_a_config_is_given_by_a_file_or_by_an_outer_workflow(adapter, upstream):
+    upstream.overwrite_configfiles = [Path("mine.yaml")]
+    assert adapter.is_config_given()
+    upstream.overwrite_configfiles, upstream.modifier.skip_configfile = [], True
+    assert adapter.is_config_given()
+
+
 def test_replaced_prefixes_are_refused(adapter, upstream):
     upstream.modifier.path_modifier.inner_modifier.modifies_prefixes = True
     with pytest.raises(WorkflowError, match="can't follow `replace_prefix:`"):
@@ -154,6 +170,9 @@ GONE = {
     "modifier.is_main_snakefile": lambda adapter: adapter.is_output_replaced(),
     **{f"output_settings.{name}": lambda adapter: adapter.is_output_replaced() for name in OUTPUT},
     "overwrite_configfiles": lambda adapter: adapter.is_config_given(),
+    "modifier.skip_configfile": lambda adapter: adapter.is_config_given(),
+    "configfiles": lambda adapter: adapter.get_config_files(),
+    "config_settings.config": lambda adapter: adapter.is_config_changed(),
     "default_target": lambda adapter: adapter.set_default_target("all"),
     "dag.needrun_jobs": lambda adapter: adapter.get_planned_jobs(),
     "scheduler._executor": lambda adapter: adapter.get_slurm_executor(),

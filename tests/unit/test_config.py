@@ -208,7 +208,8 @@ def test_a_missing_key_of_a_population_is_named(small, key):
         ("training.optimiser", "sgd"),
         ("training.learning_rate", 0),
         ("training.learning_rate", -0.1),
-        ("training.learning_rate", "1e-3"),
+        ("training.learning_rate", "1e-x"),
+        ("training.learning_rate", "0.001"),
         ("training.initialisation.weights", "uniform"),
         ("training.initialisation.std", -0.05),
         ("training.initialisation.biases", "ones"),
@@ -247,8 +248,8 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_key(small, path, value):
         (
             "populations.0.widths",
             ["x5"],
-            "widths[0]: 'x5' is not a valid value here; write a whole number of at least 1 or "
-            "numbers joined by x, such as 20x50",
+            "widths[0]: 'x5' is not a valid value here; write a whole number from 1 to 1,000,000 "
+            "or numbers joined by x, such as 20x50",
         ),
         ("groups.quantiles.low", [0, 0.1, 1], "low: the list may have at most 2 entries"),
         ("device", "tpu", "device: 'tpu' is not allowed; choose auto, cpu or cuda"),
@@ -257,7 +258,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_key(small, path, value):
         (
             "training.snapshots",
             ["first"],
-            "'first' is not a valid value here; write a whole number of at least 0 or last",
+            "'first' is not a valid value here; write a whole number from 0 to 1,000,000 or last",
         ),
         ("data_folder", 3, "data_folder: 3 must be text or null"),
         ("models.vit.dropout", 1, "dropout: 1 must be below 1"),
@@ -282,7 +283,100 @@ def test_the_schema_s_patterns_and_types_have_words():
     )
     for part in parts:  # an anyOf is told by its alternatives
         for one in part.get("anyOf", ()):
-            assert {"pattern", "const"} & set(one) or {"type", "minimum"} <= set(one), one
+            assert {"pattern", "const"} & set(one) or {"type", "minimum", "maximum"} <= set(one), (
+                one
+            )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("training.learning_rate", 10**400, "learning_rate: the number is too large; write one"),
+        ("training.learning_rate", "1e400", "learning_rate: inf is not a finite number"),
+        ("training.epochs", 10**12, "epochs: 1000000000000 is too large: at most 1000000"),
+        ("populations.0.seeds", 10**401, "populations[0].seeds: the number is too large"),
+        pytest.param(
+            "populations.0.seeds",
+            16**5000,  # which Python does not write out
+            "populations[0].seeds: the number is too large",
+            id="seeds",
+        ),
+        (
+            "populations.0.seeds",
+            {"init": 10**5, "shuffle": 10**5},
+            "populations[0].seeds: init x shuffle is too large: at most 1,000,000",
+        ),
+        ("populations.0.widths", [10**7], "write a whole number from 1 to 1,000,000 or"),
+        ("populations.0.widths", ["9" * 3000], "give at most 1,000,000 hidden units"),
+        ("study", "test\n", "study: the text has the character U+000A, which is not printed; rem"),
+        ("study", "a" * 101, "... is too long: at most 100 characters"),
+        ("notify", "a\0b", "notify: the text has the character U+0000"),
+        ("notify", "\ud800", "notify: the text has the character U+D800"),
+        ("data_folder", "a\nb", "data_folder: the text has the character U+000A"),
+        ("data_folder", "a" * 5000, "data_folder: the text is too long; write at most 4,096"),
+        ("data_folder", "a" * 4000, "data_folder: there is no folder aaa"),
+        ("datasets", {"stars": {"file": "a" * 4000 + ".npz"}}, "datasets.stars.file: there is no"),
+        ("datasets", {"a" * 101: {"file": "a.npz"}}, "at most 100 characters"),
+        ("datasets", {"stars\n": {"file": "a.npz"}}, "datasets: the key 'stars\\n' can't be used"),
+        ("datasets", {1: {"file": "a.npz"}}, "datasets: the key 1 is no text; put it in quotes"),
+        ("x\ud800", 1, "top level: the key 'x\\ud800' can't be used"),
+    ],
+)
+def test_what_only_yaml_can_take_is_told(small, path, value, words):
+    text = fault(change(small, path, value))
+    assert words in text
+    assert len(text) < 500
+
+
+def test_a_command_may_have_several_lines(small):
+    assert check(change(small, "notify", "a \\\n\tb"))["notify"] == "a \\\n\tb"
+
+
+def test_a_config_without_end_is_told(small):
+    small["datasets"] = small
+    assert "refers to itself" in fault(small)
+    small["datasets"] = [0]
+    for _ in range(12):
+        small["datasets"] = 10 * [small["datasets"]]
+    assert "has more than 100,000 entries, or refers to itself" in fault(small)
+
+
+def test_the_file_is_named(small):
+    small["study"] = "a/b"
+    with pytest.raises(
+        WeightscapeError, match=r"^the config a\.yaml and --config can't be used:\n"
+    ):
+        check(small, "a.yaml and --config")
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "1.e-3", "+1e-3", ".01e-1"])
+def test_a_number_that_yaml_takes_for_text_is_a_number(small, text):
+    change(small, "training.learning_rate", text)
+    change(small, "training.epochs", "1e2")
+    change(small, "training.snapshots", ["1e1", 3.0])
+    change(small, "study", "1e3")
+    small["populations"][0] |= {"model": "vit", "options": {"dropout": text, "d_model": 64.0}}
+    small["populations"][0]["widths"] = [4]
+    full = check(small)
+    assert full["training"]["learning_rate"] == 0.001
+    assert (full["training"]["epochs"], full["study"]) == (100, "1e3")
+    assert full["populations"][0]["options"]["dropout"] == 0.001
+    numbers = *full["training"]["snapshots"], full["populations"][0]["options"]["d_model"]
+    assert [type(n) for n in numbers] == [int, int, int]
+
+
+def test_every_whole_number_has_a_bound():
+    """Beyond it are file names and arrays that no machine holds."""
+
+    def walk(node, where):
+        for key, part in node.items() if isinstance(node, dict) else enumerate(node):
+            if isinstance(part, dict | list):
+                yield from walk(part, f"{where}.{key}")
+        if isinstance(node, dict) and "integer" in str(node.get("type")):
+            yield where, node
+
+    for where, part in walk(load_schema(), ""):
+        assert "maximum" in part, where
 
 
 @pytest.mark.parametrize("path", ["training.learning_rate", "training.initialisation.std"])

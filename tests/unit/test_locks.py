@@ -163,3 +163,40 @@ def test_a_child_does_not_inherit_it(path):
         assert hold(path, "the study x").left == []
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+def make_folder(path):
+    path.mkdir(parents=True)
+
+
+def make_loop(path):
+    path.parent.mkdir()
+    path.symlink_to(path.name)
+
+
+def make_file_of_results(path):
+    path.parent.write_text("")
+
+
+def make_pipe(path):
+    path.parent.mkdir()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [make_folder, make_loop, make_file_of_results, make_pipe])
+def test_a_lock_that_can_t_be_a_file_is_one_sentence(path, make):
+    make(path)
+    with pytest.raises(
+        WeightscapeError, match=r"^the study x can't be locked: .+ can't be written"
+    ):
+        hold(path, "the study x")
+
+
+def test_results_that_can_t_be_written_are_one_sentence(path, monkeypatch):
+    def refuse(self, *_args, **_kwargs):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    with pytest.raises(WeightscapeError) as caught:
+        hold(path, "the study x")
+    assert f"{path} can't be written (Permission denied). Make its folder" in str(caught.value)

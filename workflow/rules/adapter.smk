@@ -99,8 +99,20 @@ def is_dry_run():
 
 
 def is_config_given():
-    """Whether --configfile names a config."""
-    return bool(get_private("overwrite_configfiles"))
+    """Whether --configfile names a config, or an outer workflow brings one."""
+    return bool(get_private("overwrite_configfiles")) or get_private("skip_configfile", MODULE)
+
+
+def get_config_files():
+    """The files that the config comes from, as a user would name them."""
+    here = Path.cwd()
+    files = [Path(file) for file in get_private("configfiles")]
+    return [file.relative_to(here) if file.is_relative_to(here) else file for file in files]
+
+
+def is_config_changed():
+    """Whether --config sets some of its keys."""
+    return bool(get_private("config_settings.config"))
 
 
 def set_default_target(rule_name):

@@ -1,25 +1,9 @@
-import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from weightscape import heads, models, study
-from weightscape.errors import WeightscapeError
-from weightscape.heads.checks import check as check_heads
-from weightscape.monitor import plan
 from weightscape.study import captions
-from weightscape.study.config import check
-
-try:
-    check_heads()
-    # a copy, since an outer workflow may give the same config to others
-    config = check(config) | {"prefix": get_prefix()}
-    # an outer workflow has this file read for each of its `use rule`
-    if is_main_process() and is_dry_run() and is_used("plan"):
-        # stderr, since --dag and --rulegraph own stdout
-        print(plan.render(config, plan.make_plan(config)), file=sys.stderr)
-except WeightscapeError as error:
-    raise WorkflowError(str(error)) from None
 
 RESULTS = f"results/{config['study']}"
 MEASURES = f"{RESULTS}/measures/{{model}}/{{dataset}}"
@@ -33,6 +17,12 @@ HAS_HEADS = any(
 def get_place(path):
     """Where a path of the rules lies on the disk, for Python's own use."""
     return str(study.on_disk(config, path))
+
+
+for folder in ("results", RESULTS):
+    place = Path(get_place(folder))
+    if not place.is_dir() and (place.is_symlink() or place.exists()):
+        raise WorkflowError(f"{place} is no folder, and results go there: remove or rename it.")
 
 
 def get_given(paths):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     Parameters = dict[str, Tensor]
     Dropout = Callable[[Tensor], Tensor]
 
+MOST = 1_000_000
+"""Of what a width counts."""
+
 Options = dict[str, Any]
 """Of a family, by name: all that its OPTIONS are the schema of."""
 Shape = tuple[int, int, int]
@@ -122,4 +125,6 @@ def parse_count(width: str, what: str) -> int:
     # one spelling only: 020 would be 20 under another name
     if not (width.isascii() and width.isdecimal()) or width.startswith("0"):
         raise ValueError(f"give a whole number of {what}, such as 4")
+    if len(width) > len(str(MOST)) or int(width) > MOST:
+        raise ValueError(f"give at most {MOST:,} {what}")
     return int(width)

@@ -30,12 +30,14 @@ class ViT(Model):
         "d_model": {
             "type": "integer",
             "minimum": 1,
+            "maximum": 100_000,
             "default": 784,
             "description": "Length of a token (Table 1: 784). The number of heads must divide it.",
         },
         "feedforward": {
             "type": "integer",
             "minimum": 1,
+            "maximum": 100_000,
             "default": 2048,
             "unit": "units",
             "description": "Hidden units of the MLP. The framework's default; the paper is silent.",
@@ -51,6 +53,7 @@ class ViT(Model):
         "depth": {
             "type": "integer",
             "minimum": 1,
+            "maximum": 1000,
             "default": 1,
             "unit": "encoder layers",
             "description": "Number of encoder layers (paper: one). The names of the layers after "

@@ -63,12 +63,24 @@ class Lock:
 def hold(path: Path, what: str) -> Lock:
     """The lock at `path`.
 
-    Raises WeightscapeError, which says who has it, if another process holds it. A file system
-    that knows no locks gives it to everyone; nobody there is taken for dead.
+    Raises WeightscapeError, which says who has it, if another process holds it, or that it can't
+    be written. A file system that knows no locks gives it to everyone; nobody there is taken for
+    dead.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-    file = path.open("r+", encoding="utf-8", errors="replace")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        file = path.open("r+", encoding="utf-8", errors="replace")
+        return _hold(file, what)
+    except OSError as error:
+        found, reason = error.filename or path, error.strerror or error
+        raise WeightscapeError(
+            f"{what} can't be locked: {found} can't be written ({reason}). Make its folder "
+            "writable, or remove what is there in its place"
+        ) from None
+
+
+def _hold(file: TextIO, what: str) -> Lock:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

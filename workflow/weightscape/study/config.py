@@ -8,8 +8,12 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
+import itertools
 import json
 import math
+import os
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +24,7 @@ from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.study.catalogue import BUILTIN
 from weightscape.study.listing import ListedRun, read_listing
+from weightscape.study.reading import DEEPEST, MOST_ENTRIES
 from weightscape.study.sections import Config, ImportItem, PopulationItem, Training
 
 if TYPE_CHECKING:
@@ -28,6 +33,13 @@ if TYPE_CHECKING:
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 FAULTS_SHOWN = 5  # of one table
+SHOWN = 100  # characters of a wrong value
+LARGEST = 1e15
+MOST_SEEDS = 1_000_000  # of a width
+LONGEST, LONGEST_KEY = 4096, 100  # characters: no path is longer
+UNPRINTED = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of controls, of halves of a character, and of ends of lines."""
+SCIENTIFIC = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
 
 TYPES = {
     "integer": "a whole number",
@@ -39,13 +51,13 @@ TYPES = {
 }
 """JSON's types in words."""
 PATTERNS = {
-    "^[A-Za-z0-9][A-Za-z0-9_-]*$": (
+    r"^[A-Za-z0-9][A-Za-z0-9_-]*\Z": (
         "letters, digits, - and _ only, and begin with a letter or a digit"
     ),
-    "^[A-Za-z][A-Za-z0-9_]*$": "letters, digits and _ only, and begin with a letter",
-    "^[a-z][a-z0-9_]*$": "small letters, digits and _ only, and begin with a letter",
-    "^[0-9]+(x[0-9]+)*$": "numbers joined by x, such as 20x50",
-    r"\.(npz|h5|hdf5)$": "a path that ends in .npz, .h5 or .hdf5",
+    r"^[A-Za-z][A-Za-z0-9_]*\Z": "letters, digits and _ only, and begin with a letter",
+    r"^[a-z][a-z0-9_]*\Z": "small letters, digits and _ only, and begin with a letter",
+    r"^[0-9]+(x[0-9]+)*\Z": "numbers joined by x, such as 20x50",
+    r"\.(npz|h5|hdf5)\Z": "a path that ends in .npz, .h5 or .hdf5",
 }
 """The schema's patterns in words that follow `write`."""
 
@@ -74,25 +86,117 @@ def load_schema() -> dict[str, Any]:
     return resolved
 
 
-def check(config: dict[str, Any]) -> Config:
-    """A copy of `config` with all defaults filled in.
+def check(config: dict[str, Any], origin: str = "") -> Config:
+    """A copy of `config`, which comes from `origin`, with all defaults filled in.
 
     Raises WeightscapeError that lists every fault: unknown keys (with the nearest known one),
     wrong types and values, widths that do not fit their model, missing files and folders.
     """
-    _raise(list(_schema_faults(config)))
-    full: Config = _fill(copy.deepcopy(config), load_schema())
+    if _is_endless(config):
+        _raise(origin, [f"it has more than {MOST_ENTRIES:,} entries, or refers to itself"])
+    given = _read_numbers(config, load_schema())
+    _raise(origin, list(_odd_values(given, "")) or list(_schema_faults(given)))
+    full: Config = _fill(given, load_schema())
     for _, item in _listed(full):
         common = full["models"].get(item["model"], {})
         item["options"] = common | item["options"]
-    _raise(list(_study_faults(full)))
+    _raise(origin, list(_study_faults(full)))
     return full
 
 
-def _raise(faults: list[str]) -> None:
+def _raise(origin: str, faults: list[str]) -> None:
     if faults:
         listing = "".join(f"\n  - {fault}" for fault in faults)
-        raise WeightscapeError(f"the config can't be used:{listing}")
+        name = f"the config {origin}" if origin else "the config"
+        raise WeightscapeError(f"{name} can't be used:{listing}")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _is_endless(config: Any) -> bool:
+    """Whether it has more entries than a study needs: YAML can say much in a few lines."""
+    entries, level = 0, [config]
+    for _ in range(DEEPEST):
+        below = (item for value in level for item in _parts(value))
+        level = list(itertools.islice(below, MOST_ENTRIES))
+        entries += len(level)
+        if entries >= MOST_ENTRIES or not level:
+            break
+    return bool(level)
+
+
+def _read_numbers(value: Any, schema: dict[str, Any]) -> Any:
+    """A copy of `value` with the numbers that YAML takes for something else.
+
+    1e-3, without a point, is text to it, and 1e+2 is no whole number.
+    """
+    if isinstance(value, list):
+        return [_read_numbers(item, schema.get("items", {})) for item in value]
+    if isinstance(value, dict):
+        properties = schema.get("properties", {}) | _options_of(value, schema)
+        other = schema.get("additionalProperties") or {}
+        return {key: _read_numbers(item, properties.get(key, other)) for key, item in value.items()}
+    types = _types(schema)
+    if isinstance(value, str) and "string" not in types and {"number", "integer"} & types:
+        value = float(value) if SCIENTIFIC.fullmatch(value) else value
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole and "integer" in types else value
+
+
+def _options_of(item: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """What the schema says of the options of a population's own model."""
+    for condition in schema.get("allOf", ()):
+        if item.get("model") == condition["if"]["properties"]["model"]["const"]:
+            found: dict[str, Any] = condition["then"]["properties"]
+            return found
+    return {}
+
+
+def _types(schema: dict[str, Any]) -> set[str]:
+    """The types that a schema allows, those of its alternatives included."""
+    own = schema.get("type", ())
+    alternatives = [_types(part) for part in schema.get("anyOf", ())]
+    return set().union({own} if isinstance(own, str) else own, *alternatives)
+
+
+def _odd_values(value: Any, where: str) -> Iterator[str]:
+    """What is valid in YAML, and no schema refuses, but nothing here can take."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{where}: {value} is not a finite number"
+    elif isinstance(value, int | float) and abs(value) > LARGEST:
+        yield f"{where}: the number is too large; write one below 10^15"
+    elif isinstance(value, str):
+        if reason := _odd_text(value, LONGEST, "\n\t" if where == "notify" else ""):
+            yield f"{where}: {reason}"
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _odd_values(item, f"{where}[{number}]")
+    for key, item in value.items() if isinstance(value, dict) else ():
+        if not isinstance(key, str):
+            yield f"{where or 'top level'}: the key {_cut(repr(key))} is no text; put it in quotes"
+        elif reason := _odd_text(key, LONGEST_KEY):
+            yield f"{where or 'top level'}: the key {_cut(repr(key))} can't be used; {reason}"
+        else:
+            yield from _odd_values(item, f"{where}.{key}" if where else key)
+
+
+def _odd_text(text: str, longest: int, allowed: str = "") -> str:
+    """What keeps a text from being a name or a path, and what to do; nothing if it may be one."""
+    if len(text) > longest:
+        return f"the text is too long; write at most {longest:,} characters"
+    odd = (c for c in text if unicodedata.category(c) in UNPRINTED and c not in allowed)
+    if found := next(odd, ""):
+        return f"the text has the character U+{ord(found):04X}, which is not printed; remove it"
+    return ""
+
+
+def _cut(text: str) -> str:
+    """A text without its end if it is long."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def _resolve(node: Any, definitions: dict[str, Any]) -> Any:
@@ -112,8 +216,6 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
     """`value` with the schema's defaults for the keys that it leaves out."""
     if isinstance(value, list):
         return [_fill(item, schema.get("items", {})) for item in value]
-    if isinstance(value, float) and "integer" in schema.get("type", ()):
-        return int(value)  # YAML's 1e+2 is a float
     if not isinstance(value, dict):
         return value
     properties = schema.get("properties", {})
@@ -127,7 +229,6 @@ def _fill(value: Any, schema: dict[str, Any]) -> Any:
 def _schema_faults(config: dict[str, Any]) -> Iterator[str]:
     from jsonschema import Draft202012Validator  # a tenth of a job's start, which checks no config
 
-    yield from _infinite(config, "")
     validator = Draft202012Validator(load_schema())
     for error in sorted(validator.iter_errors(config), key=lambda error: str(error.path)):
         where = _dotted(error.absolute_path)
@@ -135,16 +236,6 @@ def _schema_faults(config: dict[str, Any]) -> Iterator[str]:
             yield from _unknown_keys(where, error.instance, error.schema)
         else:
             yield f"{where or 'top level'}: {_sentence(error)}"
-
-
-def _infinite(value: Any, where: str) -> Iterator[str]:
-    """Numbers that YAML allows and JSON schema does not know: .inf and .nan."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield f"{where}: {value} is not a finite number"
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    for key, item in value.items() if isinstance(value, dict) else ():
-        yield from _infinite(item, _dotted([*([where] if where else []), key]))
 
 
 def _unknown_keys(where: str, found: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
@@ -161,13 +252,15 @@ def _sentence(error: ValidationError) -> str:
         return f"the key '{missing}' is missing"
     rule: Any = error.validator_value
     is_name = "propertyNames" in error.absolute_schema_path
-    what = f"the name {error.instance!r}" if is_name else repr(error.instance)
+    what = _cut(repr(error.instance))
+    what = f"the name {what}" if is_name else what
     reasons = {
         "minimum": f"{error.instance} is too small: at least {rule}",
         "maximum": f"{error.instance} is too large: at most {rule}",
         "exclusiveMinimum": f"{error.instance} must be above {rule}",
         "exclusiveMaximum": f"{error.instance} must be below {rule}",
         "not": f"{what} is not allowed; choose another",
+        "maxLength": f"{what} is too long: at most {rule} characters",
         "minItems": f"the list needs at least {_entries(rule)}",
         "maxItems": f"the list may have at most {_entries(rule)}",
         "uniqueItems": f"{what} has an entry twice; remove one",
@@ -193,7 +286,7 @@ def _in_words(schema: dict[str, Any]) -> str:
         return PATTERNS[schema["pattern"]]
     if "const" in schema:
         return str(schema["const"])
-    return f"{TYPES[schema['type']]} of at least {schema['minimum']}"
+    return f"{TYPES[schema['type']]} from {schema['minimum']} to {schema['maximum']:,}"
 
 
 def _any_of(words: Iterable[Any]) -> str:
@@ -274,6 +367,9 @@ def _population_faults(config: Config) -> Iterator[str]:
         if model not in families:
             yield f"{where}.model: {_unknown(model, list(families))}"
             continue
+        seeds = population["seeds"]
+        if isinstance(seeds, dict) and seeds["init"] * seeds["shuffle"] > MOST_SEEDS:
+            yield f"{where}.seeds: init x shuffle is too large: at most {MOST_SEEDS:,}"
         texts = [str(width) for width in population["widths"]]
         if len(set(texts)) < len(texts):
             yield f"{where}.widths: a width is listed twice; remove one"
@@ -281,17 +377,20 @@ def _population_faults(config: Config) -> Iterator[str]:
             try:
                 families[model].check_width(width, population["options"])
             except ValueError as error:
-                yield f"{where}.widths: {width} does not fit {model}: {error}"
+                yield f"{where}.widths: {_cut(width)} does not fit {model}: {error}"
 
 
 def _import_faults(config: Config) -> Iterator[str]:
     own: dict[str, list[str]] = {}  # layers of the models that are no family
     for number, item in enumerate(config["import"]):
         where, model = f"import[{number}]", item["model"]
-        if not Path(item["folder"]).is_dir():
-            yield f"{where}.folder: there is no folder {item['folder']}; correct the path"
+        yield from _folder_faults(f"{where}.folder", item["folder"])
+        yield from _brace_faults(f"{where}.folder", item["folder"])
+        yield from _brace_faults(f"{where}.table", item["table"])
         listing = read_listing(item["table"])
-        faults = [*listing.faults, *_accuracy_faults(config, listing.rows)]
+        files = [file for row in listing.rows for file in (row.file, row.initial_file)]
+        braces = [fault for file in files for fault in _brace_faults(item["table"], file)]
+        faults = [*listing.faults, *braces, *_accuracy_faults(config, listing.rows)]
         yield from (f"{where}.table: {fault}" for fault in faults[:FAULTS_SHOWN])
         if (more := len(faults) - FAULTS_SHOWN) > 0:
             yield f"{where}.table: and {more} more mistake{'s' if more > 1 else ''}"
@@ -343,7 +442,7 @@ def _family_faults(where: str, item: ImportItem, widths: list[str]) -> Iterator[
             models.families()[model].check_width(width, options)
             fitting.append(width)
         except ValueError as error:
-            yield f"{where}.table: {width} does not fit {model}: {error}"
+            yield f"{where}.table: {_cut(width)} does not fit {model}: {error}"
     if not (item["layers"] and fitting):
         return
     known = models.layer_names(model, fitting[0], options)
@@ -357,24 +456,39 @@ def _family_faults(where: str, item: ImportItem, widths: list[str]) -> Iterator[
             )
 
 
+# os.path, since Path raises where a name is too long or a folder is closed
+
+
+def _file_faults(where: str, path: str) -> Iterator[str]:
+    if not os.path.isfile(path):
+        yield f"{where}: there is no file {_cut(path)}; correct the path"
+
+
+def _folder_faults(where: str, path: str) -> Iterator[str]:
+    if not os.path.isdir(path):
+        yield f"{where}: there is no folder {_cut(path)}; correct the path"
+
+
+def _brace_faults(where: str, path: str) -> Iterator[str]:
+    if "{" in path or "}" in path:
+        yield f"{where}: {_cut(path)} has a brace, which is a wildcard to Snakemake; rename it"
+
+
 def _dataset_faults(config: Config) -> Iterator[str]:
     for name, own in config["datasets"].items():
         if name in BUILTIN:
             yield f"datasets.{name}: this name belongs to a built-in dataset; choose another"
-        if not Path(own["file"]).is_file():
-            yield f"datasets.{name}.file: there is no file {own['file']}; correct the path"
+        yield from _file_faults(f"datasets.{name}.file", own["file"])
+        yield from _brace_faults(f"datasets.{name}.file", own["file"])
     folder = config["data_folder"]
     if folder is None:
         return
-    if not Path(folder).is_dir():
-        yield (
-            f"data_folder: there is no folder {folder}; correct the path, or set it to null to "
-            "download"
-        )
+    if faults := list(_folder_faults("data_folder", folder)):
+        yield f"{faults[0]}, or set it to null to download"
         return
     for name in sorted({population["dataset"] for population in config["populations"]}):
         files = BUILTIN[name].files if name in BUILTIN else ()
-        missing = [file for file in files if not (Path(folder) / file).is_file()]
+        missing = [file for file in files if not os.path.isfile(os.path.join(folder, file))]
         if missing:
             them = "it" if len(missing) == 1 else "them"
             yield (

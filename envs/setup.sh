@@ -7,6 +7,11 @@ fail() {
     exit 1
 }
 
+# the command of a job has the path of its Python, without quotes
+odd='[][:space:]()&;"$`\*?[#~<>|!{}:'\'']'
+if [[ $PWD/$VENV =~ $odd ]]; then
+    fail "the path of $PWD has '${BASH_REMATCH[0]}' in it, with which no job can start; move the folder to a path of letters, digits, - and _"
+fi
 command -v "$PYTHON" >/dev/null ||
     fail "there is no $PYTHON; install Python 3.11, 3.12 or 3.13, or name it: make PYTHON=python3.12"
 version=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) ||

@@ -647,6 +647,16 @@ def test_a_wrong_import_is_told(zoo, path, value, words):
     assert all(word in text for word in words), text
 
 
+def test_a_brace_in_a_path_of_an_import_is_told(zoo, tmp_path):
+    config = zoo(rows=("a{x},4,90,80", "b,4,91,81"))
+    text = fault(config)
+    assert f"{tmp_path}/runs.csv: a{{x}} has a brace, which is a wildcard to Snak" in text
+    for key in ("folder", "table"):
+        path = tmp_path / "{x}.csv"
+        text = fault(zoo() | {"import": [zoo()["import"][0] | {key: str(path)}]})
+        assert f"import[0].{key}: {path} has a brace, which is a wildcard to Snakemake; ren" in text
+
+
 def test_a_missing_key_of_an_import_is_named(zoo):
     for key in ("model", "dataset", "folder", "table", "classes"):
         config = zoo()

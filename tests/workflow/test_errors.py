@@ -1,11 +1,22 @@
 """Bad input: one clear error before any job starts."""
 
+import os
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
+
+from project import Project
+
+IMAGES = {
+    "{i}": np.arange(8 * 9, dtype=np.uint8).reshape(8, 3, 3),
+    "labels": np.array([0, 1] * 4),
+    "split": np.array([0] * 4 + [1] * 4),
+}
+"""A dataset of one's own, with an odd name."""
 
 
 @pytest.mark.parametrize(
@@ -93,6 +104,62 @@ def test_results_that_can_t_be_written_are_one_sentence(fresh, make, words):
     assert done.returncode != 0
     assert words in output
     assert "Traceback" not in output
+
+
+def test_a_python_that_starts_no_job_is_one_sentence(fresh):
+    """A command of Snakemake's breaks at a space in the path of its Python."""
+    python = fresh.folder / "my python (1)"
+    python.symlink_to(sys.executable)
+    command = fresh.command("-n")
+    paths = os.pathsep.join(filter(None, sys.path))  # a link finds no packages
+    done = subprocess.run(
+        [str(python), *command[1:]],
+        cwd=fresh.folder,
+        env=fresh.environment | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert f"no job can start from {python}, whose path has ' ' in it" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_folder_with_a_brace_is_one_sentence(tmp_path, test_study):
+    done = Project.create(tmp_path / "my {study}", test_study).run("-n")
+    assert done.returncode != 0
+    assert (
+        "{study}/workflow, whose path has '{' in it: move the folder" in done.stdout + done.stderr
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_folder_with_a_space_does_where_python_lies_elsewhere(tmp_path, test_study):
+    project = Project.create(tmp_path / "my study (1)", test_study)
+    project.succeed("results/datasets/digits.h5")
+
+
+def test_a_name_with_a_brace_is_one_sentence(fresh):
+    """Where Snakemake would take it for a wildcard."""
+    (fresh.folder / "a{b}.npz").write_bytes(b"")
+    fresh.study["datasets"] = {"mine": {"file": "a{b}.npz"}}
+    done = fresh.run("-n")
+    assert done.returncode != 0
+    words = "datasets.mine.file: a{b}.npz has a brace, which is a wildcard to Snakemake"
+    assert words in done.stdout + done.stderr
+
+
+def test_a_brace_elsewhere_does_no_harm(fresh):
+    (fresh.folder / "{x}").mkdir()
+    np.savez(fresh.folder / "mine.npz", **IMAGES)
+    fresh.study |= {
+        "data_folder": "{x}",
+        "notify": "echo '{x} {}' > told",
+        "datasets": {"mine": {"file": "mine.npz", "images": "{i}"}},
+    }
+    fresh.study["populations"] = [{"model": "dnn", "dataset": "mine", "widths": [3], "seeds": 1}]
+    fresh.succeed("weights")
+    assert (fresh.folder / "told").read_text() == "{x} {}\n"
 
 
 def test_a_broken_dataset_of_ones_own_is_one_error(fresh):

@@ -36,6 +36,27 @@ def test_a_missing_python_is_one_clear_line(clone):
     assert not (clone / ".venv").exists()
 
 
+@pytest.mark.parametrize("character", [*" ()&;\"'$`\\*?[]#~<>|!{}:\n"])
+def test_a_path_from_which_no_job_could_start_is_one_clear_line(clone, character):
+    folder = clone / f"my{character}study" / "weightscape"
+    shutil.copytree(clone, folder, ignore=shutil.ignore_patterns("my*"))
+    done = make_setup(folder, "python-that-is-nowhere")
+    assert done.returncode != 0
+    assert f"has '{character}' in it, with which no job can start; move the" in done.stderr
+    assert not (folder / ".venv").exists()
+
+
+@pytest.mark.parametrize("name", ["a-b_c.d+e@f%g,h=i", "\u00fcber"])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_another_path_is_taken(clone, name, locale, monkeypatch):
+    monkeypatch.setenv("LC_ALL", locale)
+    folder = clone / name
+    shutil.copytree(clone, folder, ignore=shutil.ignore_patterns(name))
+    assert (
+        "there is no python-that-is-nowhere" in make_setup(folder, "python-that-is-nowhere").stderr
+    )
+
+
 @pytest.mark.parametrize("version", ["3.10", "2.7", "3.14"])
 def test_a_python_of_another_version_is_one_clear_line(clone, version):
     python = clone / "oldpython"

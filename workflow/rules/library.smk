@@ -4,6 +4,7 @@ Jobs, compute nodes and environments that --sdm conda makes find it by PYTHONPAT
 """
 
 import os
+import re
 import sys
 import tempfile
 import zipfile
@@ -13,6 +14,8 @@ from snakemake.exceptions import WorkflowError
 
 # relative to the rules, so that Snakemake finds it wherever they come from
 ENVIRONMENT = "../../envs/weightscape.yaml"
+# the command of a job has the path of its Python, without quotes
+SHELL = r"""[\s()&;'"$`\\*?\[\]#~<>|!{}]"""
 
 
 def get_library(source):
@@ -48,6 +51,13 @@ def unpack(repository, ref, library):
 
 
 LIBRARY = get_library(get_source())
+# what PYTHONPATH and Snakemake take for something else
+for path, odd in ((sys.executable, SHELL), (LIBRARY, "[:{}]")):
+    if found := re.search(odd, str(path)):
+        raise WorkflowError(
+            f"no job can start from {path}, whose path has '{found[0]}' in it: move the folder to a "
+            "path of letters, digits, - and _."
+        )
 sys.path.insert(0, str(LIBRARY))
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 

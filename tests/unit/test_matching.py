@@ -13,7 +13,7 @@ from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.measures.runs.matching import COLUMNS, match, measure, read_orders, reorder
 from weightscape.models import Link, links_of
-from weightscape.storage.shards import write_shard
+from weightscape.storage.shards import Shard, write_shard
 from weightscape.storage.tables import read_table
 
 SMALL = {"tokens": "patches", "d_model": 12, "feedforward": 7, "dropout": 0.0, "depth": 1}
@@ -462,6 +462,18 @@ def test_a_layer_of_zeros_has_no_cosine(synthesise, header, matched, tmp_path):
     table, _ = matched([str(path)], pd.DataFrame([row]))
     assert np.isnan(table.loc[("2", 0, "conv1"), "matched_cosine"])
     assert table.loc[("2", 0, "fc"), "matched_cosine"] == pytest.approx(1)
+
+
+def test_of_a_model_without_links_no_run_is_matched(population, matched, monkeypatch, caplog):
+    paths, _ = population
+    assert matched(paths, runs_of(paths))[0]["matched_cosine"].notna().all()
+    monkeypatch.setattr(Shard, "links", [])
+    with caplog.at_level("INFO", logger="weightscape"):
+        table, path = matched(paths, runs_of(paths))
+    assert table["matched_cosine"].isna().all()
+    assert table["cosine"].notna().all()
+    assert "dnn tells no links between its layers, so that no run is matched" in caplog.text
+    assert set(read_orders(path, "4", [])[0]) == set()
 
 
 def test_damaged_orders_are_refused(population, matched):

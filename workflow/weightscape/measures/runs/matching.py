@@ -9,6 +9,7 @@ leave alone (`is_free` false) keep their order.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,7 @@ HEAD = MeasureHead(
                 ),
                 "matched_cosine": (
                     "the same with the run's nodes in the order that best matches the "
-                    "reference run, all layers together"
+                    "reference run, all layers together; empty for a model that tells no links"
                 ),
             },
         ),
@@ -57,6 +58,8 @@ HEAD = MeasureHead(
     files=("matching.h5",),
     cost="shards",
 )
+
+log = logging.getLogger(__name__)
 
 MATCHING_VERSION = 1
 SWEEPS = 20
@@ -165,7 +168,8 @@ def measure(shards: list[str], runs: pd.DataFrame, table: Path, orders_file: Pat
 
     The reference of a width is its run of the highest final test accuracy. The file holds,
     per width, `<width>/seed` (runs,) and `<width>/<sources>` (runs, parts) int32 for each link;
-    cosines are with the reference's layer, before and after.
+    cosines are with the reference's layer, before and after. Where it is not told which layers read
+    which, no run is matched.
     """
     references = {str(w): _best(of_width) for w, of_width in runs.groupby("width")}
     n_runs = runs["width"].value_counts()
@@ -186,18 +190,23 @@ def measure(shards: list[str], runs: pd.DataFrame, table: Path, orders_file: Pat
             place = done[width], n_runs[width]
             _store(file.require_group(width), *place, run["seed"], orders)
             done[width] += 1
-            compared = _compare(ours, theirs, orders)
+            compared = _compare(ours, theirs, orders if shard.links else None)
             add([{**run, "reference_seed": best.seed, **row} for row in compared])
             progress.add()
+    if not shard.links:
+        log.info("%s tells no links between its layers, so that no run is matched", run["model"])
 
 
-def _compare(ours: Weights, theirs: Weights, orders: Orders) -> Iterator[dict[str, Any]]:
+def _compare(ours: Weights, theirs: Weights, orders: Orders | None) -> Iterator[dict[str, Any]]:
     """COLUMNS of each layer but the run's own: cosines with the reference, before and after."""
     for name in ours:
+        matched = math.nan
+        if orders is not None:
+            matched = _cosine(reorder(name, ours, orders), theirs[name])
         yield {
             "layer": name,
             "cosine": _cosine(ours[name], theirs[name]),
-            "matched_cosine": _cosine(reorder(name, ours, orders), theirs[name]),
+            "matched_cosine": matched,
         }
 
 

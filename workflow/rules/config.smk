@@ -40,6 +40,7 @@ try:
     config = check(config, get_origin()) | {"prefix": get_prefix()}
     # an outer workflow has this file read for each of its `use rule`
     if is_main_process() and is_dry_run() and is_used("plan"):
+        plan.try_models(config)
         # stderr, since --dag and --rulegraph own stdout
         print(plan.render(config, plan.make_plan(config)), file=sys.stderr)
 except WeightscapeError as error:

@@ -10,7 +10,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from weightscape.errors import WeightscapeError
-from weightscape.monitor import slurm, status
+from weightscape.monitor import plan, slurm, status
 from weightscape.monitor.locks import hold
 
 READING = {
@@ -27,6 +27,12 @@ def hold_locks(jobs):
     for dataset in {job.wildcards.dataset for job in jobs if job.rule_name == prepare}:
         path = get_place(f"results/datasets/.{dataset}.lock")
         LOCKS.append(hold(Path(path), f"the dataset {dataset}"))
+
+
+def get_trained(jobs):
+    """The models of which runs are to be trained."""
+    train = get_rule_name("train_runs")
+    return {job.wildcards.model for job in jobs if job.rule_name == train}
 
 
 def cancel_leftovers():
@@ -95,6 +101,7 @@ onstart:
     jobs = [job for job in get_planned_jobs() if job.rule_name not in READING]
     if jobs:
         try:
+            plan.try_models(config, get_trained(jobs))
             hold_locks(jobs)
             cancel_leftovers()
             if executor := get_slurm_executor():

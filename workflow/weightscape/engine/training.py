@@ -20,6 +20,7 @@ from weightscape.engine.devices import choose_device, describe, make_determinist
 from weightscape.engine.recorder import Recorder
 from weightscape.engine.stack import Scores, Split, Stack
 from weightscape.engine.streams import RunKey, draw_orders, initialise
+from weightscape.errors import WeightscapeError
 from weightscape.messages.progress import Progress
 from weightscape.models import Model
 from weightscape.storage.images import Images, load
@@ -124,6 +125,10 @@ def train_shard(job: TrainingJob) -> None:
     images = load(job.dataset)
     options = job.recipe["options"]
     network = models.build(job.model, job.width, images.shape, images.classes, options)
+    if models.code_digest(job.model) != job.recipe.get("code"):
+        raise WeightscapeError(
+            f"{models.source(job.model)} has changed since the study started; run again"
+        )
     device = choose_device(job.device)
     with_torch = device != "cpu" or not network.has_gradients_by_hand
     make_deterministic(device, job.threads, with_torch)

@@ -9,7 +9,7 @@ import functools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple, Unpack
 
@@ -305,6 +305,23 @@ def _shard_bytes(config: Config, population: Population, built: models.Model, n_
 def network(config: Config, population: Population, width: str) -> models.Model:
     sizes, options = _sizes(config, population.dataset), population.options
     return models.build(population.model, width, sizes.shape, sizes.classes, options)
+
+
+def try_models(config: Config, asked: Container[str] | None = None) -> None:
+    """One batch through each model that no test holds to the contract: all, or those `asked` for.
+
+    Raises WeightscapeError for the first that does not keep it.
+    """
+    for population in populations(config):
+        name = population.model
+        is_asked = asked is None or name in asked
+        if name in models.TRIED or population.is_imported or not is_asked:
+            continue
+        from weightscape.engine.trial import try_model  # brings torch
+
+        sizes = _sizes(config, population.dataset)
+        for width in population.widths:
+            try_model(name, width, sizes.shape, sizes.classes, population.options)
 
 
 def _sizes(config: Config, dataset: str) -> Dataset:

@@ -57,6 +57,7 @@ PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_]*\Z": "letters, digits and _ only, and begin with a letter",
     r"^[a-z][a-z0-9_]*\Z": "small letters, digits and _ only, and begin with a letter",
     r"^[0-9]+(x[0-9]+)*\Z": "numbers joined by x, such as 20x50",
+    r"\.py\Z": "a path that ends in .py",
     r"\.(npz|h5|hdf5)\Z": "a path that ends in .npz, .h5 or .hdf5",
 }
 """The schema's patterns in words that follow `write`."""
@@ -94,6 +95,7 @@ def check(config: dict[str, Any], origin: str = "") -> Config:
     """
     if _is_endless(config):
         _raise(origin, [f"it has more than {MOST_ENTRIES:,} entries, or refers to itself"])
+    _use_model_files(config, origin)
     given = _read_numbers(config, load_schema())
     _raise(origin, list(_odd_values(given, "")) or list(_schema_faults(given)))
     full: Config = _fill(given, load_schema())
@@ -102,6 +104,23 @@ def check(config: dict[str, Any], origin: str = "") -> Config:
         item["options"] = common | item["options"]
     _raise(origin, list(_study_faults(full)))
     return full
+
+
+def _use_model_files(config: dict[str, Any], origin: str) -> None:
+    """Before all else, since the schema has the options of their models."""
+    files = config.get("model_files")
+    if not (isinstance(files, list) and all(isinstance(file, str) for file in files)):
+        return  # as the schema says
+    if list(_odd_values(files, "")) or not all(file.endswith(".py") for file in files):
+        return
+    for number, file in enumerate(files):
+        where = f"model_files[{number}]"
+        _raise(origin, list(_file_faults(where, file)))
+        try:
+            if models.use_files([file]):
+                load_schema.cache_clear()
+        except WeightscapeError as error:
+            _raise(origin, [f"{where}: {error}"])
 
 
 def _raise(origin: str, faults: list[str]) -> None:
@@ -375,7 +394,7 @@ def _population_faults(config: Config) -> Iterator[str]:
             yield f"{where}.widths: a width is listed twice; remove one"
         for width in texts:
             try:
-                families[model].check_width(width, population["options"])
+                models.check_width(model, width, population["options"])
             except ValueError as error:
                 yield f"{where}.widths: {_cut(width)} does not fit {model}: {error}"
 
@@ -439,7 +458,7 @@ def _family_faults(where: str, item: ImportItem, widths: list[str]) -> Iterator[
     fitting = []
     for width in widths:
         try:
-            models.families()[model].check_width(width, options)
+            models.check_width(model, width, options)
             fitting.append(width)
         except ValueError as error:
             yield f"{where}.table: {_cut(width)} does not fit {model}: {error}"

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from weightscape import models
 from weightscape.study.population import Population, find_import, layer_map
 from weightscape.study.sections import Config
 
@@ -55,7 +56,7 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
             "layer_order": list(layers),
         }
     training = config["training"]
-    crossed = population.n_shuffle_seeds
+    crossed, code = population.n_shuffle_seeds, models.code_digest(population.model)
     return {
         "version": RECIPE_VERSION,
         "options": population.options,
@@ -65,6 +66,7 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
         "learning_rate": training["learning_rate"],
         "initialisation": training["initialisation"],
         **({} if crossed is None else {"shuffle_seeds": crossed}),
+        **({} if code is None else {"code": code}),
     }
 
 

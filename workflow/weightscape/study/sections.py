@@ -116,6 +116,7 @@ class Config(_Imports):
     datasets: dict[str, OwnDataset]
     training: Training
     models: dict[str, Options]
+    model_files: list[str]
     groups: Groups
     density: Density
     projection: Projection

@@ -4,8 +4,10 @@ import json
 import os
 
 import pytest
+from cases import make_recipe
 
 from weightscape import models
+from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.engine.trial import try_model
 from weightscape.errors import WeightscapeError
 from weightscape.study import config as configs
@@ -242,3 +244,23 @@ def test_a_wrong_file_is_told_by_its_key(small, use, tmp_path, monkeypatch, file
         configs.check(small | {"model_files": files}, "my.yaml")
     assert words in str(caught.value)
     assert str(caught.value).startswith("the config my.yaml can't be used:")
+
+
+def test_a_file_that_has_changed_since_the_plan_trains_nothing(use, dataset, tmp_path):
+    path = use(WHOLE)
+    job = TrainingJob(
+        dataset=dataset,
+        target=tmp_path / "s.h5",
+        model="dnn",
+        width="3",
+        seeds=[0],
+        recipe=make_recipe() | {"code": "0123"},
+        snapshot_epochs=[],
+        device="cpu",
+        threads=1,
+    )
+    with pytest.raises(WeightscapeError, match=r"dnn\.py has changed since the study started; run"):
+        train_shard(job)
+    with pytest.raises(WeightscapeError, match=rf"{path} has changed since the study started"):
+        train_shard(job._replace(model="net", recipe=make_recipe() | {"code": "0123"}))
+    assert not (tmp_path / "s.h5").exists()

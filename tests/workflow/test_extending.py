@@ -1,6 +1,7 @@
 """A figure, a measure, a claim is one file: the recipes of the docs, in a copy of the project."""
 
 import re
+import subprocess
 
 import h5py
 import numpy as np
@@ -19,6 +20,7 @@ KINDS = {
     "figures": "norms",
 }
 """folder -> the file that its recipe adds"""
+LENET = re.search(r"`my_models/lenet\.py`:\n\n```python\n(.*?)```", TEXT, re.DOTALL)[1]
 MADE = [
     *(f"results/test/tables/{name}.csv" for name in ("sparsity", "overlap", "worst", "nulls")),
     *(f"results/test/figures/{name}-dnn-digits.svg" for name in ("norms", "claim_C8")),
@@ -135,3 +137,93 @@ def test_a_file_without_a_head_is_one_error_that_names_it(fresh):
     assert done.returncode != 0
     assert "figures/nothing.py has no" in output
     assert "Traceback" not in output
+
+
+def add_lenet(project, text=LENET):
+    (project.folder / "my_models").mkdir(exist_ok=True)
+    (project.folder / "my_models" / "lenet.py").write_text(text)
+    project.study |= {
+        "model_files": ["my_models/lenet.py"],
+        "populations": [{"model": "lenet", "dataset": "digits", "widths": [2, 6], "seeds": 2}],
+        "training": {"epochs": 4, "learning_rate": "2e-3"},
+    }
+
+
+def test_an_ordinary_module_in_a_folder_of_ones_own_is_trained_and_measured(fresh):
+    """LeNet-5 of the docs, two widths and two seeds, to its figures; its code is of its recipe."""
+    add_lenet(fresh)
+    assert "lenet  digits        2     4     0     4" in fresh.succeed("-n")
+    tables = [f"results/test/tables/{name}.csv" for name in ("runs", "statistics", "matching")]
+    figures = ["results/test/figures/statistics-lenet-digits.svg"]
+    fresh.succeed(*tables, *figures)
+    runs, statistics, matching = (pd.read_csv(fresh.folder / table) for table in tables)
+    assert sorted(zip(runs["width"], runs["seed"], strict=True)) == [(2, 0), (2, 1), (6, 0), (6, 1)]
+    assert (runs["test_accuracy"] > 20).all()
+    layers = ["conv1", "conv2", "fc1", "fc2", "fc3"]
+    assert statistics["layer"].tolist() == 4 * layers
+    other = matching[matching["seed"] != matching["reference_seed"]]
+    assert (other["matched_cosine"] > other["cosine"]).all()  # by its links
+    weights = fresh.shards()
+    for content in weights.values():
+        assert b'"code":"' in content
+    assert "train_runs" not in fresh.planned()
+    fresh.study["populations"][0]["seeds"] = 3  # trains what is new
+    assert fresh.planned()["train_runs"] == 2
+    fresh.study["populations"][0]["seeds"] = 2
+    add_lenet(fresh, LENET.replace("16", "12"))
+    assert fresh.planned()["train_runs"] == 4  # another model
+    fresh.succeed(tables[0])
+    assert weights.keys() == fresh.shards().keys()
+    assert not set(weights.values()) & set(fresh.shards().values())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            LENET.replace(
+                "self.fc2(self.fc1(maps.flatten(1)).tanh())", "self.fc1(maps.flatten(1))"
+            ),
+            "lenet.py): forward fails (RuntimeError: ",
+        ),
+        (
+            LENET.replace("ModuleModel)", "nn.Module)"),
+            "lenet.py has no class of Model; docs/extend",
+        ),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["-n"], ["weights"]])
+def test_a_model_that_breaks_the_contract_is_one_sentence_before_any_job(
+    fresh, text, words, arguments
+):
+    add_lenet(fresh, text)
+    done = fresh.run(*arguments)
+    output = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert words in output
+    assert "Traceback" not in output
+    assert not fresh.shards()
+    assert not (fresh.folder / "results" / "datasets").exists()
+
+
+def test_a_module_in_the_library_s_folder_is_one_sentence(fresh):
+    path = fresh.folder / "workflow" / "weightscape" / "models" / "lenet.py"
+    path.write_text("from torch import nn\n\n\nclass LeNet(nn.Module):\n    pass\n")
+    done = fresh.run("-n")
+    assert f"{path} has no class of Model; docs/extending.md says" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_dry_run_of_the_library_s_models_imports_no_torch(fresh):
+    command = fresh.command("-n")
+    done = subprocess.run(
+        [command[0], "-X", "importtime", *command[1:]],
+        cwd=fresh.folder,
+        env=fresh.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "weightscape.monitor.plan" in imported
+    assert "torch" not in imported

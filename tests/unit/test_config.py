@@ -209,7 +209,6 @@ def test_a_missing_key_of_a_population_is_named(small, key):
         ("training.learning_rate", 0),
         ("training.learning_rate", -0.1),
         ("training.learning_rate", "1e-x"),
-        ("training.learning_rate", "0.001"),
         ("training.initialisation.weights", "uniform"),
         ("training.initialisation.std", -0.05),
         ("training.initialisation.biases", "ones"),
@@ -363,6 +362,24 @@ def test_a_number_that_yaml_takes_for_text_is_a_number(small, text):
     assert full["populations"][0]["options"]["dropout"] == 0.001
     numbers = *full["training"]["snapshots"], full["populations"][0]["options"]["d_model"]
     assert [type(n) for n in numbers] == [int, int, int]
+
+
+def test_numbers_within_lists_of_the_command_line_are_numbers(small):
+    """Snakemake takes all of them for text there."""
+    small["populations"] = [
+        {"model": "dnn", "dataset": "digits", "widths": ["2", "3x5"], "seeds": "3"},
+        {
+            "model": "cnn",
+            "dataset": "digits",
+            "widths": ["2"],
+            "seeds": {"init": "2", "shuffle": "2"},
+        },
+    ]
+    small["training"] = {"learning_rate": "0.25"}
+    full = check(small)
+    assert full["populations"][0]["seeds"] == 3
+    assert full["populations"][1]["seeds"] == {"init": 2, "shuffle": 2}
+    assert full["training"]["learning_rate"] == 0.25
 
 
 def test_every_whole_number_has_a_bound():

@@ -39,7 +39,7 @@ MOST_SEEDS = 1_000_000  # of a width
 LONGEST, LONGEST_KEY = 4096, 100  # characters: no path is longer
 UNPRINTED = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of controls, of halves of a character, and of ends of lines."""
-SCIENTIFIC = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
+NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 
 TYPES = {
     "integer": "a whole number",
@@ -151,7 +151,8 @@ def _is_endless(config: Any) -> bool:
 def _read_numbers(value: Any, schema: dict[str, Any]) -> Any:
     """A copy of `value` with the numbers that YAML takes for something else.
 
-    1e-3, without a point, is text to it, and 1e+2 is no whole number.
+    1e-3, without a point, is text to it, and 1e+2 is no whole number. Within lists and mappings
+    of --config Snakemake takes every number for text.
     """
     if isinstance(value, list):
         return [_read_numbers(item, schema.get("items", {})) for item in value]
@@ -161,7 +162,7 @@ def _read_numbers(value: Any, schema: dict[str, Any]) -> Any:
         return {key: _read_numbers(item, properties.get(key, other)) for key, item in value.items()}
     types = _types(schema)
     if isinstance(value, str) and "string" not in types and {"number", "integer"} & types:
-        value = float(value) if SCIENTIFIC.fullmatch(value) else value
+        value = float(value) if NUMBER.fullmatch(value) else value
     is_whole = isinstance(value, float) and value.is_integer()
     return int(value) if is_whole and "integer" in types else value
 

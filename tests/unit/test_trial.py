@@ -178,6 +178,10 @@ def test_a_fault_is_one_sentence_that_names_the_file(use, fault):
         (WHOLE.replace("def forward", "def backward"), "net.py lacks forward; docs/extending.md"),
         (WHOLE.replace("def check_width", "def check"), "net.py lacks check_width; docs"),
         (WHOLE + "\n\nclass Other(Net): pass\n", "net.py has 2 classes of Model; leave one"),
+        (
+            WHOLE.replace("Net(Model):", "Net(Model):\n    OPTIONS = {'gain': {}}\n"),
+            "net.py has OPTIONS that are no dictionary of schemas, each with a default; docs",
+        ),
         ("def", "net.py can't be imported (SyntaxError: "),
         ("import nothing_here", "can't be imported (ModuleNotFoundError: No module named 'nothing"),
         ("1 / 0", "net.py can't be imported (ZeroDivisionError: division by zero); correct it"),
@@ -225,6 +229,17 @@ def test_the_file_s_content_is_part_of_the_recipe(use, small):
     small["populations"][0] |= {"model": "dnn"}
     config = configs.check(small)
     assert "code" not in recipe(config, populations(config)[0])
+
+
+@pytest.mark.parametrize("fault", ["no layers", "links that fail", "a wrong call"])
+def test_what_the_parse_needs_is_told_with_the_config(use, small, fault):
+    old, new, words = FAULTS[fault]
+    use(WHOLE.replace(old, new))
+    small["populations"][0] |= {"model": "net", "widths": [3]}
+    with pytest.raises(WeightscapeError) as caught:
+        configs.check(small)
+    assert "- populations[0].model: the model net (" in str(caught.value)
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize(

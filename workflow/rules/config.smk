@@ -24,15 +24,15 @@ def get_origin():
     return " and ".join([*map(str, get_config_files()), *["--config"] * is_config_changed()])
 
 
-if not is_config_given():
+if is_config_given():
+    check_config_files(get_config_files())
+else:
     # before Snakemake reads it, which ends in a traceback where that fails
     check_config_files(["config/config.yaml"])
 
     # a config given by --configfile stands alone: its populations do not mix with the quick ones
     configfile: "config/config.yaml"
 
-
-check_config_files(get_config_files())
 
 try:
     check_heads()

@@ -117,13 +117,22 @@ def _family(name: str, module: str, path: str | None) -> type[Model]:
         if issubclass(member, Model) and member.__module__ == module
     ]
     whole = [member for member in own if not inspect.isabstract(member)]
-    if len(whole) == 1:
+    if len(whole) == 1 and _has_defaults(whole[0].OPTIONS):
         return whole[0]
     reason = f"has {len(whole)} classes of Model; leave one"
     if not whole:
         lacking = sorted(own[0].__abstractmethods__) if own else []
         reason = f"lacks {' and '.join(lacking)}" if own else "has no class of Model"
+    elif len(whole) == 1:
+        reason = "has OPTIONS that are no dictionary of schemas, each with a default"
     raise WeightscapeError(f"{loaded.__file__} {reason}; docs/extending.md says what a model needs")
+
+
+def _has_defaults(options: Any) -> bool:
+    """Whether options are schemas that a config without any of them can be filled from."""
+    return isinstance(options, dict) and all(
+        isinstance(part, dict) and "default" in part for part in options.values()
+    )
 
 
 def _load(module: str, path: str) -> ModuleType:

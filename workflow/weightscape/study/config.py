@@ -398,6 +398,19 @@ def _population_faults(config: Config) -> Iterator[str]:
                 models.check_width(model, width, population["options"])
             except ValueError as error:
                 yield f"{where}.widths: {_cut(width)} does not fit {model}: {error}"
+                continue
+            yield from _model_faults(where, model, width, population["options"])
+
+
+def _model_faults(where: str, model: str, width: str, options: dict[str, Any]) -> Iterator[str]:
+    """Of a model that no test holds to the contract: what the parse needs of it."""
+    if model in models.TRIED:
+        return
+    try:
+        models.layer_names(model, width, options)
+        models.links_of(model, width, options)
+    except WeightscapeError as error:
+        yield f"{where}.model: {error}"
 
 
 def _import_faults(config: Config) -> Iterator[str]:

@@ -105,6 +105,16 @@ FAULTS = {
     ),
     "no layers": ("self.layers = ", "layers = ", "__init__ leaves no list of Layer in `layers`"),
     "layers that are none": ("self.layers = [", "self.layers = [3, ", "leaves no list of Layer"),
+    "an odd parameter": (
+        "self.layers = ",
+        'self.auxiliary = {"a/b": ((2,), "zeros")}; self.layers = ',
+        "the auxiliary parameter 'a/b' needs a name of letters, digits and _, and zeros, ones",
+    ),
+    "another start": (
+        "self.layers = ",
+        'self.auxiliary = {"gain": ((2,), "one")}; self.layers = ',
+        "the auxiliary parameter 'gain' needs",
+    ),
     "an odd name": ('Layer("fc1"', 'Layer("fc 1"', "the layer 'fc 1' needs a name of its own, of"),
     "a name twice": ('Layer("fc1"', 'Layer("fc2"', "the layer 'fc2' needs a name of its own"),
     "an odd shape": (

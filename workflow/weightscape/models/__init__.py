@@ -45,6 +45,7 @@ __all__ = [
 HELPERS = ("base", "modules")
 TRIED = ("cnn", "dnn", "vit")
 """Families that the tests hold to the contract; any other is tried before it is trained."""
+STARTS = ("zeros", "ones", "normal")
 FILES = "WEIGHTSCAPE_MODEL_FILES"
 """Environment variable that tells jobs of the files elsewhere, as JSON."""
 
@@ -205,6 +206,10 @@ def _check_layers(name: str, network: Model) -> None:
         if len(sizes) not in (2, 4) or len(sizes) != len(layer.shape):
             reason = f"the layer {of} has the shape {layer.shape}, but a shape is (out, in) or"
             raise refusal(name, f"{reason} (out, in, height, width)")
+    for of, (_, start) in network.auxiliary.items():
+        if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", of) or start not in STARTS:
+            reason = f"the auxiliary parameter {of!r} needs a name of letters, digits and _, and"
+            raise refusal(name, f"{reason} {', '.join(STARTS)} as its start")
 
 
 def layer_names(name: str, width: str, options: Options) -> list[str]:

@@ -35,7 +35,7 @@ def _find_fault(network: Model, links: list[Link]) -> str:
         found = network.forward(dict(values), images, keep)
         alone = network.forward(dict(values), images[-1:], keep)
     except KeyError as error:
-        if error.args[0] in values:
+        if not error.args or error.args[0] in values:
             return f"forward fails (KeyError: {error})"
         return f"forward reads the parameter {error}, but there are {', '.join(values)}"
     except Exception as error:

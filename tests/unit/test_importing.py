@@ -1,5 +1,6 @@
 """Importing: checkpoints become a shard; bad ones are told and the others go on."""
 
+import errno
 import hashlib
 import json
 import math
@@ -219,7 +220,7 @@ def test_bad_files_are_left_out_each_with_its_reason(source, load, caplog):
         "bias": "the layer first has the shape (4, 6), but its bias has (5,)",
         "flat": "the layer first has the shape (24,); it must be (out, in) or (out, in, kh, kw)",
         "nodes": "the layer last has 7 inputs, but it reads the 4 nodes of first",
-        "cut": "it can't be read",
+        "cut": "it is damaged",
         "away": "there is no such file",
     }
     words = {
@@ -318,6 +319,134 @@ def test_a_cnn_s_features_are_as_many_for_each_channel(tmp_path, load, inputs, i
     source = source._replace(recipe=source.recipe | {"options": {"head": "flatten"}})
     _, table = load(source, [row("a.pt", 0, "8")])
     assert (table["status"].tolist() == ["good"]) == is_good
+
+
+def turned(parameters):
+    """The same network as Keras keeps it: (in, out) and (kh, kw, in, out)."""
+    axes = {1: [0], 2: [1, 0], 4: [2, 3, 1, 0]}
+    return {name: values.transpose(axes[values.ndim]) for name, values in parameters.items()}
+
+
+def in_other_layout(source):
+    return source._replace(recipe=source.recipe | {"layout": "in_out"})
+
+
+@pytest.mark.parametrize("first", [(4, 6), (4, 4), (4, 2, 3, 5), (4, 4, 4, 4)])
+@pytest.mark.parametrize("suffix", list(WRITERS))
+def test_either_layout_gives_the_same_shard(source, load, first, suffix):
+    weights = tensors(4, **{"a.weight": first})
+    WRITERS[suffix](source.folder / f"torch{suffix}", weights)
+    WRITERS[suffix](source.folder / f"keras{suffix}", turned(weights))
+    found = []
+    for name, of in (("torch", source), ("keras", in_other_layout(source))):
+        path, table = load(of, [row(f"{name}{suffix}", 0, initial=f"{name}{suffix}")])
+        assert table["status"].tolist() == ["good"]
+        with open_shard(path) as shard:
+            found.append([shard.weight(n, layer, 0) for n in (0, 3) for layer in LAYERS])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(found[0][0], weights["a.weight"])
+
+
+def without_biases(source):
+    layers = {name: entry | {"bias": None} for name, entry in LAYERS.items()}
+    return source._replace(recipe=source.recipe | {"layers": layers})
+
+
+@pytest.mark.parametrize(
+    ("shapes", "words"),
+    [
+        ({}, "the layer first has the shape (6, 4), but its bias has (4,)"),
+        ({"a.weight": (4, 2, 5, 5)}, "the layer first has the shape (5, 5, 2, 4), but its bias"),
+        ({"a.weight": (4, 4)}, "the layer last has the shape (4, 3), but the import has 3 classes"),
+    ],
+)
+def test_the_other_layout_is_named_where_it_fits(source, load, shapes, words):
+    write_torch(source.folder / "a.pt", turned(tensors(4, **shapes)))
+    _, table = load(source, [row("a.pt", 0)])
+    hint = "; set layout: in_out in the import, with which it fits"
+    assert f"is refused: {words}" in reasons(table)["a.pt"]
+    assert reasons(table)["a.pt"].endswith(hint)
+    _, table = load(in_other_layout(source), [row("a.pt", 0)])
+    assert table["status"].tolist() == ["good"]
+
+
+def test_the_other_layout_is_named_where_there_are_no_biases(source, load):
+    """It can be seen by the classes alone, or by the nodes that a layer reads."""
+    source = without_biases(source)
+    write_torch(source.folder / "torch.pt", tensors(4))
+    write_torch(source.folder / "keras.pt", turned(tensors(4)))
+    write_torch(source.folder / "nodes.pt", turned(tensors(3)))
+    rows = [row(f"{name}.pt", seed) for seed, name in enumerate(("torch", "keras", "nodes"))]
+    _, table = load(source, rows)
+    found = reasons(table)
+    assert "(4, 3), but the import has 3 classes; set layout: in_out" in found["keras.pt"]
+    assert "3 inputs, but it reads the 6 nodes of first; set layout: in_out" in found["nodes.pt"]
+    _, table = load(in_other_layout(source), rows)
+    assert reasons(table)["torch.pt"].endswith(
+        "set layout: out_in in the import, with which it fits"
+    )
+    assert "nodes.pt" not in reasons(table) or "most files" in reasons(table)["nodes.pt"]
+
+
+def test_the_other_layout_is_named_for_a_family(tmp_path, load):
+    write_hdf5(tmp_path / "net.h5", turned(dnn(4)))
+    _, table = load(family("dnn", "4", tmp_path), [row("net.h5", 0)])
+    assert reasons(table)["net.h5"].endswith(
+        "the layer fc1 has the shape (16, 4), but dnn of width 4 needs (4, any); "
+        "set layout: in_out in the import, with which it fits"
+    )
+    _, table = load(in_other_layout(family("dnn", "4", tmp_path)), [row("net.h5", 0)])
+    assert table["status"].tolist() == ["good"]
+
+
+def test_files_of_two_layouts_are_told(source, load):
+    source = without_biases(source)
+    square = {"a.weight": (4, 6), "b.weight": (3, 4)}
+    weights = tensors(4, **square)
+    write_torch(source.folder / "a.pt", weights)
+    write_torch(source.folder / "start.pt", weights | {"a.weight": weights["a.weight"].T.copy()})
+    _, table = load(source, [row("a.pt", 0, initial="start.pt")])
+    assert (
+        "first.weight has the shape (6, 4), but (4, 6) in the checkpoint of its final"
+        in (reasons(table)["a.pt"])
+    )
+    assert reasons(table)["a.pt"].endswith("; save all files of the import in one layout")
+
+
+@pytest.mark.parametrize(
+    ("classes", "outputs", "is_good"), [(3, 3, True), (3, 4, False), (2, 1, True), (3, 2, False)]
+)
+def test_the_last_layer_has_an_output_for_each_class(source, load, classes, outputs, is_good):
+    write_torch(source.folder / "a.pt", tensors(4, **{"b.weight": (outputs, 4)}))
+    _, table = load(source._replace(classes=classes), [row("a.pt", 0)])
+    if is_good:
+        assert table["status"].tolist() == ["good"]
+    else:
+        assert reasons(table)["a.pt"].endswith(
+            f"the layer last has the shape ({outputs}, 4), but the import has {classes} classes; "
+            "let the last layer be the one with an output for each class, or correct classes"
+        )
+
+
+def test_kernels_of_one_dimension_are_not_blamed_on_the_table(source, load):
+    write_torch(source.folder / "a.pt", tensors(4, **{"a.weight": (4, 2, 3)}))
+    _, table = load(source, [row("a.pt", 0)])
+    assert (
+        "the shape (4, 2, 3); it must be (out, in) or (out, in, kh, kw); leave first out"
+        in (reasons(table)["a.pt"])
+    )
+
+
+def test_where_the_machine_fails_no_run_is_left_out(source, load, monkeypatch):
+    write_torch(source.folder / "a.pt", tensors(4))
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("weightscape.foreign.checkpoints._read", fail)
+    with pytest.raises(WeightscapeError, match="run again when the disk"):
+        load(source, [row("a.pt", 0)])
 
 
 def test_a_file_that_changes_while_it_is_imported_ends_the_job(source, monkeypatch, tmp_path):

@@ -16,12 +16,12 @@ import yaml
 from project import ROOT, Project
 
 BAD = {
-    "16-4.pt": "it is damaged, or it is not a torch file",  # of the document itself
-    "evil.pt": "which is not a tensor; nothing in it was run",
+    "16-4.pt": "it is damaged, or no safetensors, torch, HDF5",  # of the document itself
+    "evil.pt": "it has no tensor '0.weight', and no other one",
     "cut.safetensors": "is incomplete",
     "wide.h5": "in most files of its width",
     "away.pt": "there is no such file",
-    "alone.h5": "it can't be read",  # the only file of its width
+    "alone.h5": "it is damaged",  # the only file of its width
 }
 
 

@@ -6,7 +6,6 @@ others go on. What is not known of a run, such as its initial weights, is NaN.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -19,8 +18,8 @@ import pandas as pd
 
 import weightscape
 from weightscape import models
-from weightscape.errors import WeightscapeError
-from weightscape.foreign.checkpoints import Tensors, read_tensors
+from weightscape.foreign.checkpoints import Tensors, read_tensors, sha256
+from weightscape.foreign.formats.base import Refused, refuse
 from weightscape.heads import MeasureHead, Table
 from weightscape.messages.progress import Progress
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
@@ -60,10 +59,15 @@ COLUMNS = tuple(HEAD.tables["imports"].names)
 KINDS: tuple[tuple[Literal["weight", "bias"], int], ...] = (("weight", 2), ("bias", 1))
 """What a layer has, and its number of axes where nothing tells the shape."""
 
-OF_ITS_END = "in the checkpoint of its final weights; correct initial_file in the table"
-OF_MOST = "in most files of its width; correct its width in the table"
-OF_THE_FIRST_LOOK = "when it was checked; run again when the file no longer changes"
+OF_ITS_END = "in the checkpoint of its final weights", "correct initial_file in the table"
+OF_MOST = "in most files of its width", "correct its width in the table"
+OF_THE_FIRST_LOOK = "when it was checked", "run again when the file no longer changes"
 """Whose shapes a checkpoint should have, and what to do."""
+
+OTHER = {"out_in": "in_out", "in_out": "out_in"}
+"""The layouts of weights, each with the other one."""
+OUTPUTS = "let the last layer be the one with an output for each class, or correct classes"
+WIDTHS = "correct the width in the table, or the layers in the config"
 
 Shapes = dict[str, tuple[int, ...]]
 """Parameter name (`fc1.weight`) -> shape"""
@@ -85,6 +89,11 @@ class Source(NamedTuple):
     def layers(self) -> dict[str, ImportedLayer]:
         """In the order of the forward pass."""
         return {name: self.recipe["layers"][name] for name in self.recipe["layer_order"]}
+
+    @property
+    def layout(self) -> str:
+        """The order of a weight's axes in the files: out_in as in torch, or in_out."""
+        return str(self.recipe.get("layout", "out_in"))
 
 
 class _Seen(NamedTuple):
@@ -109,7 +118,7 @@ def import_runs(source: Source, rows: list[ListedRun], target: Path, table: Path
     with Progress("checking", len(rows)) as progress:
         seen = [_look(source, row, progress) for row in rows]
     common = _commonest(seen)
-    seen = [_compare(source.folder, run, common) for run in seen]
+    seen = [_compare(source, run, common) for run in seen]
     good = [run for run in seen if not run.reason]
     for run in seen:
         if run.reason:
@@ -133,10 +142,9 @@ def _look(source: Source, row: ListedRun, progress: Progress) -> _Seen:
         shapes = _check(path, source, _read(source, row.file))
         if row.initial_file:
             initial = _read(source, row.initial_file)
-            _check_equal(source.folder / row.initial_file, _shapes(initial), shapes, OF_ITS_END)
-        with path.open("rb") as file:
-            found = _Seen(row, shapes, hashlib.file_digest(file, "sha256").hexdigest(), "")
-    except (WeightscapeError, OSError) as error:
+            _check_equal(source, row.initial_file, _shapes(initial), shapes, OF_ITS_END)
+        found = _Seen(row, shapes, sha256(path), "")
+    except Refused as error:
         found = _Seen(row, {}, "", str(error))
     progress.add()
     return found
@@ -151,7 +159,33 @@ def _read(source: Source, file: str) -> Tensors:
         if (tensor := entry[kind]) is not None
     }
     found = read_tensors(source.folder / file, dict.fromkeys(wanted.values()))
-    return {name: found[tensor] for name, tensor in wanted.items()}
+    parameters = {name: found[tensor] for name, tensor in wanted.items()}
+    if source.layout == "out_in":
+        return parameters
+    return {
+        name: values.transpose(_axes(values.ndim)) if name.endswith(".weight") else values
+        for name, values in parameters.items()
+    }
+
+
+def _axes(count: int) -> list[int]:
+    """Where the axes of (out, in, kernel...) are in (kernel..., in, out), by their count."""
+    return [*range(count)[:-3:-1], *range(count - 2)]
+
+
+def _in_other_layout(source: Source, shapes: Shapes) -> Shapes:
+    """The shapes that the same files have when they are read in the other layout."""
+    return {
+        name: _turn(source, shape) if name.endswith(".weight") else shape
+        for name, shape in shapes.items()
+    }
+
+
+def _turn(source: Source, shape: tuple[int, ...]) -> tuple[int, ...]:
+    axes = _axes(len(shape))
+    if source.layout == "in_out":
+        axes = [axes.index(place) for place in range(len(shape))]
+    return tuple(shape[place] for place in axes)
 
 
 def _shapes(parameters: Tensors) -> Shapes:
@@ -159,29 +193,50 @@ def _shapes(parameters: Tensors) -> Shapes:
 
 
 def _check(path: Path, source: Source, parameters: Tensors) -> Shapes:
-    """The parameters' shapes; WeightscapeError if they can't be those of the model."""
-    shapes, options = _shapes(parameters), source.recipe["options"]
+    """The parameters' shapes; Refused if they can't be those of the model."""
+    shapes = _shapes(parameters)
+    if fault := next(_faults(source, shapes), None):
+        turned = _faults(source, _in_other_layout(source, shapes))
+        if fault.layer not in {other.layer for other in turned}:
+            fault = fault._replace(
+                remedy=f"set layout: {OTHER[source.layout]} in the import, with which it fits"
+            )
+        raise refuse(path, f"the layer {fault.layer} has {fault.what}", fault.remedy)
+    return shapes
+
+
+class _Fault(NamedTuple):
+    layer: str
+    what: str
+    """what it has, and should not"""
+    remedy: str = WIDTHS
+
+
+def _faults(source: Source, shapes: Shapes) -> Iterator[_Fault]:
+    options, weights = source.recipe["options"], {n: shapes[f"{n}.weight"] for n in source.layers}
     fixed = models.fixed_shapes(source.model, source.width, source.classes, options)
-    for layer in source.layers:
-        shape, bias = shapes[f"{layer}.weight"], shapes.get(f"{layer}.bias")
-        asked = fixed.get(layer)
+    for layer, shape in weights.items():
+        bias, asked = shapes.get(f"{layer}.bias"), fixed.get(layer)
         if len(shape) not in (2, 4) or 0 in shape:
             what = f"the shape {shape}; it must be (out, in) or (out, in, kh, kw)"
-            raise _refuse(path, layer, what)
-        if asked and not _fits(shape, asked):
+            yield _Fault(layer, what, f"leave {layer} out under layers in the config")
+        elif asked and not _fits(shape, asked):
             model = f"{source.model} of width {source.width}"
-            what = f"the shape {shape}, but {model} needs {_text(asked)}"
-            raise _refuse(path, layer, what)
-        if bias not in (None, shape[:1]):
-            raise _refuse(path, layer, f"the shape {shape}, but its bias has {bias}")
+            yield _Fault(layer, f"the shape {shape}, but {model} needs {_text(asked)}")
+        elif bias not in (None, shape[:1]):
+            yield _Fault(layer, f"the shape {shape}, but its bias has {bias}")
+    layer, shape = list(weights.items())[-1]
+    # two classes may share one output
+    if not fixed and shape[:1] not in ((source.classes,), (1,) if source.classes == 2 else ()):
+        what = f"the shape {shape}, but the import has {source.classes} classes"
+        yield _Fault(layer, what, OUTPUTS)
     for link in models.links_in(source.model, source.width, source.recipe):
-        inputs = shapes[f"{link.target}.weight"][1]
+        inputs = weights[link.target][1]
         for name in link.sources:
-            outputs = shapes[f"{name}.weight"][0]
+            outputs = weights[name][0]
             if inputs % outputs:
                 what = f"{inputs} inputs, but it reads the {outputs} nodes of {name}"
-                raise _refuse(path, link.target, what)
-    return shapes
+                yield _Fault(link.target, what)
 
 
 def _fits(shape: tuple[int, ...], asked: tuple[int | None, ...]) -> bool:
@@ -194,20 +249,16 @@ def _text(shape: tuple[int | None, ...]) -> str:
     return f"({', '.join('any' if n is None else str(n) for n in shape)})"
 
 
-def _refuse(path: Path, layer: str, what: str) -> WeightscapeError:
-    return WeightscapeError(
-        f"the checkpoint {path} is refused: the layer {layer} has {what}; correct the width in the "
-        "table, or the layers in the config"
-    )
-
-
-def _check_equal(path: Path, shapes: Shapes, others: Shapes, of_whom: str) -> None:
+def _check_equal(
+    source: Source, file: str, shapes: Shapes, others: Shapes, of_whom: tuple[str, str]
+) -> None:
+    where, remedy = of_whom
     for name, shape in shapes.items():
         if shape != others[name]:
-            raise WeightscapeError(
-                f"the checkpoint {path} is refused: {name} has the shape {shape}, but "
-                f"{others[name]} {of_whom}"
-            )
+            if name.endswith(".weight") and _turn(source, shape) == others[name]:
+                remedy = "save all files of the import in one layout"
+            reason = f"{name} has the shape {shape}, but {others[name]} {where}"
+            raise refuse(source.folder / file, reason, remedy)
 
 
 def _commonest(seen: list[_Seen]) -> Shapes | None:
@@ -216,12 +267,12 @@ def _commonest(seen: list[_Seen]) -> Shapes | None:
     return dict(counts.most_common(1)[0][0]) if counts else None
 
 
-def _compare(folder: Path, run: _Seen, common: Shapes | None) -> _Seen:
+def _compare(source: Source, run: _Seen, common: Shapes | None) -> _Seen:
     if run.reason or common is None:
         return run
     try:
-        _check_equal(folder / run.row.file, run.shapes, common, OF_MOST)
-    except WeightscapeError as error:
+        _check_equal(source, run.row.file, run.shapes, common, OF_MOST)
+    except Refused as error:
         return run._replace(reason=str(error))
     return run
 
@@ -285,9 +336,7 @@ def _records(source: Source, good: list[_Seen]) -> Iterator[RunRecord]:
             files = {epochs: row.file} | ({0: row.initial_file} if row.initial_file else {})
             snapshots = {epoch: _read(source, file) for epoch, file in files.items()}
             for epoch, file in files.items():
-                _check_equal(
-                    source.folder / file, _shapes(snapshots[epoch]), shapes, OF_THE_FIRST_LOOK
-                )
+                _check_equal(source, file, _shapes(snapshots[epoch]), shapes, OF_THE_FIRST_LOOK)
             curves = {name: np.full(epochs + 1, np.nan) for name in CURVES}
             for name, curve in curves.items():
                 curve[-1] = row.final[name]

@@ -54,6 +54,8 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
             "layers": layers,
             # of the forward pass: the one spelling of JSON sorts the names above
             "layer_order": list(layers),
+            # torch's own, of most imports, is not told
+            **({} if item["layout"] == "out_in" else {"layout": item["layout"]}),
         }
     training = config["training"]
     crossed, code = population.n_shuffle_seeds, models.code_digest(population.model)

@@ -42,6 +42,7 @@ class ImportItem(TypedDict):
     folder: str
     table: str
     layers: dict[str, ImportedLayer]
+    layout: Literal["out_in", "in_out"]
     classes: int
     majority_share: NotRequired[float]
     epochs: int

@@ -97,6 +97,30 @@ def test_a_byte_order_mark_quotes_and_blanks_do_no_harm(table):
         ("file", "/etc/passwd", "'/etc/passwd' leads out of the folder"),
         ("file", "../a.pt", "leads out of the folder; write a path below it"),
         ("initial_file", "a/../../b.pt", "leads out of the folder"),
+        ("file", "./", "is the folder itself; write a file in it"),
+        ("file", "a\0.pt", "'a?.pt' has a letter that can't be printed; rename the file"),
+        ("file", '"a\nb.pt"', "'a?b.pt' has a letter that can't be printed"),
+        ("file", "a\u202etp.pt", "can't be printed"),
+        ("file", "a" * 5000, "aaa...' has 5000 letters; write at most 1000"),
+        ("initial_file", "a" * 5000, "has 5000 letters"),
+        ("initial_file", "./a.pt", "initial_file is a.pt too; name that of the initial weights"),
+        ("file", "=cmd|' /C calc'!A0", "begins with =, so that a spreadsheet may run it; rename"),
+        ("file", "./=cmd", "begins with ="),
+        ("initial_file", "@SUM(A1)", "begins with @"),
+        ("file", "-1.pt", "begins with -"),
+        ("width", "1" * 5000, "has 5000 letters; write at most 50"),
+        ("width", "a" * 51, "has 51 letters"),
+        ("width", "b" * 5000 + "!", "bbb...' is not a width"),
+        ("seed", "7" * 5000, "777...' is not a seed"),
+        ("seed", "1_0", "'1_0' is not a seed"),
+        ("seed", "\u0667", "is not a seed"),
+        ("test_accuracy", "1_0", "test_accuracy is '1_0'; write a number"),
+        ("test_accuracy", "٩٧", "write a number"),
+        ("test_accuracy", "0x10", "write a number"),
+        ("test_accuracy", "inf", "test_accuracy is inf; write percent, from 0 to 100"),
+        ("test_accuracy", "9" * 5000, "999...; write percent"),
+        ("test_loss", "1_0", "test_loss is '1_0'; write a number, or leave it empty"),
+        ("test_loss", "x" * 5000, "xxx...'; write a number"),
     ],
 )
 def test_a_wrong_cell_is_named_with_its_line(table, column, value, words):
@@ -113,7 +137,9 @@ def test_a_wrong_cell_is_named_with_its_line(table, column, value, words):
     bad = ",".join({**cells, column: value}.values())
     path = table("\n".join([",".join(cells), good, bad]))
     text = faults(read_listing(path))
-    assert f"{path}, line 3: " in text
+    number = 4 if "\n" in value else 3  # the last line of its row
+    assert f"{path}, line {number}: " in text
+    assert len(text) < 400
     assert words in text
     assert [row.file for row in read_listing(path).rows] == ["b.pt"]
 
@@ -132,11 +158,44 @@ def test_a_wrong_cell_is_named_with_its_line(table, column, value, words):
         ("file,width,test_accuracy\na,4,50\na,4,50", "a is listed twice; remove one row"),
         ("file,width,test_accuracy,seed\na,4,50,3\nb,4,50,3", "the seed 3 of width 4 is listed"),
         ("file,width,test_accuracy\na,4,0.5\nb,4,0.97", "write percent (97, not 0.97)"),
+        (
+            "file,width,test_accuracy,train_accuracy\na,4,50,0.5\nb,4,60,0.97",
+            "no train_accuracy is above 1; write percent (97, not 0.97), or set accuracies: frac",
+        ),
+        ("file,width,test_accuracy\n./n0.pt,4,50\nn0.pt,4,60", "n0.pt is listed twice"),
+        ("file,width,test_accuracy\na//b.pt,4,50\na/./b.pt,8,60", "a/b.pt is listed twice"),
+        ("file,width,test_accuracy\n\n\na,4,x\n", "line 4: test_accuracy is 'x'"),
+        ("file;width;test_accuracy\na;4;50", "the column file is missing"),
+        ("file,width,test_accuracy\n" + "a" * 200_000 + ",4,50", "can't be read as CSV (field"),
         ('file,width,test_accuracy\n"a,4,50', "can't be read as CSV"),
     ],
 )
 def test_a_wrong_table_is_told(table, text, words):
     assert words in faults(read_listing(table(text)))
+
+
+def test_accuracies_may_be_fractions(table):
+    path = table("file,width,test_accuracy,train_accuracy\na,4,0.97,\nb,4,1,1\nc,4,0,.5\n")
+    rows, found = read_listing(path, "fraction")
+    assert found == []
+    assert [row.final["test_accuracy"] for row in rows] == [97, 100, 0]
+    assert [row.final["train_accuracy"] for row in rows[1:]] == [100, 50]
+    path = table("file,width,test_accuracy\na,4,0.97\nb,4,97")
+    assert (
+        "line 3: test_accuracy is 97; write fraction, from 0 to 1, or set accuracies: percent"
+        in (faults(read_listing(path, "fraction")))
+    )
+
+
+@pytest.mark.parametrize("text", ["7", "7.", ".7e1", "+7.0", "70e-1", "7E0"])
+def test_numbers_as_they_are_usually_written(table, text):
+    rows, found = read_listing(table(f"file,width,test_accuracy\na,4,{text}"))
+    assert (found, rows[0].final["test_accuracy"]) == ([], 7)
+
+
+def test_a_path_is_read_in_one_spelling(table):
+    rows = read_listing(table("file,width,test_accuracy\n./a//b c.pt,4,50\nü*?[x].pt,4,5\n")).rows
+    assert [row.file for row in rows] == ["a/b c.pt", "ü*?[x].pt"]
 
 
 def test_equal_seeds_of_unequal_widths_are_two_runs(table):
@@ -145,9 +204,14 @@ def test_equal_seeds_of_unequal_widths_are_two_runs(table):
 
 def test_a_table_that_is_missing_or_no_text_is_told(tmp_path):
     assert "there is no table" in faults(read_listing(str(tmp_path / "away.csv")))
-    assert "can't be read as CSV" in faults(read_listing(str(tmp_path)))
+    assert "is not a file; correct the path" in faults(read_listing(str(tmp_path)))
+    assert "there is no table a?b" in faults(read_listing("a\0b"))
+    assert "there is no table" in faults(read_listing("a" * 5000))
     (tmp_path / "binary.csv").write_bytes(b"file,width,test_accuracy\n\xff\xfe,4,50\n")
-    assert "can't be read as CSV" in faults(read_listing(str(tmp_path / "binary.csv")))
+    text = faults(read_listing(str(tmp_path / "binary.csv")))
+    assert text.endswith("binary.csv is not UTF-8; save it as CSV in UTF-8")
+    (tmp_path / "wide.csv").write_text("file,width,test_accuracy\na,4,50\n", encoding="utf-16")
+    assert "is not UTF-8" in faults(read_listing(str(tmp_path / "wide.csv")))
 
 
 def test_a_changed_table_is_read_anew(table):

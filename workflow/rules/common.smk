@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -54,7 +55,8 @@ def get_checkpoints(wildcards):
     rows = study.import_rows(config, wildcards.model, wildcards.dataset, wildcards.width)
     files = {file for row in rows for file in (row.file, row.initial_file) if file}
     paths = sorted(f"{folder}/{file}" for file in files)
-    return get_given([path for path in paths if Path(path).is_file()])
+    # Path's own raises where a name is too long
+    return get_given([path for path in paths if os.path.isfile(path)])
 
 
 def get_dataset(wildcards):

@@ -18,6 +18,7 @@ rule import_runs:
         runtime=get_import_runtime,
     params:
         folder=lambda wildcards: get_import(wildcards)["folder"],
+        accuracies=lambda wildcards: get_import(wildcards)["accuracies"],
         classes=lambda wildcards: get_import(wildcards)["classes"],
         recipe=get_recipe,
     script:

@@ -9,7 +9,7 @@ from weightscape.study.listing import read_listing
 
 with job_log(snakemake.log[0]):
     wildcards, params = snakemake.wildcards, snakemake.params
-    rows = read_listing(snakemake.input.table).rows
+    rows = read_listing(snakemake.input.table, params.accuracies).rows
     import_runs(
         Source(
             Path(params.folder),

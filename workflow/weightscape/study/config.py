@@ -420,7 +420,7 @@ def _import_faults(config: Config) -> Iterator[str]:
         yield from _folder_faults(f"{where}.folder", item["folder"])
         yield from _brace_faults(f"{where}.folder", item["folder"])
         yield from _brace_faults(f"{where}.table", item["table"])
-        listing = read_listing(item["table"])
+        listing = read_listing(item["table"], item["accuracies"])
         files = [file for row in listing.rows for file in (row.file, row.initial_file)]
         braces = [fault for file in files for fault in _brace_faults(item["table"], file)]
         faults = [*listing.faults, *braces, *_accuracy_faults(config, listing.rows)]

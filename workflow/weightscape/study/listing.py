@@ -9,10 +9,11 @@ import functools
 import math
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 REQUIRED = ("file", "width", "test_accuracy")
 ACCURACIES, LOSSES = ("train_accuracy", "test_accuracy"), ("train_loss", "test_loss")
@@ -21,6 +22,12 @@ COLUMNS = (*REQUIRED, "train_accuracy", *LOSSES, "seed", "initial_file")
 
 WIDTH = re.compile(r"[1-9][0-9]*(x[1-9][0-9]*)*|[A-Za-z][A-Za-z0-9_]*")
 SEED = re.compile(r"[0-9]{1,9}")
+NUMBER = re.compile(
+    r"[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
+)
+FORMULA = ("=", "+", "-", "@")
+"""What begins a formula in a cell of a spreadsheet."""
+LONGEST_PATH, LONGEST_WIDTH, LONGEST_SHOWN = 1000, 50, 80  # letters
 
 Item = TypeVar("Item")
 
@@ -45,35 +52,51 @@ class Listing(NamedTuple):
     faults: list[str]
 
 
-def read_listing(path: str) -> Listing:
+Unit = Literal["percent", "fraction"]
+"""Of the accuracies in a table."""
+
+
+def read_listing(path: str, unit: Unit = "percent") -> Listing:
     """The table at `path`, read once as long as it stays as it is."""
     try:
         status = os.stat(path)
-    except OSError as error:
-        return Listing([], [f"there is no table {path} ({error.strerror}); correct the path"])
-    return _read(path, status.st_mtime_ns, status.st_size)
+    except (OSError, ValueError) as error:  # ValueError is of a NUL in the path
+        reason = getattr(error, "strerror", error)
+        return Listing([], [f"there is no table {_shown(path)} ({reason}); correct the path"])
+    if not stat.S_ISREG(status.st_mode):
+        return Listing([], [f"{path} is not a file; correct the path"])
+    return _read(path, unit, status.st_mtime_ns, status.st_size)
 
 
 @functools.cache
-def _read(path: str, date: int, size: int) -> Listing:
+def _read(path: str, unit: Unit, date: int, size: int) -> Listing:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="", strict=True)
-            lines, columns = list(reader), list(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            lines = [(reader.line_num, cells) for cells in reader]
+            columns = list(reader.fieldnames or ())
+    except UnicodeDecodeError:
+        return Listing([], [f"{path} is not UTF-8; save it as CSV in UTF-8"])
+    except (OSError, csv.Error) as error:
         return Listing([], [f"{path} can't be read as CSV ({error}); write it as text with commas"])
     faults = [f"{path}: {fault}" for fault in _column_faults(columns)]
     if faults:
         return Listing([], faults)
     rows: list[ListedRun] = []
     counts: Counter[str] = Counter()  # rows of a width so far
-    for number, cells in enumerate(lines, start=2):
+    for number, cells in lines:
         try:
-            rows.append(_row(cells, counts))
+            rows.append(_row(cells, counts, unit))
         except ValueError as error:
             faults.append(f"{path}, line {number}: {error}")
-    faults += [f"{path}: {fault}" for fault in _table_faults(rows, bool(lines))]
+    faults += [f"{path}: {fault}" for fault in _table_faults(rows, bool(lines), unit)]
     return Listing(rows, faults)
+
+
+def _shown(text: str) -> str:
+    """A text as a message quotes it: in one line, and not endless."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return printable if len(printable) <= LONGEST_SHOWN else f"{printable[:LONGEST_SHOWN]}..."
 
 
 def _column_faults(columns: list[str]) -> Iterator[str]:
@@ -83,15 +106,16 @@ def _column_faults(columns: list[str]) -> Iterator[str]:
     for name in columns:
         near = difflib.get_close_matches(name, COLUMNS, n=1, cutoff=0.8)
         if near and name not in COLUMNS:
-            yield f"the column {name} is not known; did you mean '{near[0]}'?"
-    yield from (f"the column {name} appears twice; remove one" for name in _repeated(columns))
+            yield f"the column {_shown(name)} is not known; did you mean '{near[0]}'?"
+    for name in _repeated(columns):
+        yield f"the column {_shown(name)} appears twice; remove one"
 
 
 def _repeated(items: Iterable[Item]) -> list[Item]:
     return [item for item, count in Counter(items).items() if count > 1]
 
 
-def _row(cells: dict[str, str], counts: Counter[str]) -> ListedRun:
+def _row(cells: dict[str, str], counts: Counter[str], unit: Unit) -> ListedRun:
     """A line of the table; ValueError says what is wrong with it."""
     if None in cells:
         raise ValueError(
@@ -101,41 +125,63 @@ def _row(cells: dict[str, str], counts: Counter[str]) -> ListedRun:
     width = text["width"]
     if not WIDTH.fullmatch(width):
         raise ValueError(
-            f"'{width}' is not a width; write a number (20), several (20x50), or a name"
+            f"'{_shown(width)}' is not a width; write a number (20), several (20x50), or a name"
+        )
+    if len(width) > LONGEST_WIDTH:
+        raise ValueError(
+            f"the width '{_shown(width)}' has {len(width)} letters; write at most {LONGEST_WIDTH}"
         )
     if text["seed"] and not SEED.fullmatch(text["seed"]):
-        raise ValueError(f"'{text['seed']}' is not a seed; write a whole number such as 7")
+        raise ValueError(f"'{_shown(text['seed'])}' is not a seed; write a whole number such as 7")
     if not text["test_accuracy"]:
         raise ValueError("test_accuracy is missing")
     number = counts[width]
     counts[width] += 1
-    final = {name: _percent(name, text[name]) for name in ACCURACIES}
+    final = {name: _percent(name, text[name], unit) for name in ACCURACIES}
     final |= {name: _loss(name, text[name]) for name in LOSSES}
     file, initial = (_below(text[name]) for name in ("file", "initial_file"))
     if not file:
         raise ValueError("file is missing")
+    if file == initial:
+        raise ValueError(f"initial_file is {_shown(file)} too; name that of the initial weights")
     return ListedRun(file, width, int(text["seed"] or number), final, initial)
 
 
 def _below(text: str) -> str:
-    if text and (PurePath(text).is_absolute() or ".." in PurePath(text).parts or "\0" in text):
-        raise ValueError(f"'{text}' leads out of the folder; write a path below it")
-    return text
+    """A path below the folder in one spelling; ValueError if it can't be one."""
+    shown = _shown(text)
+    if not text.isprintable():
+        raise ValueError(f"'{shown}' has a letter that can't be printed; rename the file")
+    if len(text) > LONGEST_PATH:
+        raise ValueError(f"'{shown}' has {len(text)} letters; write at most {LONGEST_PATH}")
+    if PurePath(text).is_absolute() or ".." in PurePath(text).parts:
+        raise ValueError(f"'{shown}' leads out of the folder; write a path below it")
+    path = str(PurePath(text)) if text else ""
+    if path == ".":
+        raise ValueError(f"'{shown}' is the folder itself; write a file in it")
+    if path.startswith(FORMULA):  # the tables of the study name it
+        raise ValueError(
+            f"'{shown}' begins with {path[0]}, so that a spreadsheet may run it; rename the file"
+        )
+    return path
 
 
 def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
+    if not NUMBER.fullmatch(text):
         optional = "" if name in REQUIRED else ", or leave it empty if it is not known"
-        raise ValueError(f"{name} is '{text}'; write a number{optional}") from None
+        raise ValueError(f"{name} is '{_shown(text)}'; write a number{optional}")
+    return float(text)
 
 
-def _percent(name: str, text: str) -> float:
-    value = _number(name, text) if text else math.nan
-    if text and not 0 <= value <= 100:
-        raise ValueError(f"{name} is {text}; write percent, from 0 to 100")
-    return value
+def _percent(name: str, text: str, unit: Unit) -> float:
+    if not text:
+        return math.nan
+    value = _number(name, text)
+    most, words = {"percent": (100, "percent"), "fraction": (1, "a fraction")}[unit]
+    if not 0 <= value <= most:
+        hint = ", or set accuracies: percent" if unit == "fraction" and value <= 100 else ""
+        raise ValueError(f"{name} is {_shown(text)}; write {words}, from 0 to {most}{hint}")
+    return 100 / most * value
 
 
 def _loss(name: str, text: str) -> float:
@@ -145,17 +191,20 @@ def _loss(name: str, text: str) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _table_faults(rows: list[ListedRun], has_lines: bool) -> Iterator[str]:
+def _table_faults(rows: list[ListedRun], has_lines: bool, unit: Unit) -> Iterator[str]:
     if not has_lines:
         yield "it has no rows; add one for each checkpoint"
     for file in _repeated(row.file for row in rows):
-        yield f"{file} is listed twice; remove one row"
+        yield f"{_shown(file)} is listed twice; remove one row"
     for width, seed in _repeated((row.width, row.seed) for row in rows):
         yield (
             f"the seed {seed} of width {width} is listed twice; give each run of a width its own "
             "seed"
         )
-    accuracies = [row.final[name] for row in rows for name in ACCURACIES]
-    known = [value for value in accuracies if not math.isnan(value)]
-    if known and 0 < max(known) <= 1:
-        yield "all accuracies are at most 1; write percent (97, not 0.97)"
+    for name in ACCURACIES if unit == "percent" else ():
+        known = [row.final[name] for row in rows if not math.isnan(row.final[name])]
+        if known and 0 < max(known) <= 1:
+            yield (
+                f"no {name} is above 1; write percent (97, not 0.97), or set accuracies: fraction "
+                "if all accuracies are fractions"
+            )

@@ -62,7 +62,8 @@ def find_import(config: Config, model: str, dataset: str) -> ImportItem:
 
 def import_rows(config: Config, model: str, dataset: str, width: str) -> list[ListedRun]:
     """What the table says of the runs of one width of a population that is imported."""
-    rows = read_listing(find_import(config, model, dataset)["table"]).rows
+    item = find_import(config, model, dataset)
+    rows = read_listing(item["table"], item["accuracies"]).rows
     return [row for row in rows if row.width == width]
 
 
@@ -86,7 +87,7 @@ def _population(item: PopulationItem) -> Population:
 
 def _imported(item: ImportItem) -> Population:
     found: dict[str, list[int]] = {}
-    for row in read_listing(item["table"]).rows:
+    for row in read_listing(item["table"], item["accuracies"]).rows:
         found.setdefault(row.width, []).append(row.seed)
     seeds = {width: sorted(found[width]) for width in sorted(found, key=width_order)}
     return Population(

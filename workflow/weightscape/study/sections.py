@@ -41,6 +41,7 @@ class ImportItem(TypedDict):
     dataset: str
     folder: str
     table: str
+    accuracies: Literal["percent", "fraction"]
     layers: dict[str, ImportedLayer]
     layout: Literal["out_in", "in_out"]
     classes: int

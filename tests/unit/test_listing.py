@@ -182,7 +182,7 @@ def test_accuracies_may_be_fractions(table):
     assert [row.final["train_accuracy"] for row in rows[1:]] == [100, 50]
     path = table("file,width,test_accuracy\na,4,0.97\nb,4,97")
     assert (
-        "line 3: test_accuracy is 97; write fraction, from 0 to 1, or set accuracies: percent"
+        "line 3: test_accuracy is 97; write a fraction, from 0 to 1, or set accuracies: percent"
         in (faults(read_listing(path, "fraction")))
     )
 

@@ -16,6 +16,7 @@ FREE = 2**26
 MOST_COMPRESSED = 20
 """Bytes that a larger array may have for each that it takes in its file: weights compress less."""
 
+LONGEST = 1000  # letters of a reason
 DAMAGED = "it is damaged"
 
 
@@ -37,6 +38,8 @@ class Checkpoint(Protocol):
 
 
 def refuse(path: Path, reason: str, remedy: str) -> Refused:
+    """The reason may quote the file: it is told in one line, and not endless."""
+    reason = "".join(letter if letter.isprintable() else "?" for letter in reason[:LONGEST])
     return Refused(f"the checkpoint {path} is refused: {reason}; {remedy}")
 
 

@@ -38,11 +38,18 @@ def block(language):
 @pytest.fixture(scope="session")
 def zoo(once):
     """The study of the document with more bad files, run to its end; only to be read or copied."""
-    return Project(once("zoo", make_zoo), yaml.safe_load(block("yaml")))
+    return Project(once("zoo", make_zoo), study())
+
+
+def study():
+    """That of the document, and beside it an import without a good file."""
+    found = yaml.safe_load(block("yaml"))
+    lost = found["import"][0] | {"dataset": "pets", "table": "checkpoints/lost.csv"}
+    return found | {"import": [*found["import"], lost]}
 
 
 def make_zoo(folder):
-    project = Project.create(folder, yaml.safe_load(block("yaml")))
+    project = Project.create(folder, study())
     subprocess.run([sys.executable, "-c", block("python")], cwd=project.folder, check=True)
     folder = project.folder / "checkpoints"
     (folder / "evil.pt").write_bytes(pickle.dumps(Evil(), protocol=2))
@@ -52,6 +59,8 @@ def make_zoo(folder):
         for name, shape in {"0": (7, 64), "2": (10, 7)}.items():
             file[f"{name}/weight"], file[f"{name}/bias"] = torch.ones(shape), torch.ones(shape[0])
     names = pd.read_csv(folder / "runs.csv").columns
+    rows = ["file,width,train_accuracy,test_accuracy", "lost.pt,4,90,80", f"{'n' * 300},4,90,80"]
+    (folder / "lost.csv").write_text("\n".join(rows))
     with (folder / "runs.csv").open("a", newline="") as file:
         table = csv.DictWriter(file, names)
         for seed, name in enumerate(list(BAD)[1:], start=50):
@@ -90,13 +99,15 @@ def test_the_good_networks_are_measured_as_all_others(zoo):
     assert table(zoo, "groups")["n"].sum() == 9
     (settings,) = table(zoo, "settings").groupby("layer", sort=False).head(1)[:1].to_dict("records")
     assert (settings["outputs"], settings["widths"], settings["n"]) == ("4-16", "4 16", 9)
-    figures = {path.stem: path.stat().st_size for path in (zoo.results / "figures").glob("*.png")}
+    figures = {
+        path.stem: path.stat().st_size for path in (zoo.results / "figures").glob("*-digits.png")
+    }
     assert {"convergence-mlp-digits", "telemetry-mlp-digits", "strength-mlp-digits"} < set(figures)
     assert min(figures.values()) > 5_000
 
 
 def test_bad_files_are_told_each_once_and_nothing_in_them_runs(zoo):
-    files = table(zoo, "imports").set_index("file")
+    files = table(zoo, "imports").query("dataset == 'digits'").set_index("file")
     assert files["status"].value_counts().to_dict() == {"good": 9, "bad": len(BAD)}
     logs = "\n".join(
         path.read_text() for path in (zoo.results / "logs").rglob("import_runs/**/*.log")
@@ -131,7 +142,20 @@ def test_a_mended_file_imports_its_width_alone(zoo, tmp_path):
     counts = mended.planned()
     assert counts["import_runs"] == 1
     assert {"collect_runs", "measure_weights"} <= set(counts)
-    assert "15 of 15 runs done" in mended.succeed("status")  # those of bad files too
+    assert "17 of 17 runs done" in mended.succeed("status")  # those of bad files too
+
+
+def test_an_import_without_a_good_file_leaves_the_others_their_tables_and_report(zoo):
+    """All that the other tests see of the study is made beside it."""
+    found = table(zoo, "imports").query("dataset == 'pets'").set_index("file")["reason"]
+    assert "there is no such file" in found["lost.pt"]
+    assert "its name is too long" in found["n" * 300]
+    for name in ("runs", "groups", "statistics", "settings", "failures"):
+        assert set(table(zoo, name)["dataset"]) == {"digits"}
+    figure = zoo.results / "figures" / "statistics-mlp-pets.svg"
+    assert "no runs: every checkpoint of the import is bad" in figure.read_text()
+    log = (zoo.results / "logs/collect_runs/mlp/pets.log").read_text()
+    assert "mlp on pets has no runs: every checkpoint is bad" in log
 
 
 def test_networks_are_trained_and_imported_in_one_study(fresh):

@@ -162,7 +162,8 @@ def empty(populations: Sequence[Shown], why: str) -> Figure:
     figure, found = panels([["nothing"]], 1.5, 4.5)
     found["nothing"].set_axis_off()
     found["nothing"].text(0.5, 0.5, why, ha="center", va="center")
-    figure.suptitle(heading(populations))
+    if populations:
+        figure.suptitle(heading(populations))
     return figure
 
 

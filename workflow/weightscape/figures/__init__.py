@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from weightscape import heads
-from weightscape.drawing.style import Shown
+from weightscape.drawing.style import Shown, empty
 from weightscape.storage.tables import add_groups, read_table
 
 
@@ -36,7 +36,9 @@ def draw(name: str, runs: Sequence[pd.DataFrame], files: Sequence[str], split: s
     if head.each == "study":
         shown = Shown(of_study, *parts)
     else:
-        populations = list(map(Shown, runs, parts))
+        populations = [Shown(*both) for both in zip(runs, parts, strict=True) if len(both[0])]
+        if not populations:
+            return empty([], "no runs: every checkpoint of the import is bad")
         shown = populations if head.grid else populations[0]
     claim = [heads.drawn_by(file)[name]["claim"]] if head.each == "claim" else []
     drawn: Figure = figure.draw(shown, split, *claim)

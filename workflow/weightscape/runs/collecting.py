@@ -98,8 +98,12 @@ HEAD = MeasureHead(
 KEYS = list(RUN_KEYS)
 
 
-def collect(population: Population, shards: list[str], has_all: bool = True) -> pd.DataFrame:
+def collect(
+    population: Population, shards: list[str], has_all: bool = True
+) -> pd.DataFrame | None:
     """Final losses, accuracies (%) and dead-unit share of the population's runs, no group yet.
+
+    None if it has no runs, because every checkpoint of its import is bad.
 
     Shards may hold runs that the study does not ask for; those are left out. The dead-unit share
     is that of all ReLU units that are zero for every image of the test split, after the last epoch.
@@ -107,10 +111,7 @@ def collect(population: Population, shards: list[str], has_all: bool = True) -> 
     """
     tables = [_rows(shard) for shard in read_population(shards)]
     if not tables:
-        raise WeightscapeError(
-            f"{population.model} on {population.dataset} has no runs, because every checkpoint "
-            "of its import is bad; the logs of import_runs say why"
-        )
+        return None
     runs = pd.concat(tables, ignore_index=True)
     wanted = (runs["seed"] < population.n_seeds) & runs["width"].isin(population.widths)
     found = runs[wanted].reset_index(drop=True)

@@ -51,7 +51,8 @@ def tables_of(members):
             curves.append({**key, "epoch": epoch, **both})
         for layer, epoch in itertools.product(LAYERS, range(EPOCHS + 1)):
             dead = np.broadcast_to(one["dead"].get(layer, math.nan), EPOCHS + 1)[epoch]
-            norm = one["gradient"][epoch] if layer == "fc1" else 7.0
+            norm = one["gradient"][epoch]
+            norm = norm if layer == "fc1" or math.isnan(norm) else 7.0
             telemetry.append(
                 {**key, "layer": layer, "epoch": epoch, "dead_units": dead, "gradient_norm": norm}
             )
@@ -139,6 +140,17 @@ def test_of_networks_whose_curves_are_not_known_no_cause_is_known():
     found, _ = explained(*good, bad, constant, *broken_end)
     assert found["cause"].tolist() == ["unknown", "constant output", "unknown", "diverged"]
     assert found["diverged_epoch"].isna().tolist() == [True, True, True, False]
+
+
+def test_of_networks_trained_elsewhere_a_loss_between_that_is_not_known_is_no_divergence():
+    """A zoo may tell of a few epochs alone, and of none on one of the splits."""
+    few = np.where(np.isin(np.arange(EPOCHS + 1), [0, 1, EPOCHS]), FALLING, np.nan)
+    elsewhere = {"gradient": math.nan, "fc1": math.nan, "fc2": math.nan, "classes": math.nan}
+    known = run("low", 40, loss=few, test_loss=few * np.nan, **elsewhere)
+    lost = run("low", 40, loss=np.where(np.arange(EPOCHS + 1) == 1, np.inf, few), **elsewhere)
+    found, _ = explained(known, lost)
+    assert found["cause"].tolist() == ["unknown", "diverged"]
+    assert found["diverged_epoch"].tolist() == [pytest.approx(math.nan, nan_ok=True), 1]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -678,7 +678,8 @@ def test_a_missing_key_of_an_import_is_named(zoo):
     for key in ("model", "dataset", "folder", "table", "classes"):
         config = zoo()
         del config["import"][0][key]
-        assert f"import[0]: the key '{key}' is missing" in fault(config)
+        where = "import[0].table" if key == "table" else "import[0]"  # other sources have none
+        assert f"{where}: the key '{key}' is missing" in fault(config)
 
 
 def test_a_study_of_nothing_is_told(small):

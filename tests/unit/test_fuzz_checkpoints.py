@@ -226,7 +226,7 @@ def test_any_bytes_are_a_table_or_faults(tmp_path, content):
 
 
 def check_listing(path, unit):
-    rows, faults = read_listing(path, unit)
+    rows, faults, *_ = read_listing(path, unit)
     assert rows or faults
     for fault in faults:
         assert path in fault
@@ -247,5 +247,5 @@ def test_the_numbers_of_a_table_are_those_that_it_says(tmp_path):
     accuracies = random.uniform(0, 100, 200)
     lines = [f"{n}.pt,4,{value!r}" for n, value in enumerate(accuracies.tolist())]
     (tmp_path / "runs.csv").write_text("file,width,test_accuracy\n" + "\n".join(lines))
-    rows, _ = read_listing(str(tmp_path / "runs.csv"))
+    rows, *_ = read_listing(str(tmp_path / "runs.csv"))
     assert [row.final["test_accuracy"] for row in rows] == accuracies.tolist()

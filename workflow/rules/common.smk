@@ -46,15 +46,19 @@ def get_import(wildcards):
 
 
 def get_import_table(wildcards):
-    return get_given(get_import(wildcards)["table"])
+    return get_given(get_import(wildcards).get("table", []))
+
+
+def get_import_item(wildcards):
+    """What its job reads of an import: what does not change its runs is no cause to run."""
+    item = get_import(wildcards)
+    read = ("source", "folder", "table", "accuracies", "classes")
+    return study.canonical_json({key: item[key] for key in read if key in item})
 
 
 def get_checkpoints(wildcards):
     """The checkpoints of a width that are there: one that is missing is told by its job."""
-    folder = get_import(wildcards)["folder"]
-    rows = study.import_rows(config, wildcards.model, wildcards.dataset, wildcards.width)
-    files = {file for row in rows for file in (row.file, row.initial_file) if file}
-    paths = sorted(f"{folder}/{file}" for file in files)
+    paths = study.import_files(config, wildcards.model, wildcards.dataset, wildcards.width)
     # Path's own raises where a name is too long
     return get_given([path for path in paths if os.path.isfile(path)])
 

@@ -17,9 +17,7 @@ rule import_runs:
         mem_mb=get_import_mem_mb,
         runtime=get_import_runtime,
     params:
-        folder=lambda wildcards: get_import(wildcards)["folder"],
-        accuracies=lambda wildcards: get_import(wildcards)["accuracies"],
-        classes=lambda wildcards: get_import(wildcards)["classes"],
+        item=get_import_item,
         recipe=get_recipe,
     script:
         "../scripts/import_runs.py"

@@ -3,20 +3,21 @@
 import json
 from pathlib import Path
 
+from weightscape.foreign import sources
 from weightscape.foreign.importing import Source, import_runs
 from weightscape.messages.logs import job_log, leave
-from weightscape.study.listing import read_listing
 
 with job_log(snakemake.log[0]):
     wildcards, params = snakemake.wildcards, snakemake.params
-    rows = read_listing(snakemake.input.table, params.accuracies).rows
+    item = json.loads(params.item)
+    rows = sources.listing(item).rows
     import_runs(
         Source(
-            Path(params.folder),
+            Path(item["folder"]),
             wildcards.model,
             wildcards.dataset,
             wildcards.width,
-            params.classes,
+            item["classes"],
             json.loads(params.recipe),
         ),
         [row for row in rows if row.width == wildcards.width],

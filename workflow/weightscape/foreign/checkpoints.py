@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -72,19 +72,29 @@ def read_tensors(path: Path, names: Collection[str]) -> Tensors:
     Where they stand behind the prefix of a tool, such as `module.`, this may be left out. Raises
     Refused if the file is missing, damaged, of another format, or lacks an array of floats.
     """
-    with _errors(path), _opener(path)(path) as checkpoint:
+    with told(path), _opener(path)(path) as checkpoint:
         prefix = _prefix(path, checkpoint, names)
         return {name: _read(path, checkpoint, prefix, name) for name in names}
 
 
 def sha256(path: Path) -> str:
     """Of a checkpoint, in hexadecimal digits."""
-    with _errors(path), path.open("rb") as file:
+    with told(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of all arrays of floats in a checkpoint, by name."""
+    found = {}
+    with told(path), _opener(path)(path) as checkpoint:
+        for name in checkpoint.names():
+            with suppress(Refused):
+                found[name] = checkpoint.read(name, checkpoint.find(name)).shape
+    return found
+
+
 @contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Whatever goes wrong with a checkpoint is a WeightscapeError."""
     try:
         yield

@@ -18,7 +18,8 @@ import pandas as pd
 
 import weightscape
 from weightscape import models
-from weightscape.foreign.checkpoints import Tensors, read_tensors, sha256
+from weightscape.foreign import sources
+from weightscape.foreign.checkpoints import Tensors
 from weightscape.foreign.formats.base import Refused, refuse
 from weightscape.heads import MeasureHead, Table
 from weightscape.messages.progress import Progress
@@ -83,7 +84,8 @@ class Source(NamedTuple):
     classes: int
     recipe: dict[str, Any]
     """with `layers`: layer -> its tensors `weight` and `bias`, and the layer that it `reads`; and
-    their `layer_order`, since the recipe comes as JSON that is sorted"""
+    their `layer_order`, since the recipe comes as JSON that is sorted; `source`, if it is no table
+    of files, and then `snapshots`"""
 
     @property
     def layers(self) -> dict[str, ImportedLayer]:
@@ -94,6 +96,15 @@ class Source(NamedTuple):
     def layout(self) -> str:
         """The order of a weight's axes in the files: out_in as in torch, or in_out."""
         return str(self.recipe.get("layout", "out_in"))
+
+    @property
+    def reader(self) -> sources.Reader:
+        return sources.reader(self.recipe.get("source", "table"))
+
+    @property
+    def snapshots(self) -> list[int]:
+        """Epochs whose weights the shard has."""
+        return list(self.recipe.get("snapshots", [0, self.recipe["epochs"]]))
 
 
 class _Seen(NamedTuple):
@@ -139,11 +150,13 @@ def import_runs(source: Source, rows: list[ListedRun], target: Path, table: Path
 def _look(source: Source, row: ListedRun, progress: Progress) -> _Seen:
     path = source.folder / row.file
     try:
-        shapes = _check(path, source, _read(source, row.file))
-        if row.initial_file:
-            initial = _read(source, row.initial_file)
-            _check_equal(source, row.initial_file, _shapes(initial), shapes, OF_ITS_END)
-        found = _Seen(row, shapes, sha256(path), "")
+        if row.fault:
+            raise Refused(f"the run {path} is left out: {row.fault}")
+        *others, (_, file) = row.places(source.recipe["epochs"]).items()
+        shapes = _check(path, source, _read(source, file))
+        for _, other in others:
+            _check_equal(source, other, _shapes(_read(source, other)), shapes, OF_ITS_END)
+        found = _Seen(row, shapes, source.reader.digest(source.folder, file), "")
     except Refused as error:
         found = _Seen(row, {}, "", str(error))
     progress.add()
@@ -158,7 +171,7 @@ def _read(source: Source, file: str) -> Tensors:
         for kind, _ in KINDS
         if (tensor := entry[kind]) is not None
     }
-    found = read_tensors(source.folder / file, dict.fromkeys(wanted.values()))
+    found = source.reader.read(source.folder, file, list(dict.fromkeys(wanted.values())))
     parameters = {name: found[tensor] for name, tensor in wanted.items()}
     if source.layout == "out_in":
         return parameters
@@ -320,7 +333,7 @@ def _blank(source: Source, shapes: Shapes) -> Shapes:
     return {
         **{
             f"epochs/{epoch}/{name.replace('.', '/')}": shape
-            for epoch in (0, epochs)
+            for epoch in source.snapshots
             for name, shape in (biases | shapes).items()
         },
         **{f"curves/{name}": (epochs + 1,) for name in CURVES},
@@ -329,16 +342,18 @@ def _blank(source: Source, shapes: Shapes) -> Shapes:
 
 
 def _records(source: Source, good: list[_Seen]) -> Iterator[RunRecord]:
-    """The runs, one in memory at a time; of the curves only the last column is known."""
+    """The runs, one in memory at a time; of most curves only the last column is known."""
     epochs = source.recipe["epochs"]
     with Progress("importing", len(good)) as progress:
         for row, shapes, *_ in good:
-            files = {epochs: row.file} | ({0: row.initial_file} if row.initial_file else {})
+            files = row.places(epochs)
             snapshots = {epoch: _read(source, file) for epoch, file in files.items()}
             for epoch, file in files.items():
                 _check_equal(source, file, _shapes(snapshots[epoch]), shapes, OF_THE_FIRST_LOOK)
             curves = {name: np.full(epochs + 1, np.nan) for name in CURVES}
             for name, curve in curves.items():
+                for epoch, value in row.curves.get(name, {}).items():
+                    curve[epoch] = value
                 curve[-1] = row.final[name]
             yield RunRecord(row.seed, snapshots, curves, row.final, {})
             progress.add()

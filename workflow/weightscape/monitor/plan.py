@@ -15,12 +15,12 @@ from typing import NamedTuple, Unpack
 
 from weightscape import models
 from weightscape.errors import WeightscapeError
+from weightscape.foreign import sources
 from weightscape.heads import MeasureHead, Table
 from weightscape.messages.terminal import align
 from weightscape.monitor.found import find_shards, tell_replaced
 from weightscape.storage.shards import CURVES
 from weightscape.study.catalogue import BUILTIN, Dataset
-from weightscape.study.listing import read_listing
 from weightscape.study.paths import on_disk, parse_seeds
 from weightscape.study.population import Population, find_import, find_population, populations
 from weightscape.study.recipes import snapshot_epochs
@@ -246,13 +246,10 @@ def import_memory_mb(config: Config, model: str, dataset: str) -> int:
 def _file_sizes(config: Config, population: Population) -> dict[str, int]:
     """Bytes of each checkpoint of an import that is there."""
     item = find_import(config, population.model, population.dataset)
-    rows = read_listing(item["table"]).rows
-    files = {file for row in rows for file in (row.file, row.initial_file) if file}
-    sizes = {}
-    for file in files:
-        with contextlib.suppress(OSError):
-            sizes[file] = (Path(item["folder"]) / file).stat().st_size
-    return sizes
+    reader, folder = sources.reader(item["source"]), Path(item["folder"])
+    rows = sources.listing(item).rows
+    places = {place for row in rows for place in row.places(item["epochs"]).values()}
+    return {place: reader.size(folder, place) for place in places}
 
 
 def _plan_population(config: Config, population: Population) -> PlanRow:

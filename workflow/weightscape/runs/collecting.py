@@ -98,9 +98,7 @@ HEAD = MeasureHead(
 KEYS = list(RUN_KEYS)
 
 
-def collect(
-    population: Population, shards: list[str], has_all: bool = True
-) -> pd.DataFrame | None:
+def collect(population: Population, shards: list[str], has_all: bool = True) -> pd.DataFrame | None:
     """Final losses, accuracies (%) and dead-unit share of the population's runs, no group yet.
 
     None if it has no runs, because every checkpoint of its import is bad.

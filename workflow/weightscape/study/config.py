@@ -22,8 +22,9 @@ import yaml
 
 from weightscape import models
 from weightscape.errors import WeightscapeError
+from weightscape.foreign import sources
 from weightscape.study.catalogue import BUILTIN
-from weightscape.study.listing import ListedRun, read_listing
+from weightscape.study.listing import ListedRun
 from weightscape.study.reading import DEEPEST, MOST_ENTRIES
 from weightscape.study.sections import Config, ImportItem, PopulationItem, Training
 
@@ -99,6 +100,8 @@ def check(config: dict[str, Any], origin: str = "") -> Config:
     given = _read_numbers(config, load_schema())
     _raise(origin, list(_odd_values(given, "")) or list(_schema_faults(given)))
     full: Config = _fill(given, load_schema())
+    for imported in full["import"]:
+        sources.complete(imported)
     for _, item in _listed(full):
         common = full["models"].get(item["model"], {})
         item["options"] = common | item["options"]
@@ -419,18 +422,21 @@ def _import_faults(config: Config) -> Iterator[str]:
         where, model = f"import[{number}]", item["model"]
         yield from _folder_faults(f"{where}.folder", item["folder"])
         yield from _brace_faults(f"{where}.folder", item["folder"])
-        yield from _brace_faults(f"{where}.table", item["table"])
-        listing = read_listing(item["table"], item["accuracies"])
-        files = [file for row in listing.rows for file in (row.file, row.initial_file)]
-        braces = [fault for file in files for fault in _brace_faults(item["table"], file)]
+        listing = sources.listing(item)
+        key = "table" if item["source"] == "table" else "folder"
+        files = [file for row in listing.rows for file in row.places(item["epochs"]).values()]
+        braces = [fault for file in files for fault in _brace_faults(item[key], file)]
+        yield from _brace_faults(f"{where}.{key}", item[key]) if key == "table" else ()
         faults = [*listing.faults, *braces, *_accuracy_faults(config, listing.rows)]
-        yield from (f"{where}.table: {fault}" for fault in faults[:FAULTS_SHOWN])
+        yield from (f"{where}.{key}: {fault}" for fault in faults[:FAULTS_SHOWN])
         if (more := len(faults) - FAULTS_SHOWN) > 0:
-            yield f"{where}.table: and {more} more mistake{'s' if more > 1 else ''}"
+            yield f"{where}.{key}: and {more} more mistake{'s' if more > 1 else ''}"
+        if listing.epochs and item["epochs"] != listing.epochs[-1]:
+            yield f"{where}.epochs: the files tell {listing.epochs[-1]}; remove this key"
         layers = list(item["layers"])
         if model in models.families():
             yield from _family_faults(where, item, sorted({row.width for row in listing.rows}))
-        elif not layers:
+        elif not layers and (key == "table" or not faults):  # other sources may tell them
             yield (
                 f"{where}.layers: {model} is not a model family of this project, so its layers "
                 "must be listed under layers"
@@ -459,7 +465,9 @@ def _accuracy_faults(config: Config, rows: list[ListedRun]) -> Iterator[str]:
         "figures.colour": config["figures"]["colour"],
     }
     for key, split in asked.items():
-        missing = [row.file for row in rows if math.isnan(row.final[f"{split}_accuracy"])]
+        missing = [
+            row.file for row in rows if not row.fault and math.isnan(row.final[f"{split}_accuracy"])
+        ]
         if missing:
             yield (
                 f"{split}_accuracy is missing for {missing[0]} ({len(missing)} of {len(rows)} "

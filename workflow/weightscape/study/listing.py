@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 from typing import Literal, NamedTuple, TypeVar
 
+from weightscape.study.sections import ImportedLayer
+
 REQUIRED = ("file", "width", "test_accuracy")
 ACCURACIES, LOSSES = ("train_accuracy", "test_accuracy"), ("train_loss", "test_loss")
 HEADER = f"{', '.join(REQUIRED[:-1])} and {REQUIRED[-1]}"
@@ -43,17 +45,33 @@ class ListedRun(NamedTuple):
     """by each of CURVES: NaN if the table does not say; a loss that the table has as nan is inf"""
     initial_file: str
     """the checkpoint of its initial weights, or nothing"""
+    snapshots: dict[int, str] = {}
+    """epoch -> checkpoint, of a source that has more than these two: all, in order"""
+    curves: dict[str, dict[int, float]] = {}
+    """each of CURVES -> epoch -> value, where more than the last is known"""
+    fault: str = ""
+    """why a run can't be used, if that can be seen here"""
+
+    def places(self, epochs: int) -> dict[int, str]:
+        """Epoch -> checkpoint, of a run of so many epochs."""
+        initial = {0: self.initial_file} if self.initial_file else {}
+        return self.snapshots or initial | {epochs: self.file}
 
 
 class Listing(NamedTuple):
-    """A table: its rows, and what is wrong with it."""
+    """The runs of a table or of another source, and what is wrong with it."""
 
     rows: list[ListedRun]
     faults: list[str]
+    layers: dict[str, ImportedLayer] = {}
+    epochs: list[int] = []
+    """layers, and epochs with weights, of a source whose files tell them"""
 
 
 Unit = Literal["percent", "fraction"]
-"""Of the accuracies in a table."""
+"""Of accuracies."""
+Layout = Literal["out_in", "in_out"]
+"""Of weights: torch's, or that of Keras and TensorFlow."""
 
 
 def read_listing(path: str, unit: Unit = "percent") -> Listing:
@@ -127,6 +145,8 @@ def _row(cells: dict[str, str], counts: Counter[str], unit: Unit) -> ListedRun:
         raise ValueError(
             f"'{_shown(width)}' is not a width; write a number (20), several (20x50), or a name"
         )
+    if width == "all":
+        raise ValueError("the width 'all' stands for all of them in the tables; give another name")
     if len(width) > LONGEST_WIDTH:
         raise ValueError(
             f"the width '{_shown(width)}' has {len(width)} letters; write at most {LONGEST_WIDTH}"
@@ -176,18 +196,26 @@ def _number(name: str, text: str) -> float:
 def _percent(name: str, text: str, unit: Unit) -> float:
     if not text:
         return math.nan
-    value = _number(name, text)
+    return percent_of(name, _number(name, text), unit)
+
+
+def percent_of(name: str, value: float, unit: Unit) -> float:
+    """An accuracy in percent; ValueError if it is none in its unit."""
     most, words = {"percent": (100, "percent"), "fraction": (1, "a fraction")}[unit]
     if not 0 <= value <= most:
         hint = ", or set accuracies: percent" if unit == "fraction" and value <= 100 else ""
-        raise ValueError(f"{name} is {_shown(text)}; write {words}, from 0 to {most}{hint}")
+        raise ValueError(f"{name} is {value:g}; write {words}, from 0 to {most}{hint}")
     return 100 / most * value
 
 
 def _loss(name: str, text: str) -> float:
     if not text:
         return math.nan
-    value = _number(name, text)
+    return known_loss(_number(name, text))
+
+
+def known_loss(value: float) -> float:
+    """A loss as shards have it: that of a run that diverged is inf, since NaN is not known."""
     return value if math.isfinite(value) else math.inf
 
 
@@ -201,6 +229,11 @@ def _table_faults(rows: list[ListedRun], has_lines: bool, unit: Unit) -> Iterato
             f"the seed {seed} of width {width} is listed twice; give each run of a width its own "
             "seed"
         )
+    yield from unit_faults(rows, unit)
+
+
+def unit_faults(rows: list[ListedRun], unit: Unit) -> Iterator[str]:
+    """A column of fractions that is told to be percent."""
     for name in ACCURACIES if unit == "percent" else ():
         known = [row.final[name] for row in rows if not math.isnan(row.final[name])]
         if known and 0 < max(known) <= 1:

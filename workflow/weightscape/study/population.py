@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from weightscape import models
+from weightscape.foreign import sources
 from weightscape.models.base import Options
-from weightscape.study.listing import ListedRun, read_listing
+from weightscape.study.listing import ListedRun
 from weightscape.study.sections import Bounds, Config, ImportedLayer, ImportItem, PopulationItem
 from weightscape.study.widths import width_order
 
@@ -63,8 +64,20 @@ def find_import(config: Config, model: str, dataset: str) -> ImportItem:
 def import_rows(config: Config, model: str, dataset: str, width: str) -> list[ListedRun]:
     """What the table says of the runs of one width of a population that is imported."""
     item = find_import(config, model, dataset)
-    rows = read_listing(item["table"], item["accuracies"]).rows
-    return [row for row in rows if row.width == width]
+    return [row for row in sources.listing(item).rows if row.width == width]
+
+
+def import_files(config: Config, model: str, dataset: str, width: str) -> list[str]:
+    """The files that tell of these runs, whether they are there or not."""
+    item = find_import(config, model, dataset)
+    reader = sources.reader(item["source"])
+    found = {
+        file
+        for row in import_rows(config, model, dataset, width)
+        for place in row.places(item["epochs"]).values()
+        for file in reader.files(place)
+    }
+    return [f"{item['folder']}/{file}" for file in sorted(found)]
 
 
 def _population(item: PopulationItem) -> Population:
@@ -87,7 +100,7 @@ def _population(item: PopulationItem) -> Population:
 
 def _imported(item: ImportItem) -> Population:
     found: dict[str, list[int]] = {}
-    for row in read_listing(item["table"], item["accuracies"]).rows:
+    for row in sources.listing(item).rows:
         found.setdefault(row.width, []).append(row.seed)
     seeds = {width: sorted(found[width]) for width in sorted(found, key=width_order)}
     return Population(

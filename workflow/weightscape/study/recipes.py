@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from weightscape import models
+from weightscape.foreign import sources
 from weightscape.study.population import Population, find_import, layer_map
-from weightscape.study.sections import Config
+from weightscape.study.sections import Config, ImportItem
 
 RECIPE_VERSION = 3
 
@@ -34,7 +35,8 @@ def digest_of_shards(recipe: dict[str, Any], epochs: Iterable[int]) -> str:
 def wanted_digest(config: Config, population: Population) -> str:
     """`digest_of_shards` of the shards that a config asks for."""
     asked = recipe(config, population)
-    epochs = {0, asked["epochs"]} if population.is_imported else snapshot_epochs(config)
+    of_import = asked.get("snapshots", (0, asked["epochs"]))
+    epochs = of_import if population.is_imported else snapshot_epochs(config)
     return digest_of_shards(asked, epochs)
 
 
@@ -56,6 +58,7 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
             "layer_order": list(layers),
             # torch's own, of most imports, is not told
             **({} if item["layout"] == "out_in" else {"layout": item["layout"]}),
+            **({} if item["source"] == "table" else _told(item)),
         }
     training = config["training"]
     crossed, code = population.n_shuffle_seeds, models.code_digest(population.model)
@@ -70,6 +73,11 @@ def recipe(config: Config, population: Population) -> dict[str, Any]:
         **({} if crossed is None else {"shuffle_seeds": crossed}),
         **({} if code is None else {"code": code}),
     }
+
+
+def _told(item: ImportItem) -> dict[str, Any]:
+    """Of an import whose source has weights of several epochs."""
+    return {"source": item["source"], "snapshots": sources.listing(item).epochs}
 
 
 def snapshot_epochs(config: Config) -> list[int]:

@@ -39,14 +39,16 @@ class ImportedLayer(TypedDict):
 class ImportItem(TypedDict):
     model: str
     dataset: str
+    source: Literal["matrix", "ray-tune", "table"]
     folder: str
-    table: str
-    accuracies: Literal["percent", "fraction"]
+    table: NotRequired[str]
+    # what is left out, the source fills in
+    accuracies: NotRequired[Literal["percent", "fraction"]]
     layers: dict[str, ImportedLayer]
-    layout: Literal["out_in", "in_out"]
+    layout: NotRequired[Literal["out_in", "in_out"]]
     classes: int
     majority_share: NotRequired[float]
-    epochs: int
+    epochs: NotRequired[int]
     options: Options
     edges: NotRequired[Bounds]
 

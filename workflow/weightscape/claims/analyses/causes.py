@@ -186,7 +186,9 @@ def explain_all(
 ) -> pd.DataFrame:
     """The evidence and the cause that fits first, for every run."""
     keys = pd.MultiIndex.from_frame(runs[KEYS])
-    evidence: dict[str, Any] = _losses(curves, keys)
+    # of networks that were trained elsewhere no gradient is known, and NaN is a loss not known
+    is_trained = bool(telemetry["gradient_norm"].notna().any())
+    evidence: dict[str, Any] = _losses(curves, keys, is_trained)
     is_finite = np.isnan(evidence["diverged_epoch"])
     evidence |= _dead_units(telemetry, keys, is_finite)
     evidence |= _gradients(telemetry, keys, successful(runs, split), evidence["dead_epoch"])
@@ -214,13 +216,11 @@ def _by_epoch(table: pd.DataFrame, column: str, keys: pd.MultiIndex) -> np.ndarr
     return wide.reindex(keys).to_numpy(float)
 
 
-def _losses(curves: pd.DataFrame, keys: pd.MultiIndex) -> dict[str, np.ndarray]:
+def _losses(curves: pd.DataFrame, keys: pd.MultiIndex, is_trained: bool) -> dict[str, np.ndarray]:
     """The first epoch of a loss that is not finite, and the relative fall of the training loss over
-    the last part of the epochs. Where no run has a loss at the start, the curves are not known, and
-    NaN does not tell of a run that diverged."""
+    the last part of the epochs. NaN tells of a run that diverged only where it was trained here."""
     train, test = (_by_epoch(curves, f"{split}_loss", keys) for split in ("train", "test"))
-    is_known = not np.isnan(train[:, 0]).all()
-    broken = np.isinf(train) | np.isinf(test) | ((np.isnan(train) | np.isnan(test)) & is_known)
+    broken = np.isinf(train) | np.isinf(test) | ((np.isnan(train) | np.isnan(test)) & is_trained)
     first = np.where(broken.any(1), broken.argmax(1), np.nan)
     last = train.shape[1] - 1
     before = last - max(1, round(LAST_PART * last))

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 MOST_STEPS = 5_000_000
 """Opcodes of a pickle: each takes up to 100 bytes of memory, and a microsecond."""
+LONGEST_NAME = 1000  # of a function
 
 
 class PickleError(Exception):
@@ -64,7 +65,9 @@ def load(file: BinaryIO) -> Pickle:
 
 def text_key(key: Any) -> str | None:
     """A key of a dict as a part of a name; None for one that can't be."""
-    return key if isinstance(key, str) else str(key) if type(key) is int else None
+    if type(key) is int and abs(key) < 2**63:
+        return str(key)
+    return key if isinstance(key, str) else None
 
 
 def _set_items(target: Any, items: list[Any]) -> Any:
@@ -157,21 +160,27 @@ class _Machine:
             case "GLOBAL":
                 return Global(argument.replace(" ", "."))
             case "STACK_GLOBAL":
-                return Global(".".join(self._pop(2)))
+                module, name = self._pop(2)
+                if len(module) + len(name) > LONGEST_NAME:
+                    raise PickleError("a name of endless length")
+                return Global(f"{module}.{name}")
             case "EXT1" | "EXT2" | "EXT4":
                 return Global(f"extension {argument}")
             case "INST":
                 return Made(argument.replace(" ", "."), tuple(self._pop_mark()))
             case "OBJ":
-                called, *arguments = self._pop_mark()
+                called, *rest = self._pop_mark()
+                arguments: Any = tuple(rest)
             case "REDUCE" | "NEWOBJ":
                 called, arguments = self._pop(2)
             case "NEWOBJ_EX":
                 called, arguments, _ = self._pop(3)
             case _:
                 raise PickleError(f"the opcode {opcode}")
+        if not isinstance(arguments, tuple):  # a list may be long, and stand here again and again
+            raise PickleError("a call without a tuple")
         name = called.name if isinstance(called, Global | Made) else type(called).__name__
-        return Made(name, tuple(arguments))
+        return Made(name, arguments)
 
     def _fill(self, opcode: str) -> None:
         """Put what lies on top of the stack into the object below it."""

@@ -52,6 +52,7 @@ NO_DENSE = {
     "torch._utils._rebuild_qtensor": "quantised",
 }
 MAGIC = 0x1950A86A20F9469CFC6C  # that the older streams begin with
+DEEPEST = 10  # parameters of parameters
 MOST_NAMES, LONGEST_NAME = 10_000, 200  # that are listed
 
 
@@ -145,7 +146,7 @@ class TorchFile:
 
 def _described(value: Any) -> Any:
     """A tensor or an array where `value` describes one, or else the value."""
-    while True:
+    for _ in range(DEEPEST):
         match value:
             case Made(name="torch._tensor._rebuild_from_type_v2", arguments=(f, _, given, *_)):
                 value = Made(getattr(f, "name", ""), given if isinstance(given, tuple) else ())
@@ -157,7 +158,8 @@ def _described(value: Any) -> Any:
             ):
                 value = data
             case _:
-                return _as_tensor(value)
+                break
+    return _as_tensor(value)
 
 
 def _as_tensor(value: Any) -> Any:

@@ -63,7 +63,8 @@ def check_expansion(path: Path, name: str, size: int, stored: int) -> None:
         )
 
 
-@np.errstate(over="ignore")  # a float64 beyond float32 is infinite, as in the network itself
+# a float64 beyond float32 is infinite, as in the network itself; NaN of any kind is NaN
+@np.errstate(over="ignore", invalid="ignore")
 def as_float32(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 

@@ -504,6 +504,16 @@ def test_where_the_machine_fails_the_job_ends_and_no_run_is_left_out(
     assert str(path) in str(caught.value)
 
 
+def test_an_error_that_hdf5_quotes_is_one_of_the_machine(path, monkeypatch):
+    def fail(*_):
+        raise OSError("Can't read data (file read failed: errno = 5, error message = '...')")
+
+    monkeypatch.setattr("weightscape.foreign.checkpoints._read", fail)
+    with pytest.raises(WeightscapeError, match="run again when the disk") as caught:
+        read_tensors(path, ["half"])
+    assert not isinstance(caught.value, Refused)
+
+
 def test_without_memory_the_job_ends(path, monkeypatch):
     def fail(*_):
         raise MemoryError

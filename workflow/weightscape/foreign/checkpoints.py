@@ -112,12 +112,13 @@ def told(path: Path) -> Iterator[None]:
 
 
 def _system_error(path: Path, error: OSError) -> WeightscapeError:
-    if error.errno in LEFT_OUT:
-        return refuse(path, *LEFT_OUT[error.errno])
-    if error.errno in MACHINE:
-        reason = os.strerror(error.errno)
+    told_by_hdf5 = re.search("errno = ([0-9]+)", str(error))
+    number = int(told_by_hdf5[1]) if told_by_hdf5 else error.errno
+    if number in LEFT_OUT:
+        return refuse(path, *LEFT_OUT[number])
+    if number in MACHINE:
         return WeightscapeError(
-            f"the checkpoint {path} could not be read: {reason}; {MACHINE[error.errno]}"
+            f"the checkpoint {path} could not be read: {os.strerror(number)}; {MACHINE[number]}"
         )
     return _damaged(path, error)
 

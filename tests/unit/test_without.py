@@ -6,9 +6,9 @@ import pytest
 
 from weightscape import heads
 from weightscape.figures import draw
-from weightscape.runs.without import only_with_runs, write_nothing
+from weightscape.runs.without import only_with_runs, write_header, write_nothing
 from weightscape.storage.densities import join_densities, open_densities
-from weightscape.storage.tables import read_table
+from weightscape.storage.tables import add_groups, read_table
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_every_measure_can_write_nothing(tmp_path, measure):
     write_nothing(head, files, "mine", "pets")
     for name in heads.tables_of(head):
         table = read_table(files[name])
-        assert (len(table), list(table.columns)) == (0, heads.tables()[name].names)
+        assert (len(table), list(table.columns)) == (0, heads.tables()[name].written)
 
 
 def test_densities_of_nothing_are_joined_with_others(tmp_path):
@@ -56,8 +56,16 @@ def test_densities_of_nothing_are_joined_with_others(tmp_path):
 
 
 @pytest.mark.parametrize("figure", ["statistics", "claim_C1", "density"])
-def test_a_figure_of_nothing_says_so(figure, runs):
+def test_a_figure_of_nothing_says_so(figure, tmp_path):
     file = next(file for file in heads.figures() if figure in heads.drawn_by(file))
-    files = [name if "." in name else runs[1] for name in heads.figures()[file].reads]
-    drawn = draw(figure, [read_table(runs[1])], files, "test")
+    files = []
+    for name in heads.figures()[file].reads:
+        files.append(str(tmp_path / name))
+        if "." not in name:
+            write_header(name, files[-1])
+    write_header("runs", tmp_path / "runs")
+    runs = add_groups(
+        read_table(tmp_path / "runs"), pd.DataFrame(columns=[*heads.RUN_KEYS, "group"])
+    )
+    drawn = draw(figure, [runs], files, "test")
     assert "no runs" in drawn.axes[0].texts[0].get_text()

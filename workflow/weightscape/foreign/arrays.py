@@ -4,6 +4,7 @@ An array is what lies in the file itself: links to elsewhere, external storage a
 would read other files of the machine, or zeros where these are missing.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,7 @@ import h5py
 import numpy as np
 
 from weightscape.errors import WeightscapeError
-
-MOST_COMPRESSED = 1032  # deflate makes a byte of no more
+from weightscape.foreign.formats.base import DEFLATE
 
 Refuse = Callable[[str, str], WeightscapeError]
 """From what is wrong, and the remedy, to the error that names the file."""
@@ -28,7 +28,8 @@ def find_array(file: h5py.File, name: str, refuse: Refuse) -> h5py.Dataset | Non
         return None
     if array.external or array.is_virtual:
         raise refuse(f"'{name}' lies in another file", "write it as one file")
-    if array.size and array.size * array.dtype.itemsize > MOST_COMPRESSED * _stored(array):
+    is_stored_here = array.size and array.dtype.kind != "O"  # as texts of any length are not
+    if is_stored_here and size_of(array) > DEFLATE * array.id.get_storage_size():
         raise refuse(f"'{name}' is larger than the file", "save it again")
     return array
 
@@ -39,10 +40,9 @@ def read_array(file: h5py.File, name: str, refuse: Refuse) -> np.ndarray | None:
     return None if array is None else np.asarray(array[()])
 
 
-def _stored(array: h5py.Dataset) -> int:
-    """Bytes that an array takes in its file; texts of any length lie elsewhere in it."""
-    is_of_texts = array.dtype.kind == "O"
-    return int(array.size * array.dtype.itemsize if is_of_texts else array.id.get_storage_size())
+def size_of(array: h5py.Dataset) -> int:
+    """Bytes that an array takes in memory: a chunk is unpacked whole, and may be larger."""
+    return int(max(array.size, math.prod(array.chunks or ())) * array.dtype.itemsize)
 
 
 def _follow(file: h5py.File, name: str, refuse: Refuse) -> Any:

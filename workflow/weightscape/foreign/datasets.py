@@ -19,7 +19,8 @@ from numpy.lib import format as npy
 
 from weightscape.errors import WeightscapeError
 from weightscape.files import explain
-from weightscape.foreign.arrays import MOST_COMPRESSED, read_array
+from weightscape.foreign.arrays import read_array
+from weightscape.foreign.formats.base import DEFLATE
 from weightscape.storage.hdf5 import DAMAGE, open_unlocked
 from weightscape.storage.images import Splits, count_classes, write_dataset
 from weightscape.study.catalogue import BUILTIN, Dataset
@@ -266,7 +267,7 @@ def _read_member(path: str, file: zipfile.ZipFile, name: str) -> np.ndarray | No
     if f"{name}.npy" not in file.namelist():
         return None
     about = file.getinfo(f"{name}.npy")
-    if about.file_size > MOST_COMPRESSED * about.compress_size:
+    if about.file_size > DEFLATE * about.compress_size:
         raise _refuse(path, f"'{name}' is larger than the file", "save it again")
     with file.open(about) as member:
         version = npy.read_magic(member)
@@ -283,8 +284,7 @@ def _is_test(path: str, split: np.ndarray) -> np.ndarray:
     """Mask of the test images, from 0/1, booleans, or the words train and test."""
     if split.dtype.kind in "biu" and np.isin(split, (0, 1)).all():
         return split.astype(bool)
-    texts = [word.decode() if isinstance(word, bytes) else str(word) for word in split.tolist()]
-    words = [text.strip().lower() for text in texts]
+    words = [_as_text(word).strip().lower() for word in split.tolist()]
     if others := sorted(set(words) - {"train", "test"}):
         raise _refuse(
             path,
@@ -292,6 +292,10 @@ def _is_test(path: str, split: np.ndarray) -> np.ndarray:
             "a study has these two alone: leave such images out, or give them to one of the two",
         )
     return np.asarray([word == "test" for word in words], dtype=bool)
+
+
+def _as_text(word: Any) -> str:
+    return word.decode(errors="replace") if isinstance(word, bytes) else str(word)
 
 
 def _check_splits(name: str, splits: Splits) -> None:

@@ -424,9 +424,10 @@ def _import_faults(config: Config) -> Iterator[str]:
         yield from _brace_faults(f"{where}.folder", item["folder"])
         listing = sources.listing(item)
         key = "table" if item["source"] == "table" else "folder"
+        told = item.get("table", item["folder"])
+        yield from _brace_faults(f"{where}.{key}", told) if key == "table" else ()
         files = [file for row in listing.rows for file in row.places(item["epochs"]).values()]
-        braces = [fault for file in files for fault in _brace_faults(item[key], file)]
-        yield from _brace_faults(f"{where}.{key}", item[key]) if key == "table" else ()
+        braces = [fault for file in files for fault in _brace_faults(told, file)]
         faults = [*listing.faults, *braces, *_accuracy_faults(config, listing.rows)]
         yield from (f"{where}.{key}: {fault}" for fault in faults[:FAULTS_SHOWN])
         if (more := len(faults) - FAULTS_SHOWN) > 0:

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
 
@@ -21,6 +23,7 @@ BAD = {
     "cut.safetensors": "is incomplete",
     "wide.h5": "in most files of its width",
     "away.pt": "there is no such file",
+    "<img src=x onerror=document.title='ran'>.pt": "there is no such file",
     "alone.h5": "it is damaged",  # the only file of its width
 }
 
@@ -118,21 +121,31 @@ def test_bad_files_are_told_each_once_and_nothing_in_them_runs(zoo):
     assert not (zoo.folder / "ran").exists()
     assert not (zoo.results.parent / "datasets").exists()  # no images are needed
     log = (zoo.results / "logs/collect_runs/mlp/digits.log").read_text()
-    assert "4 of 9 files are bad" in log
+    assert "5 of 10 files are bad" in log
     with h5py.File(zoo.results / "weights/mlp/digits/width-16/seeds-0000-0004.h5") as shard:
         sources = json.loads(shard.attrs["software"])["imported"]
     assert [name for name, _ in sources] == [f"16-{seed}.pt" for seed in range(4)]
 
 
-def test_the_report_counts_the_bad_files(zoo, tmp_path):
+def test_the_report_counts_the_bad_files_and_shows_names_as_text(zoo, tmp_path):
     told = zoo.copy(tmp_path / "told")
     assert told.planned() == {}
     told.succeed("--report", str(tmp_path / "report.html"))
     text = (tmp_path / "report.html").read_text()
-    assert "n = 9 runs, imported (3 widths; 6 of 15 checkpoints are bad and left out)" in text
+    assert "n = 9 runs, imported (3 widths; 7 of 16 checkpoints are bad and left out)" in text
     assert "widths 4 (5 runs), 9 (0 runs), 16 (4 runs)" in text
     assert "Training: elsewhere, 60 epochs" in text
     assert "imports.csv" in text
+    browser = shutil.which("chromium") or pytest.skip("there is no chromium to open the report in")
+    page = (tmp_path / "report.html").as_uri()
+    # as Debian's chromium starts anywhere, and asks for nothing of the network
+    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    command = [browser, *switches, f"--user-data-dir={tmp_path}/browser"]
+    command += ["--virtual-time-budget=8000", "--dump-dom", page]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert "<title>ran</title>" not in shown
+    assert re.findall("<img[^>]*onerror", shown) == []
+    assert "n = 9 runs, imported" in shown
 
 
 def test_a_mended_file_imports_its_width_alone(zoo, tmp_path):
@@ -142,7 +155,7 @@ def test_a_mended_file_imports_its_width_alone(zoo, tmp_path):
     counts = mended.planned()
     assert counts["import_runs"] == 1
     assert {"collect_runs", "measure_weights"} <= set(counts)
-    assert "17 of 17 runs done" in mended.succeed("status")  # those of bad files too
+    assert "18 of 18 runs done" in mended.succeed("status")  # those of bad files too
 
 
 def test_an_import_without_a_good_file_leaves_the_others_their_tables_and_report(zoo):

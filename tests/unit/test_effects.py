@@ -12,6 +12,8 @@ from scipy import stats
 from weightscape.claims.effects import (
     FEWEST_OF_WIDTH,
     Draws,
+    Effect,
+    Pair,
     _Ranks,
     cliffs_delta,
     spearman,
@@ -79,6 +81,16 @@ def test_a_reversal_within_widths_is_found():
     assert found.within.value < -0.3
     assert found.within.p < 0.01
     assert found.sign_flip
+
+
+@pytest.mark.parametrize(
+    ("pooled", "within", "flips"),
+    [(0.4, -0.1, True), (-0.4, 0.1, True), (-0.4, 1.8e-17, False), (0.4, -1e-16, False)]
+    + [(0.4, 0.1, False), (math.nan, -0.4, False), (-0.4, math.nan, False)],
+)
+def test_a_sign_flips_where_both_effects_are_there(pooled, within, flips):
+    effect = Effect(0.0, -1.0, 1.0, 0.5, 10, {}, {})
+    assert Pair(effect._replace(value=pooled), effect._replace(value=within)).sign_flip == flips
 
 
 def test_what_width_alone_makes_is_not_there_within_widths():

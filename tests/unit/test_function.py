@@ -360,6 +360,30 @@ def test_runs_close_in_weights_are_close_in_function_once_they_are_matched(study
     assert rows["all", "matched"].spearman == pytest.approx(matched.spearman)
 
 
+def test_equal_differences_of_accuracy_are_ties(study, labels):
+    """Counted in images: 0.3 - 0.2 and 0.2 - 0.1 are equal, and not so as floats."""
+    random = np.random.default_rng(3)
+    right = [6, 12, 18, 24, 30, 36, 42]
+    predicted = []
+    for count in right:
+        wrong = random.permutation(IMAGES)[count:]
+        own = labels.copy()
+        own[wrong] = (own[wrong] + random.integers(1, CLASSES, len(wrong))) % CLASSES
+        predicted.append(own.astype(np.uint8))
+    tables = study(("4x3", [(network(random), own) for own in predicted]))
+    pairs = tables["function_pairs"]
+    first, second = pairs["seed_a"], pairs["seed_b"]
+    apart = np.abs(np.array(right)[first] - np.array(right)[second])
+    ab, ac, bc = (
+        spearmanr(*two).statistic
+        for two in itertools.combinations((pairs["distance"], pairs["disagreement"], apart), 2)
+    )
+    partial = (ab - ac * bc) / math.sqrt((1 - ac**2) * (1 - bc**2))
+    found = tables["weight_function"].query("width == '4x3' and embedding == 'width'")
+    assert found["partial"].item() == pytest.approx(partial, abs=1e-6)
+    np.testing.assert_allclose(pairs["accuracy_difference"], 100 * apart / IMAGES)
+
+
 def test_matched_distances_are_those_of_reordered_networks(study, labels):
     random = np.random.default_rng(4)
     start = network(random)

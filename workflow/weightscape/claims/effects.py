@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from weightscape.measures.ranks import average_ranks
 from weightscape.measures.resampling import blocks, interval, resamples
 
+ROUNDING = 1e-12  # of an effect that is zero
 FEWEST_OF_WIDTH = 8  # runs of a width from which it has an effect of its own
 
 Numbers = NDArray[np.float64]
@@ -62,8 +63,9 @@ class Pair(NamedTuple):
 
     @property
     def sign_flip(self) -> bool:
-        """Whether the two point in opposite directions."""
-        return self.pooled.value * self.within.value < 0
+        """Whether the two point in opposite directions, and neither is zero but for rounding."""
+        values = self.pooled.value, self.within.value
+        return min(values) < -ROUNDING and max(values) > ROUNDING
 
     def columns(self) -> dict[str, float]:
         """Both effects with n, intervals and p, as columns of a table."""

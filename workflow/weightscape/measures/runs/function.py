@@ -413,10 +413,13 @@ def compare_weights(
     if answers.is_matched:
         found["matched"] = {}
     kept = [pd.DataFrame(columns=list(PAIR_COLUMNS[2:]))]
+    n_images = answers.predicted.shape[1]
     random = np.random.default_rng(0)  # for all widths, each of which is permuted on its own
     for width, rows in _rows_of_widths(answers.runs).items():
         other = between.disagreement[np.ix_(rows, rows)]
-        apart = np.abs(np.subtract.outer(between.accuracy[rows], between.accuracy[rows]))
+        # in images: differences of shares that are equal may differ in their last bits
+        right = np.rint(between.accuracy[rows] * n_images)
+        apart = np.abs(np.subtract.outer(right, right))
         members = [
             Run(*run)
             for run in answers.runs.iloc[rows][["shard", "row", "width", "seed"]].itertuples(
@@ -428,7 +431,7 @@ def compare_weights(
             order = Matched(matching, width) if embedding == "matched" else None
             away[embedding] = weight_distances(members, order)
             by_width[width] = mantel(away[embedding], other, apart, random)
-        kept.append(_pairs(members, other, apart, away))
+        kept.append(_pairs(members, other, apart / n_images, away))
     rows_found = [
         {"width": width, "embedding": embedding, **row}
         for embedding, by_width in found.items()

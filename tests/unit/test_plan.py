@@ -452,7 +452,7 @@ def test_an_import_is_planned_by_its_table_and_files(zoo, small):
     (population,) = [p for p in study.populations(full) if p.model == "mine"]
     # 16-bit numbers become 32-bit ones, and initial weights may be as many
     assert largest_run_mb(full, population) == pytest.approx(0.2)
-    assert import_memory_mb(full, "mine", "pets") == 1201
+    assert import_memory_mb(full, "mine", "pets") == 701
     lines = render(full, [trained, imported]).splitlines()
     assert " ".join(lines[3].split()) == "mine pets 3 4 2 3 54.0 kB 0.00 0.00 assumptions (import)"
     assert lines[4].split()[:5] == ["all", "10", "2", "9", f"{trained.parameters:,}"]

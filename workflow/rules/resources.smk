@@ -21,7 +21,7 @@ def get_training_runtime(wildcards, attempt):
 
 
 def get_import_mem_mb(wildcards, attempt):
-    """Megabytes of a job that imports: torch and one run, and as much again at each attempt."""
+    """Megabytes of a job that imports: one run, and as much again at each attempt."""
     return attempt * plan.import_memory_mb(config, wildcards.model, wildcards.dataset)
 
 

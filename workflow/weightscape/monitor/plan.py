@@ -189,7 +189,7 @@ def estimate_cost(config: Config, population: Population) -> Cost:
     """By this population's benchmark records where there are any, else by the assumptions."""
     if population.is_imported:
         runs = dict.fromkeys(population.widths, SECONDS_PER_IMPORT)
-        return Cost(SECONDS_PER_TORCH_JOB, runs, "assumptions (import)")
+        return Cost(SECONDS_PER_JOB, runs, "assumptions (import)")
     factor, source = _calibrate(config, population)
     sizes = _sizes(config, population.dataset)
     networks = {width: network(config, population, width) for width in population.widths}
@@ -238,9 +238,9 @@ def largest_run_mb(config: Config, population: Population) -> float:
 
 
 def import_memory_mb(config: Config, model: str, dataset: str) -> int:
-    """Megabytes that a job needs that imports a width: torch, and a run's files."""
+    """Megabytes that a job needs that imports a width: a run's files, twice."""
     population = find_population(config, model, dataset)
-    return math.ceil(TORCH_MEMORY_MB + 2 * largest_run_mb(config, population))
+    return math.ceil(BASE_MEMORY_MB + 2 * largest_run_mb(config, population))
 
 
 def _file_sizes(config: Config, population: Population) -> dict[str, int]:

@@ -34,7 +34,7 @@ HEAD = MeasureHead(
                 ),
                 "test_loss": (
                     "mean cross-entropy over the test images after the epoch (nats per image); "
-                    "of imports only the last epoch is known"
+                    "of imports some epochs are known, often the last alone"
                 ),
                 "test_accuracy": "accuracy on the test images after the epoch (%)",
             },

@@ -24,6 +24,7 @@ def test_a_job_of_a_population_has_all_inputs_or_none(runs):
     inputs = {"runs": full, "shards": ["a.h5", "b.h5"]}
     assert only_with_runs(inputs) == inputs
     assert only_with_runs(inputs | {"runs": empty}) is None
+    assert only_with_runs({"statistics": full}) == {"statistics": full}
 
 
 def test_a_job_of_the_study_passes_over_empty_populations(runs):

@@ -139,24 +139,23 @@ def test_a_figure_that_is_gone_or_cut_off_is_drawn_again_alone(finished):
 def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished):
     finished.study["density"] = {"bandwidth": "isj"}
     counts = finished.planned()
-    assert counts["measure_weights"] == 1
-    assert not {"train_runs", "collect_runs", "measure_projection"} & set(counts)
+    assert counts["measure_densities"] == 1
+    assert not {"train_runs", "collect_runs", "measure_weights", "measure_purity"} & set(counts)
     del finished.study["density"]
     finished.study["projection"] = {"perplexities": [5]}
     counts = finished.planned()
     assert counts["measure_projection"] == 3
-    assert not {"train_runs", "measure_weights", "measure_matching"} & set(counts)
+    assert not {"train_runs", "measure_weights", "measure_purity"} & set(counts)
 
 
 def test_a_table_of_another_version_is_made_anew_and_not_misread(finished):
     """A column more, or under another name, is another parameter of the rule."""
-    path = finished.folder / "workflow/weightscape/measures/runs/projection.py"
+    path = finished.folder / "workflow/weightscape/measures/runs/purity.py"
     text = path.read_text()
     assert '"neighbours":' in text
     path.write_text(text.replace('"neighbours":', '"n_neighbours":'))
     counts = finished.planned()
-    assert counts["measure_projection"] == 3
-    assert counts["measure_claims"] == counts["judge_claims"] == 1
+    assert counts["measure_purity"] == counts["measure_claims"] == counts["judge_claims"] == 1
     assert not {"train_runs", "collect_runs", "measure_weights", "measure_matching"} & set(counts)
 
 
@@ -181,8 +180,11 @@ def test_another_data_folder_changes_nothing(finished, tmp_path):
 def test_another_accuracy_regroups_and_retrains_nothing(finished):
     finished.study["groups"] = {"accuracy": "test"}
     counts = finished.planned()
-    assert counts["collect_runs"] == 1
-    assert "train_runs" not in counts
+    assert counts["group_runs"] == counts["measure_purity"] == counts["measure_densities"] == 1
+    of_runs = {"weights", "nulls", "matching", "projection"}
+    assert not {"train_runs", "collect_runs", *(f"measure_{name}" for name in of_runs)} & set(
+        counts
+    )
 
 
 def test_another_learning_rate_retrains_everything_and_says_why(finished):

@@ -34,6 +34,7 @@ JOBS = {
     "prepare_dataset": 1,
     "train_runs": 4,
     "collect_runs": 1,
+    "group_runs": 1,
     "join_layers_projection": 1,
     **dict.fromkeys(["join_tables_runs", "join_tables_shards", "join_tables_pairs"], 1),
     "render_tables": 1,

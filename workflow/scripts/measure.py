@@ -17,6 +17,7 @@ with job_log(snakemake.log[0]) as log:
     else:
         job = Job(inputs, outputs, params.settings, snakemake.wildcards.get("layer", ""))
         import_module(heads.measure_module(params.measure)).make(job)
-        log.info("read the tables of %d runs", sum(map(len, job.tables("runs"))))
+        if "runs" in inputs:
+            log.info("read the tables of %d runs", sum(map(len, job.tables("runs"))))
     log.info("wrote %s", ", ".join([*heads.tables_of(head), *head.files]))
 leave()

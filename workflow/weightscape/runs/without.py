@@ -20,7 +20,10 @@ def only_with_runs(inputs: Mapping[str, str | Sequence[str]]) -> Inputs | None:
     """The inputs of a measure without those of populations that have no runs; None if all do.
 
     Of a job for the whole study, a file of each population is in the order of their tables of runs.
+    A measure that reads no table of runs is not asked.
     """
+    if "runs" not in inputs:
+        return dict(inputs)
     paths = [inputs["runs"]] if isinstance(inputs["runs"], str) else list(inputs["runs"])
     has_runs = [len(read_table(path)) > 0 for path in paths]
     if not any(has_runs):

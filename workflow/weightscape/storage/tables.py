@@ -71,10 +71,8 @@ def read_table(path: Path | str, name: str = "") -> pd.DataFrame:
         table = pd.read_csv(path, dtype=heads.texts(), keep_default_na=False, na_values=[""])
     except ValueError as error:  # of pandas too, and of bytes that are no text
         raise refuse(path, f"it can't be read ({str(error).partition(chr(10))[0]})") from error
-    missing = (
-        [column for column in heads.tables()[name].written if column not in table] if name else []
-    )
-    if missing:
+    wanted = heads.tables()[name].written if name else []
+    if missing := [column for column in wanted if column not in table]:
         raise refuse(path, f"it has no column {missing[0]}")
     return table
 

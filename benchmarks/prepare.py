@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from weightscape.foreign.datasets import prepare
+from weightscape.preparing.datasets import prepare
 
 NAMES = ("digits", "mnist", "cifar10")
 

@@ -103,7 +103,7 @@ def own(arrays, tmp_path_factory):
 @pytest.fixture(scope="session")
 def dataset(own, tmp_path_factory):
     """The small dataset as prepared: 30 images to train on, 10 to test."""
-    from weightscape.foreign.datasets import prepare
+    from weightscape.preparing.datasets import prepare
 
     path = tmp_path_factory.mktemp("prepared") / "own.h5"
     prepare("own", path, own, None, Path("unused"))
@@ -115,7 +115,7 @@ def originals(tmp_path_factory):
     """Name -> the dataset made from the original files; each is made once."""
     from originals import ORIGINALS
 
-    from weightscape.foreign.datasets import prepare
+    from weightscape.preparing.datasets import prepare
     from weightscape.storage.images import load
 
     folder = tmp_path_factory.mktemp("originals")

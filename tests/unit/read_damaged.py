@@ -9,7 +9,7 @@ from pathlib import Path
 
 from weightscape.errors import WeightscapeError
 from weightscape.foreign.checkpoints import read_tensors
-from weightscape.foreign.datasets import read_arrays
+from weightscape.preparing.datasets import read_arrays
 from weightscape.storage.images import load
 from weightscape.storage.shards import CURVES, open_shard
 from weightscape.storage.tables import read_table

@@ -15,8 +15,8 @@ from benchmarks.population import make_population
 from weightscape import heads, models
 from weightscape.claims import statements
 from weightscape.claims.effects import Draws
-from weightscape.foreign.datasets import prepare
 from weightscape.measures.runs import matching
+from weightscape.preparing.datasets import prepare
 from weightscape.storage.shards import open_shard, read_population
 from weightscape.storage.tables import add_groups, read_table
 from weightscape.study.population import Population

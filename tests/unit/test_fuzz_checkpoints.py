@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from weightscape.errors import WeightscapeError
 from weightscape.foreign.checkpoints import read_tensors
-from weightscape.study.listing import COLUMNS, read_listing
+from weightscape.foreign.listing import COLUMNS, read_listing
 
 EXAMPLES = int(os.environ.get("WEIGHTSCAPE_FUZZ", "30"))
 fuzzed = settings(max_examples=EXAMPLES, derandomize="WEIGHTSCAPE_FUZZ" not in os.environ)

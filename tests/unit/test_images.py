@@ -17,7 +17,7 @@ from read_damaged import texts_of
 from sklearn.datasets import load_digits
 
 from weightscape.errors import WeightscapeError
-from weightscape.foreign.datasets import describe, prepare
+from weightscape.preparing.datasets import describe, prepare
 from weightscape.storage.images import load
 from weightscape.study.catalogue import BUILTIN, Dataset
 

@@ -21,7 +21,7 @@ from weightscape.claims.judge import judge
 from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.figures import draw as draw_figure
-from weightscape.foreign.importing import Source, import_runs
+from weightscape.foreign.listing import ListedRun
 from weightscape.measures.runs import (
     densities,
     function,
@@ -32,12 +32,12 @@ from weightscape.measures.runs import (
     weights,
 )
 from weightscape.models import Link, layer_names
+from weightscape.preparing.importing import Source, import_runs
 from weightscape.runs.collecting import collect, group
 from weightscape.runs.groups import Baseline
 from weightscape.storage.shards import CURVES, open_shard, read_population
 from weightscape.storage.tables import add_groups, read_table, write_table
 from weightscape.study.config import check
-from weightscape.study.listing import ListedRun
 from weightscape.study.population import Population
 from weightscape.study.recipes import canonical_json
 
@@ -451,7 +451,7 @@ def test_where_the_machine_fails_no_run_is_left_out(source, load, monkeypatch):
 def test_a_file_that_changes_while_it_is_imported_ends_the_job(source, monkeypatch, tmp_path):
     path = write_torch(source.folder / "a.pt", tensors(4))
     monkeypatch.setattr(
-        "weightscape.foreign.importing.write_table", lambda *_: write_torch(path, tensors(5))
+        "weightscape.preparing.importing.write_table", lambda *_: write_torch(path, tensors(5))
     )
     with pytest.raises(WeightscapeError, match="when it was checked; run again"):
         import_runs(source, [row("a.pt", 0)], tmp_path / "shard.h5", tmp_path / "t.csv")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weightscape.study.listing import ListedRun, read_listing
+from weightscape.foreign.listing import ListedRun, read_listing
 
 FULL = """\
 file,width,seed,train_accuracy,test_accuracy,train_loss,test_loss,initial_file,note

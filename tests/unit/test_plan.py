@@ -127,7 +127,7 @@ def own_config(tmp_path, model, width, seeds, side, n=40, **options):
 )
 def test_bytes_are_those_of_a_shard_within_a_fifth(tmp_path, model, width, seeds, side, options):
     from weightscape.engine.training import TrainingJob, train_shard
-    from weightscape.foreign.datasets import prepare
+    from weightscape.preparing.datasets import prepare
 
     config = own_config(tmp_path, model, width, seeds, side, **options)
     prepare("own", tmp_path / "own.h5", config["datasets"]["own"], None, tmp_path)

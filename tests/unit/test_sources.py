@@ -10,7 +10,7 @@ import pytest
 from weightscape import study
 from weightscape.errors import WeightscapeError
 from weightscape.foreign import sources
-from weightscape.foreign.importing import Source, import_runs
+from weightscape.preparing.importing import Source, import_runs
 from weightscape.storage.shards import open_shard
 from weightscape.storage.tables import read_table
 from weightscape.study.config import check, load_schema

@@ -20,9 +20,9 @@ from weightscape.engine import training
 from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.files import replace_whole
-from weightscape.foreign.datasets import prepare
 from weightscape.messages import progress
 from weightscape.messages.progress import Progress
+from weightscape.preparing.datasets import prepare
 from weightscape.storage import hdf5
 from weightscape.storage.hdf5 import write_file
 from weightscape.storage.shards import open_shard

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from weightscape.foreign import sources
-from weightscape.foreign.importing import Source, import_runs
 from weightscape.messages.logs import job_log, leave
+from weightscape.preparing.importing import Source, import_runs
 
 with job_log(snakemake.log[0]):
     wildcards, params = snakemake.wildcards, snakemake.params

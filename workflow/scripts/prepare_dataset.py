@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from weightscape.foreign.datasets import prepare
 from weightscape.messages.logs import job_log, leave
+from weightscape.preparing.datasets import prepare
 
 with job_log(snakemake.log[0]) as log:
     folder = snakemake.config["data_folder"]  # no param: where the files are changes no image

@@ -1,9 +1,10 @@
 """weightscape: populations of small networks, every weight kept, and what separates the runs.
 
 The library holds no Snakemake; the workflow's scripts are thin callers of it. A room for each stage
-of the data's way: `study` says what is wanted; `engine` (with `models` and `kernels`) trains, or
-`foreign` imports; `storage` keeps; `runs` collects and groups; `measures`, `claims` and `figures`
-tell what was found. Beside them `monitor`, `messages` and `drawing`.
+of the data's way: `study` says what is wanted; `preparing` takes what comes from elsewhere, whose
+files `foreign` reads; `engine` (with `models` and `kernels`) trains; `storage` keeps; `runs`
+collects and groups; `measures`, `claims` and `figures` tell what was found. Beside them `monitor`,
+`messages` and `drawing`.
 
 `heads` reads what each measure, claim and figure says of itself, and `pages` makes docs of it.
 """

@@ -1,5 +1,7 @@
 """Files that are there whole or not at all, and what an error of the file system means."""
 
+from __future__ import annotations
+
 import errno
 import os
 import re
@@ -7,8 +9,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weightscape.errors import WeightscapeError
+
+if TYPE_CHECKING:
+    import h5py
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -38,6 +44,18 @@ def replace_whole(target: Path) -> Iterator[Path]:
         ) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def open_unlocked(path: Path | str) -> h5py.File:
+    """An HDF5 file for reading, without a lock: some file systems have none."""
+    import h5py  # which not all that write files need
+
+    try:
+        return h5py.File(path, locking=False)
+    except OSError as error:
+        if "locking flag" not in str(error):  # it is open with a lock in this very process
+            raise
+        return h5py.File(path)
 
 
 def explain(error: OSError, what: str, path: Path | str, remedy: str) -> str:

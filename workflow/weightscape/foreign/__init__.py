@@ -1,1 +1,1 @@
-"""Foreign networks: checkpoints that were trained elsewhere, and how they become shards."""
+"""Files that others wrote, read as data: checkpoints, arrays, and zoos that list runs."""

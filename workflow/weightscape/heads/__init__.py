@@ -71,7 +71,7 @@ NAME = re.compile("[a-z][a-z0-9_]*")
 
 STAGES = (
     "runs/collecting.py",
-    "foreign/importing.py",
+    "preparing/importing.py",
     "claims/judge.py",
     "runs/paper_tables.py",
     "monitor/plan.py",

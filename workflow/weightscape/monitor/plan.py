@@ -329,7 +329,7 @@ def _sizes(config: Config, dataset: str) -> Dataset:
 
 @functools.cache
 def _own_sizes(name: str, **own: Unpack[OwnDataset]) -> Dataset:
-    from weightscape.foreign.datasets import describe  # opens the user's file: not at each parse
+    from weightscape.preparing.datasets import describe  # opens the user's file: not at each parse
 
     return describe(name, own)
 

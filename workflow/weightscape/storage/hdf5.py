@@ -16,7 +16,7 @@ from typing import Any
 import h5py
 
 from weightscape.errors import WeightscapeError
-from weightscape.files import explain, replace_whole
+from weightscape.files import explain, open_unlocked, replace_whole
 
 _sound: set[tuple[str, int, int, int]] = set()  # states of files whose seal was right
 
@@ -73,16 +73,6 @@ def write_file(
                 output.raise_failure()
         with aside.open("r+b") as raw:
             raw.write(_seal(aside, note))
-
-
-def open_unlocked(path: Path | str) -> h5py.File:
-    """A file for reading, without a lock: some file systems have none, and files here stay."""
-    try:
-        return h5py.File(path, locking=False)
-    except OSError as error:
-        if "locking flag" not in str(error):  # it is open with a lock in this very process
-            raise
-        return h5py.File(path)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ import yaml
 from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.foreign import sources
+from weightscape.foreign.listing import ListedRun
 from weightscape.study.catalogue import BUILTIN
-from weightscape.study.listing import ListedRun
 from weightscape.study.reading import DEEPEST, MOST_ENTRIES
 from weightscape.study.sections import Config, ImportItem, PopulationItem, Training
 

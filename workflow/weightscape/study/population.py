@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from weightscape import models
 from weightscape.foreign import sources
+from weightscape.foreign.listing import ImportedLayer, ListedRun
 from weightscape.models.base import Options
-from weightscape.study.listing import ListedRun
-from weightscape.study.sections import Bounds, Config, ImportedLayer, ImportItem, PopulationItem
+from weightscape.study.sections import Bounds, Config, ImportItem, PopulationItem
 from weightscape.study.widths import width_order
 
 

@@ -5,6 +5,7 @@ What a key means stands in the schema. At run time a section is a plain dict, as
 
 from typing import Literal, NotRequired, TypedDict
 
+from weightscape.foreign.listing import SourceItem
 from weightscape.models.base import Options
 
 SplitName = Literal["train", "test"]
@@ -30,25 +31,11 @@ class PopulationItem(TypedDict):
     edges: NotRequired[Bounds]
 
 
-class ImportedLayer(TypedDict):
-    weight: str
-    bias: str | None
-    reads: str | None
-
-
-class ImportItem(TypedDict):
+class ImportItem(SourceItem):
     model: str
     dataset: str
-    source: Literal["matrix", "ray-tune", "table"]
-    folder: str
-    table: NotRequired[str]
-    # what is left out, the source fills in
-    accuracies: NotRequired[Literal["percent", "fraction"]]
-    layers: dict[str, ImportedLayer]
-    layout: NotRequired[Literal["out_in", "in_out"]]
     classes: int
     majority_share: NotRequired[float]
-    epochs: NotRequired[int]
     options: Options
     edges: NotRequired[Bounds]
 

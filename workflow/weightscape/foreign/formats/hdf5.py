@@ -11,9 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from weightscape.files import open_unlocked
 from weightscape.foreign.arrays import find_array, size_of
 from weightscape.foreign.formats.base import as_float32, check_expansion, no_floats, refuse
-from weightscape.storage.hdf5 import open_unlocked
 
 
 class Hdf5:

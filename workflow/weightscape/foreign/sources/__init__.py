@@ -15,8 +15,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from weightscape.study.listing import Layout, ListedRun, Listing, Unit, unit_faults
-from weightscape.study.sections import ImportedLayer, ImportItem
+from weightscape.foreign.listing import (
+    ImportedLayer,
+    Layout,
+    ListedRun,
+    Listing,
+    SourceItem,
+    Unit,
+    unit_faults,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,13 +64,13 @@ def reader(name: str) -> Reader:
     return cast(Reader, import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
-def listing(item: ImportItem) -> Listing:
+def listing(item: SourceItem) -> Listing:
     """The runs of an import of the checked config."""
     source = reader(item["source"])
     return source.list_runs(item["folder"], item.get("table", ""), item["accuracies"])
 
 
-def complete(item: ImportItem) -> None:
+def complete(item: SourceItem) -> None:
     """Fill in what the config leaves to the source, or to what its files tell."""
     source = reader(item["source"])
     item.setdefault("accuracies", source.UNIT)

@@ -18,8 +18,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
-from weightscape.foreign.sources import WIDTH, gather, layers_in
-from weightscape.study.listing import (
+from weightscape.foreign.listing import (
     ACCURACIES,
     LOSSES,
     Layout,
@@ -29,6 +28,7 @@ from weightscape.study.listing import (
     known_loss,
     percent_of,
 )
+from weightscape.foreign.sources import WIDTH, gather, layers_in
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,10 +14,9 @@ import re
 from typing import Any
 
 from weightscape.errors import WeightscapeError
-from weightscape.foreign.sources import WIDTH, gather, layers_in
-from weightscape.foreign.sources.table import digest, read, size
-from weightscape.study.listing import (
+from weightscape.foreign.listing import (
     LOSSES,
+    ImportedLayer,
     Layout,
     ListedRun,
     Listing,
@@ -25,7 +24,8 @@ from weightscape.study.listing import (
     known_loss,
     percent_of,
 )
-from weightscape.study.sections import ImportedLayer
+from weightscape.foreign.sources import WIDTH, gather, layers_in
+from weightscape.foreign.sources.table import digest, read, size
 
 __all__ = ["LAYOUT", "UNIT", "digest", "files", "list_runs", "read", "size"]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weightscape.study.listing import Layout, Listing, Unit, read_listing
+from weightscape.foreign.listing import Layout, Listing, Unit, read_listing
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,9 +13,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import PurePath
-from typing import Literal, NamedTuple, TypeVar
-
-from weightscape.study.sections import ImportedLayer
+from typing import Literal, NamedTuple, NotRequired, TypedDict, TypeVar
 
 REQUIRED = ("file", "width", "test_accuracy")
 ACCURACIES, LOSSES = ("train_accuracy", "test_accuracy"), ("train_loss", "test_loss")
@@ -32,6 +30,32 @@ FORMULA = ("=", "+", "-", "@")
 LONGEST_PATH, LONGEST_WIDTH, LONGEST_SHOWN = 1000, 50, 80  # letters
 
 Item = TypeVar("Item")
+
+
+Unit = Literal["percent", "fraction"]
+"""Of accuracies."""
+Layout = Literal["out_in", "in_out"]
+"""Of weights: torch's, or that of Keras and TensorFlow."""
+
+
+class ImportedLayer(TypedDict):
+    """The tensors of a layer, and the layer that it reads."""
+
+    weight: str
+    bias: str | None
+    reads: str | None
+
+
+class SourceItem(TypedDict):
+    """What the config says of the files of an import; what it leaves out, the source fills in."""
+
+    source: Literal["matrix", "ray-tune", "table"]
+    folder: str
+    table: NotRequired[str]
+    accuracies: NotRequired[Unit]
+    layers: dict[str, ImportedLayer]
+    layout: NotRequired[Layout]
+    epochs: NotRequired[int]
 
 
 class ListedRun(NamedTuple):
@@ -66,12 +90,6 @@ class Listing(NamedTuple):
     layers: dict[str, ImportedLayer] = {}
     epochs: list[int] = []
     """layers, and epochs with weights, of a source whose files tell them"""
-
-
-Unit = Literal["percent", "fraction"]
-"""Of accuracies."""
-Layout = Literal["out_in", "in_out"]
-"""Of weights: torch's, or that of Keras and TensorFlow."""
 
 
 def read_listing(path: str, unit: Unit = "percent") -> Listing:

@@ -21,12 +21,11 @@ from weightscape import models
 from weightscape.foreign import sources
 from weightscape.foreign.checkpoints import Tensors
 from weightscape.foreign.formats.base import Refused, refuse
+from weightscape.foreign.listing import ImportedLayer, ListedRun
 from weightscape.heads import MeasureHead, Table
 from weightscape.messages.progress import Progress
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
 from weightscape.storage.tables import write_table
-from weightscape.study.listing import ListedRun
-from weightscape.study.sections import ImportedLayer
 
 HEAD = MeasureHead(
     reads=(),

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 from weightscape.errors import WeightscapeError
-from weightscape.files import explain
+from weightscape.files import explain, open_unlocked
 from weightscape.foreign.arrays import read_array
 from weightscape.foreign.formats.base import DEFLATE
-from weightscape.storage.hdf5 import DAMAGE, open_unlocked
+from weightscape.storage.hdf5 import DAMAGE
 from weightscape.storage.images import Splits, count_classes, write_dataset
 from weightscape.study.catalogue import BUILTIN, Dataset
 from weightscape.study.sections import OwnDataset

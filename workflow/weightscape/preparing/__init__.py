@@ -1,0 +1,1 @@
+"""What comes from elsewhere becomes a study's: images datasets, and networks shards."""

@@ -23,7 +23,7 @@ SHAPES = [(6, 4), (3, 9), (8, 2, 3, 3)]
 @pytest.fixture
 def library(tmp_path, monkeypatch):
     """A library of one's own, with one measure; write(file, text) adds a file to it."""
-    for folder in (*FOLDERS, "runs", "foreign", "monitor"):
+    for folder in (*FOLDERS, "runs", "preparing", "monitor"):
         (tmp_path / folder).mkdir(parents=True)
     for file in ("claims/statements.py", *heads.STAGES):
         (tmp_path / file).write_text((heads.LIBRARY / file).read_text())

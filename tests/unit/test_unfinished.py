@@ -361,12 +361,17 @@ def test_runs_on_other_images_are_trained_anew(train, finished, whole, tmp_path,
     ("key", "trained"), [("platform", []), ("numpy", SEEDS), ("processor", SEEDS)]
 )
 def test_runs_of_another_kernel_count_and_of_other_software_do_not(
-    train, finished, monkeypatch, key, trained
+    train, finished, monkeypatch, caplog, key, trained
 ):
+    caplog.set_level("INFO")
     finished()
     software = training.software
     monkeypatch.setattr(training, "software", lambda *asked: software(*asked) | {key: "other"})
     assert train()[1] == [[seed] for seed in trained]
+    told = [line for line in caplog.messages if "is trained again" in line]
+    assert len(told) == len(trained)
+    assert all(f"was made by other software ({key} " in line for line in told)
+    assert all(line.endswith(", here other)") for line in told)
 
 
 # two jobs at the same time

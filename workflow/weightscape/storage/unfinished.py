@@ -22,7 +22,6 @@ OTHERWISE = {
     "width": "for another width",
     "recipe": "with another recipe",
     "dataset_digest": "from other images",
-    "software": "by other software",
     "device": "on another device",
     "final_epoch": "with another last epoch",
     "layers": "with other layers",
@@ -30,6 +29,10 @@ OTHERWISE = {
     "snapshots": "with other snapshots",
 }
 """What differs -> how a run was made."""
+
+
+UNCOUNTED = {"platform"}
+"""Software that changes no bit: the kernel's name, which differs between nodes."""
 
 
 class Unfinished:
@@ -68,12 +71,22 @@ class Unfinished:
             differing.append("seed")
         if set(run.snapshots) != self.epochs:
             differing.append("snapshots")
-        reasons = [f"was made {_list(OTHERWISE[key] for key in differing)}"] if differing else []
+        told = OTHERWISE | {"software": f"by other software ({self._unlike(header)})"}
+        reasons = [f"was made {_list(told[key] for key in differing)}"] if differing else []
         if not run.predictions:
             reasons.append("has no predictions (an older version wrote it)")
         if reasons:
             path = self.folder / run_name(seed)
             raise WeightscapeError(f"the kept run {path} {_list(reasons)}")
+
+    def _unlike(self, header: Header) -> str:
+        """The software that differs, as `numpy 2.1.0, here 2.2.0`."""
+        there, here = header.software, self.header.software
+        names = sorted({*there, *here} - UNCOUNTED)
+        pairs = [(name, there.get(name, "none"), here.get(name, "none")) for name in names]
+        return ", ".join(
+            f"{name} {one}, here {other}" for name, one, other in pairs if one != other
+        )
 
     def keep(self, run: RunRecord) -> None:
         path = self.folder / run_name(run.seed)
@@ -104,7 +117,7 @@ def _list(parts: Iterable[str]) -> str:
 
 
 def _what_counts(header: Header) -> dict[str, str]:
-    """All of a header but the kernel's name, which differs between nodes and changes no bit."""
-    software = {key: value for key, value in header.software.items() if key != "platform"}
+    """All of a header that its bytes of weights depend on."""
+    software = {key: value for key, value in header.software.items() if key not in UNCOUNTED}
     ours = header._replace(software=software)._asdict()
     return {key: canonical_json(value) for key, value in ours.items()}

@@ -37,6 +37,10 @@ _STYLE = (
 .scorecard .light { color: #222; }
 .scorecard .claim td { border-bottom: none; padding-top: 0.7em; font-weight: 600; }
 .scorecard small { color: #555; white-space: nowrap; }
+/* of the report, which centres its first page: the head of a long one would be out of reach */
+body:has(#app) { margin: 0; }
+#app .items-center.justify-center { align-items: flex-start; justify-content: flex-start; }
+#app .prose { max-width: none; }
 </style>"""
 )
 

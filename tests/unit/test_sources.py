@@ -120,6 +120,12 @@ def test_layers_of_the_config_go_before_those_that_are_found(tmp_path, load):
         assert [link.target for link in shard.links] == ["last"]
 
 
+def overlap(folder):
+    """One variable more, on columns that are told already."""
+    with (folder / "layout.csv").open("a") as file:
+        file.write('other,1,3,"(2,)"\n')
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -206,6 +212,11 @@ def edit(name, old, new):
             lambda f: (f / "metrics.csv").write_text("modeldir,step\n" + "/x/0/c-1,1\n" * 9),
             "the run /x/0 has step 1 twice",
         ),
+        (
+            lambda f: (f / "metrics.csv").write_text("modeldir,step\n" + "/x/0/c-1,1.5\n" * 9),
+            "the step 1.5 is no epoch",
+        ),
+        (overlap, "the columns that layout.csv tells overlap, or leave holes"),
     ],
 )
 def test_a_matrix_that_does_not_fit_its_tables_stops_the_study(tmp_path, damage, words):

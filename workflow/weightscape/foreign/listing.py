@@ -237,6 +237,14 @@ def known_loss(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
+def as_told(known: dict[str, float], unit: Unit) -> dict[str, float]:
+    """Losses and accuracies (%) as shards have them; NaN where one is not known."""
+    return dict.fromkeys((*LOSSES, *ACCURACIES), math.nan) | {
+        name: known_loss(value) if name in LOSSES else percent_of(name, value, unit)
+        for name, value in known.items()
+    }
+
+
 def _table_faults(rows: list[ListedRun], has_lines: bool, unit: Unit) -> Iterator[str]:
     if not has_lines:
         yield "it has no rows; add one for each checkpoint"

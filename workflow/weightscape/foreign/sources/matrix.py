@@ -25,8 +25,7 @@ from weightscape.foreign.listing import (
     ListedRun,
     Listing,
     Unit,
-    known_loss,
-    percent_of,
+    as_told,
 )
 from weightscape.foreign.sources import WIDTH, gather, layers_in
 
@@ -58,6 +57,9 @@ def list_runs(folder: str, table: str, unit: Unit) -> Listing:
             raise ValueError(f"{WEIGHTS} has {n_rows} rows, but its metrics have {len(lines)}")
         if max(variable.end for variable in variables.values()) != n_columns:
             raise ValueError(f"{WEIGHTS} has other columns than {LAYOUTS} tells")
+        ends = [0, *sorted(variable.end for variable in variables.values())]
+        if ends[:-1] != sorted(variable.start for variable in variables.values()):
+            raise ValueError(f"the columns that {LAYOUTS} tells overlap, or leave holes")
         runs = _runs(lines, unit)
     except (OSError, EOFError, ValueError, KeyError, csv.Error) as error:
         reason = f"the column {error.args[0]} is missing" if isinstance(error, KeyError) else error
@@ -150,7 +152,10 @@ def _lines(folder: str) -> list[dict[str, str]]:
 def _runs(lines: list[dict[str, str]], unit: Unit) -> list[ListedRun]:
     by_run: dict[str, dict[int, tuple[int, dict[str, float]]]] = {}
     for row, line in enumerate(lines):
-        run, epoch = str(PurePosixPath(line["modeldir"]).parent), int(float(line["step"]))
+        run, step = str(PurePosixPath(line["modeldir"]).parent), float(line["step"])
+        if not step.is_integer():
+            raise ValueError(f"the step {line['step']} is no epoch")
+        epoch = int(step)
         of_run = by_run.setdefault(run, {})
         if epoch in of_run:
             raise ValueError(f"the run {run} has step {epoch} twice")
@@ -170,7 +175,4 @@ def _run(seed: int, of_run: dict[int, tuple[int, dict[str, float]]]) -> ListedRu
 
 def _numbers(line: dict[str, str], unit: Unit) -> dict[str, float]:
     known = {name: float(line[name]) for name in (*LOSSES, *ACCURACIES) if line.get(name)}
-    return dict.fromkeys((*LOSSES, *ACCURACIES), math.nan) | {
-        name: known_loss(value) if name in LOSSES else percent_of(name, value, unit)
-        for name, value in known.items()
-    }
+    return as_told(known, unit)

@@ -15,14 +15,12 @@ from typing import Any
 
 from weightscape.errors import WeightscapeError
 from weightscape.foreign.listing import (
-    LOSSES,
     ImportedLayer,
     Layout,
     ListedRun,
     Listing,
     Unit,
-    known_loss,
-    percent_of,
+    as_told,
 )
 from weightscape.foreign.sources import WIDTH, gather, layers_in
 from weightscape.foreign.sources.table import digest, read, size
@@ -103,10 +101,7 @@ def _numbers(result: dict[str, Any], unit: Unit) -> dict[str, float]:
         for key in keys
         if isinstance(result.get(key), int | float)
     }
-    return dict.fromkeys(NAMES, math.nan) | {
-        name: known_loss(value) if name in LOSSES else percent_of(name, value, unit)
-        for name, value in known.items()
-    }
+    return as_told(known, unit)
 
 
 def _places(folder: str, trial: str) -> dict[int, str]:

@@ -8,22 +8,19 @@ import io
 import os
 import pickle
 import pickletools
-import struct
 import zipfile
 
 import numpy as np
 import pytest
 import torch
 from checkpoint_files import WRITERS
+from fuzzing import EXAMPLES, damage, fuzzed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weightscape.errors import WeightscapeError
 from weightscape.foreign.checkpoints import read_tensors
 from weightscape.foreign.listing import COLUMNS, read_listing
-
-EXAMPLES = int(os.environ.get("WEIGHTSCAPE_FUZZ", "30"))
-fuzzed = settings(max_examples=EXAMPLES, derandomize="WEIGHTSCAPE_FUZZ" not in os.environ)
 
 SMALL = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(2, np.float16)}
 
@@ -67,28 +64,6 @@ def sound(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     writers = FORMATS | {"hdf5": WRITERS[".h5"]}
     return {name: write(folder / name, SMALL).read_bytes() for name, write in writers.items()}
-
-
-@st.composite
-def damage(draw, content):
-    """The bytes of a file with a few faults: other bytes, a cut, a hole, a piece twice."""
-    damaged = bytearray(content)
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, max(len(damaged) - 1, 0)))
-        piece = slice(start, start + draw(st.integers(1, 40)))
-        match draw(st.sampled_from(["byte", "number", "cut", "hole", "twice"])):
-            case "byte":
-                damaged[start : start + 1] = draw(st.binary(min_size=1, max_size=1))
-            case "number":  # as lengths and offsets are
-                number = draw(st.sampled_from([0, 1, 2**15, 2**31 - 1, 2**31, 2**32 - 1]))
-                damaged[start : start + 4] = struct.pack("<I", number)
-            case "cut":
-                del damaged[start:]
-            case "hole":
-                del damaged[piece]
-            case "twice":
-                damaged[start:start] = damaged[piece]
-    return bytes(damaged)
 
 
 def read(path):

@@ -3,44 +3,18 @@
 WEIGHTSCAPE_FUZZ is the number of examples of each test; the same ones each time, unless it is set.
 """
 
-import os
 import shutil
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from fuzzing import damage, fuzzed
+from hypothesis import given
 from hypothesis import strategies as st
 from read_damaged import outcome
 
 from weightscape.storage.tables import write_table
-
-EXAMPLES = int(os.environ.get("WEIGHTSCAPE_FUZZ", "30"))
-fuzzed = settings(max_examples=EXAMPLES, derandomize="WEIGHTSCAPE_FUZZ" not in os.environ)
-
-
-@st.composite
-def damage(draw, content):
-    """The bytes of a file with a few faults: other bytes, a cut, zeros, a piece twice or moved."""
-    damaged = bytearray(content)
-    for _ in range(draw(st.integers(1, 4))):
-        start = draw(st.integers(0, max(len(damaged) - 1, 0)))
-        piece = slice(start, start + draw(st.integers(1, 600)))
-        match draw(st.sampled_from(["flip", "bytes", "cut", "zeros", "twice", "swap"])):
-            case "flip" if damaged:
-                damaged[start] ^= 1 << draw(st.integers(0, 7))
-            case "bytes":
-                damaged[piece] = draw(st.binary(max_size=20))
-            case "cut":
-                del damaged[start:]
-            case "zeros":
-                damaged[piece] = bytes(len(damaged[piece]))
-            case "twice":
-                damaged[start:start] = damaged[piece]
-            case "swap":
-                damaged[piece], damaged[:0] = b"", damaged[piece]
-    return bytes(damaged)
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,7 @@ def measure(
     table; without a `dataset` none has any. Runs with weights that are not finite or huge have no
     distance. In memory are the predictions, n N_test bytes, and some n^2 numbers.
     """
-    labels, classes = _read_labels(dataset)
+    labels, classes = read_labels(dataset)
     answers = read_answers(shards, runs, len(labels))
     pair = dict(runs[KEYS[:2]].iloc[0])
     write_table(describe_predictions(answers, runs), outputs["predicted_classes"])
@@ -229,7 +229,7 @@ def measure(
     write_table(pairs.assign(**pair)[list(PAIR_COLUMNS)], outputs["function_pairs"])
 
 
-def _read_labels(dataset: Path | None) -> tuple[np.ndarray, int]:
+def read_labels(dataset: Path | None) -> tuple[np.ndarray, int]:
     """Of the test images, and the number of classes."""
     if dataset is None:
         return np.zeros(0, np.int64), 2
@@ -245,11 +245,8 @@ def read_answers(shards: list[str], runs: pd.DataFrame, n_images: int) -> Answer
     left_out: list[str] = []
     for shard in read_population(shards):
         answers = shard.predictions()
-        if answers is not None and answers.shape[1:] != (n_images,):
-            raise WeightscapeError(
-                f"the shard {shard.path} is refused: its predictions have the shape "
-                f"{answers.shape}, but there are {n_images} test images; delete it and run again"
-            )
+        if answers is not None:
+            check_images(shard, answers, n_images)
         is_matched |= any(link.is_free for link in shard.links)
         for row, seed in enumerate(shard.seeds):
             key = (*shard.key, seed)
@@ -270,6 +267,15 @@ def read_answers(shards: list[str], runs: pd.DataFrame, n_images: int) -> Answer
     table = pd.DataFrame(rows, columns=columns).astype(runs[KEYS].dtypes)
     stacked = np.stack(predicted) if predicted else np.zeros((0, n_images), np.uint8)
     return Answers(table, stacked, is_matched)
+
+
+def check_images(shard: Shard, answers: np.ndarray, n_images: int) -> None:
+    """Raises WeightscapeError unless the predictions (..., images) are for as many images."""
+    if answers.shape[-1:] != (n_images,):
+        raise WeightscapeError(
+            f"the shard {shard.path} is refused: its predictions have the shape "
+            f"{answers.shape}, but there are {n_images} test images; delete it and run again"
+        )
 
 
 def _final_weights(shard: Shard, row: int) -> dict[str, np.ndarray]:

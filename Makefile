@@ -50,8 +50,9 @@ bench-gpu: $(READY) ## the same on a GPU
 bench-measures: $(READY) ## measure the measures on 1,000 runs of width 200 (6 minutes, 2 GB of disk)
 	@$(BIN)/python -m benchmarks.measures $(BENCHMARKS)/population $(BENCHMARKS)/measures.csv
 
-bench-claims: $(READY) ## measure the stage of claims on 6,090 runs whose measures are drawn (5 minutes)
+bench-claims: $(READY) ## measure the stage of claims on 6,090 runs whose measures are drawn, and how good its tests are (15 minutes)
 	@$(BIN)/python -m benchmarks.claims $(BENCHMARKS)/claims.csv
+	@PYTHONPATH=workflow $(BIN)/python -m benchmarks.claim_tests $(BENCHMARKS)/claim_tests.csv
 
 bench-scale: $(READY) ## measure Snakemake itself at 6,090 and 100,000 runs, without training (20 minutes)
 	@$(BIN)/python -m benchmarks.scale $(BENCHMARKS)/scale.csv

@@ -402,7 +402,7 @@ def test_widths_that_are_names_have_no_number_and_crash_nothing():
     r2 = of_width.set_index("learner")["r2"]
     assert r2["linear"] > 0.8  # a mean for each name
     assert r2["boosting"] > 0  # of 24 runs its trees see few
-    moved = transfer.measure([transfer.make_taught(runs, final, "test")], Draws(10, 10))
+    moved = transfer.measure([transfer.make_taught(runs, final, "test")], 10, Draws(10))
     assert (moved["n"] == 24).all()
 
 

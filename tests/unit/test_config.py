@@ -9,6 +9,7 @@ import yaml
 from weightscape.errors import WeightscapeError
 from weightscape.study.catalogue import BUILTIN
 from weightscape.study.config import PATTERNS, TYPES, check, load_schema
+from weightscape.study.widths import width_parts
 
 CONFIGS = Path(__file__).parents[2] / "config"
 
@@ -561,7 +562,13 @@ def test_the_paper_s_widths_are_table_1():
     full = check(yaml.safe_load((CONFIGS / "paper.yaml").read_text()))
     widths = {(p["model"], p["dataset"]): p["widths"] for p in full["populations"]}
     for dataset, largest in (("mnist", 200), ("fmnist", 200), ("cifar10", 1000)):
-        assert (min(widths["dnn", dataset]), max(widths["dnn", dataset])) == (5, largest)
+        layers = [width_parts(str(width)) for width in widths["dnn", dataset]]
+        assert (min(map(min, layers)), max(map(max, layers))) == (5, largest)
+        # fc1 and fc2 are not tied: some have layers of two widths, in either order
+        assert {(a, b) for a, b in filter(lambda two: len(two) > 1, layers)} == {
+            (b, a) for a, b in filter(lambda two: len(two) > 1, layers)
+        }
+        assert sum(len(two) > 1 for two in layers) == 4
         assert widths["vit", dataset] == [2, 4, 7, 8, 14, 16]
 
 

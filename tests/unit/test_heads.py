@@ -22,12 +22,13 @@ SHAPES = [(6, 4), (3, 9), (8, 2, 3, 3)]
 
 @pytest.fixture
 def library(tmp_path, monkeypatch):
-    """A library of one's own, with one measure; write(file, text) adds a file to it."""
+    """A library of one's own, with two measures; write(file, text) adds a file to it."""
     for folder in (*FOLDERS, "runs", "preparing", "monitor"):
         (tmp_path / folder).mkdir(parents=True)
     for file in ("claims/statements.py", *heads.STAGES):
         (tmp_path / file).write_text((heads.LIBRARY / file).read_text())
-    (tmp_path / "measures/runs/weights.py").write_text(MEASURE.format("statistics"))
+    for name in ("statistics", "reliability"):  # which all claims read
+        (tmp_path / f"measures/runs/{name}.py").write_text(MEASURE.format(name))
     monkeypatch.setattr(heads, "LIBRARY", tmp_path)
     cached = [found for found in vars(heads).values() if hasattr(found, "cache_clear")]
     for function in cached:

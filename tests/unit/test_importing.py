@@ -15,9 +15,10 @@ from weightscape import heads
 from weightscape.claims import statements
 from weightscape.claims.analyses import accuracy_from_weights, null_effects, transfer, variation
 from weightscape.claims.analyses import causes as failure_causes
+from weightscape.claims.answers import answer
 from weightscape.claims.effects import Draws
 from weightscape.claims.features import final_weights, initial_weights
-from weightscape.claims.judge import judge
+from weightscape.claims.judge import judge, judge_ways
 from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.figures import draw as draw_figure
@@ -29,6 +30,7 @@ from weightscape.measures.runs import (
     nulls,
     projection,
     purity,
+    reliability,
     weights,
 )
 from weightscape.models import Link, layer_names
@@ -591,6 +593,7 @@ def measure_all(folder, shards, runs):
     nulls.measure(shards, runs, folder / "nulls.csv")
     of_function = {name: folder / f"{name}.csv" for name in function.HEAD.tables}
     function.measure(shards, runs, None, orders, of_function)
+    write_table(reliability.measure(shards, runs, None), folder / "reliability.csv")
 
 
 def judge_all(runs, folder):
@@ -600,8 +603,11 @@ def judge_all(runs, folder):
         table = read_table(folder / f"{name}.csv")
         return add_groups(table, runs) if heads.tables()[name].is_grouped_later else table
 
-    tables = {name: read(name) for name in heads.read_by_claims()}
-    found = statements.measure(runs, tables, "test", Draws(50, 50))
+    tables = {name: read(name) for name in ("reliability", *heads.read_by_claims())}
+    way = statements.Way("test", "exclude")
+    found = statements.measure(runs, tables, way, Draws(50), 0.2)
+    ways = statements.measure_ways(runs, tables, way, Draws(50), 0.2)
+    claims, multiverse = judge_ways(judge(found.effects, 0.05, 0.2), way._asdict(), ways, 0.05, 0.2)
     layers = {name: read(name) for name in heads.told_layer_measures()}
     of_nulls = null_effects.Tables(runs, layers, read("nulls"), read("purity"))
     final, initial = final_weights(layers), initial_weights(read("nulls"))
@@ -611,14 +617,16 @@ def judge_all(runs, folder):
         runs, *map(read, ("convergence", "telemetry", "predicted_classes")), "test"
     )
     return {
-        "claims": judge(found.effects, 0.05),
+        "claims": claims,
+        "multiverse": multiverse,
+        "answers": answer(claims, 0.2),
         "claim_widths": found.widths,
         "claim_values": found.values,
-        "null_effects": null_effects.measure(of_nulls, "test", 0.05, Draws(20, 20)),
+        "null_effects": null_effects.measure(of_nulls, "test", 0.05, Draws(20)),
         "variation": variation.measure(runs, {n: read(n) for n in variation.CHOSEN})[0],
         "accuracy_from_weights": scores,
         "predicted_accuracy": predicted,
-        "transfer": transfer.measure([one, one._replace(dataset="cars")], Draws(20, 20)),
+        "transfer": transfer.measure([one, one._replace(dataset="cars")], 20, Draws(20)),
         "failures": failed,
         "causes": causes,
     }

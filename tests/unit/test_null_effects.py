@@ -1,5 +1,6 @@
 """Null effects on a planted population: what is seen, and what survives which null model."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from weightscape.measures.runs.nulls import KINDS
 pytestmark = pytest.mark.filterwarnings("error")
 
 LAYERS = ("fc1", "fc2")
-DRAWS = Draws(resamples=60, permutations=999)
+DRAWS = Draws(999)
 WIDTHS, SEEDS = ("5", "20", "80"), 24
 NAMES = [name for names in FEATURES.values() for name in names]
 N = len(WIDTHS) * SEEDS
@@ -85,7 +86,8 @@ def _split(final):
         for figures in (("2-4", "5-7"), ("8-10",), ("spectra",))
     )
     of_nodes = final[[*keys, *strength]].rename(columns=lambda name: name.replace("strength_", ""))
-    return final[[*keys, *own]], of_nodes.assign(target="next"), final[[*keys, *spectra]]
+    of_nodes["target"] = of_nodes["layer"].map(dict(pairwise(LAYERS)))
+    return final[[*keys, *own]], of_nodes, final[[*keys, *spectra]]
 
 
 def _nulls(by_kind):
@@ -101,6 +103,7 @@ def _purity():
             "layer": layer,
             "embedding": embedding,
             "width": width,
+            "groups": "all",
             "weights": kind,
             "n": N,
             "neighbours": 10,
@@ -190,11 +193,10 @@ def test_effects_are_scipy_s_rank_correlations(feature, weights, tables, found):
     assert told["n"] == told["n_within"] == len(values) == (N if weights == "initial" else N - 2)
     pooled = stats.spearmanr(values[name], values["test_accuracy"]).statistic
     assert told["pooled"] == pytest.approx(pooled, abs=1e-12)
-    within = sum(
-        len(own) * stats.spearmanr(own[name], own["test_accuracy"]).statistic
-        for _, own in values.groupby("width")
-    )
-    assert told["within"] == pytest.approx(within / len(values), abs=1e-12)
+    by_width = [own for _, own in values.groupby("width")]
+    own = [stats.spearmanr(of[name], of["test_accuracy"]).statistic for of in by_width]
+    within = np.average(own, weights=[len(of) - 1 for of in by_width])
+    assert told["within"] == pytest.approx(within, abs=1e-12)
 
 
 def test_neighbouring_strengths_are_compared_with_each_other(tables, found):

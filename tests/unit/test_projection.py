@@ -324,7 +324,8 @@ def project(paths, runs, tmp_path, layer="fc2", settings=SETTINGS, run=measure_b
     of_groups = OF_GROUPS._replace(neighbours=settings.neighbours)
     compare_all(paths, runs, orders, of_groups, tmp_path / "purity.csv")
     compared = read_table(tmp_path / "purity.csv")
-    of_layer = compared[compared["layer"] == layer].reset_index(drop=True)
+    of_layer = compared[(compared["layer"] == layer) & (compared["groups"] == "all")]
+    of_layer = of_layer.reset_index(drop=True)
     return add_groups(read_table(tmp_path / "t.csv"), runs), of_layer
 
 
@@ -440,9 +441,9 @@ def purity_of(away, groups, k):
     return np.mean(shares)
 
 
-def compare(away, groups, widths, **changes):
+def compare(away, groups, widths, which="all", **changes):
     groups, widths = (pd.Series(list(map(str, values))) for values in (groups, widths))
-    return compare_groups(away, groups, widths, OF_GROUPS._replace(**changes))
+    return compare_groups(away, groups, widths, OF_GROUPS._replace(**changes), which)
 
 
 @pytest.mark.parametrize("k", [1, 4, 19])
@@ -479,6 +480,25 @@ def test_ungrouped_runs_change_nothing():
     kept = order[groups[order] != "ungrouped"]
     alone = compare(matrix(points[kept]), groups[kept], widths[kept])
     assert compare(matrix(points[order]), groups[order], widths[order]) == alone
+
+
+def test_of_high_runs_the_neighbours_among_low_and_mid_count():
+    random = np.random.default_rng(0)
+    groups = random.choice(["low", "mid", "high", "ungrouped", "non"], 60)
+    away = matrix(random.normal(size=(60, 3)))
+    found = compare(away, groups, ["5"] * 60, which="high", shuffles=2000)
+    rows = np.flatnonzero(np.isin(groups, ["low", "mid", "high"]))
+    is_high = groups[rows] == "high"
+    shares = [
+        is_high[[o for o in np.argsort(away[run, rows]) if rows[o] != run][:5]].mean()
+        for run in rows[is_high]
+    ]
+    assert (found["n"], found["neighbours"]) == (len(rows), 5)
+    assert found["purity"] == pytest.approx(np.mean(shares))
+    # the others that are high, of all others
+    assert found["shuffled"] == pytest.approx((is_high.sum() - 1) / (len(rows) - 1), abs=0.01)
+    assert math.isnan(compare(away, ["high"] * 60, ["5"] * 60, which="high")["purity"])
+    assert math.isnan(compare(away, ["low"] * 60, ["5"] * 60, which="high")["purity"])
 
 
 def test_the_purity_of_shuffled_groups_is_the_share_of_pairs_that_agree():

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.legend import Legend
-from test_statements import ALPHA, DRAWS, measure, plant
+from test_statements import ALPHA, DRAWS, SMALLEST, WAY, measure, plant
 
-from weightscape.claims import judge
-from weightscape.claims.scorecard import COLOURS, SIGNS, render, statistic_name
+from weightscape.claims import judge, statements
+from weightscape.claims.answers import ANSWERS, answer
+from weightscape.claims.scorecard import COLOURS, MEANINGS, SIGNS, render, statistic_name
 from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure
 from weightscape.storage.tables import write_table
@@ -23,48 +24,101 @@ def planted():
     cnn = plant(random, lambda own, step, noise: noise - own - step, layers=("conv1", "fc"))
     cnn = cnn._replace(runs=cnn.runs.assign(model="cnn"))
     cnn = cnn._replace(statistics=cnn.statistics.assign(model="cnn"))
-    return [(tables, measure(tables, "test", DRAWS)) for tables in (dnn, cnn)]
+    return [(tables, measure(tables, WAY, DRAWS)) for tables in (dnn, cnn)]
 
 
 @pytest.fixture(scope="module")
 def judged(planted):
     effects = pd.concat([found.effects for _, found in planted], ignore_index=True)
-    return judge.judge(effects, ALPHA)
+    claims = judge.judge(effects, ALPHA, SMALLEST)
+    few = DRAWS._replace(permutations=99)
+    ways = [
+        statements.measure_ways(tables.runs, tables._asdict(), WAY, few, SMALLEST)
+        for tables, _ in planted
+    ]
+    return judge.judge_ways(claims, WAY._asdict(), pd.concat(ways), ALPHA, SMALLEST)[0]
 
 
 @pytest.fixture(scope="module")
-def page(judged):
-    return render(judged, "<mine>", ALPHA)
+def page(judged, planted):
+    tables = [tables for tables, _ in planted]
+    reliability = [
+        of.reliability.assign(model=of.runs["model"].iloc[0], dataset="mnist") for of in tables
+    ]
+    found = answer(judged, SMALLEST)
+    return render(judged, found, pd.concat(reliability), "<mine>", ALPHA)
 
 
 def test_every_statement_and_verdict_has_its_words(judged):
     for claim, statistic in set(zip(judged["claim"], judged["statistic"], strict=True)):
         assert statistic_name(claim, statistic)
-    assert set(SIGNS) == set(COLOURS) == set(judge.VERDICTS)
+    assert set(SIGNS) == set(COLOURS) == set(MEANINGS) == set(judge.VERDICTS)
 
 
 def test_the_card_counts_the_verdicts(page, judged):
     for verdict, count in judged["verdict"].value_counts().items():
         assert f"{count} {verdict}" in page
     assert f"{len(judged)} statements" in page
-    assert page.count('title="') - page.count('title=""') == len(judged)
+    card = page.split("<tbody>")[2]
+    assert card.count('title="') == len(judged)
 
 
-def test_a_population_is_a_column_with_its_n(page):
-    assert re.findall(r"<th>([^<]*)<br><small>([^<]*)", page) == [
-        ("DNN on MNIST", "n = 100 runs"),
-        ("CNN on MNIST", "n = 100 runs"),
+def test_the_page_begins_with_an_answer_on_each_claim(page, judged):
+    first = page.split("</table>")[0]
+    told = re.findall(r'title="([^"]*)">([^<]*)</b> <small>\((\d+), (\d+), (\d+)\)', first)
+    found = answer(judged, SMALLEST)
+    assert {word for _, word, *_ in told} <= set(ANSWERS)
+    assert len(told) == len(found) == 2 * 6
+    for (_, *counts), row in zip(told, found.sort_values("claim").itertuples(), strict=True):
+        assert sum(map(int, counts[1:])) == row.n_statements
+    assert first.count("not tested") == 2  # C7 needs two families on one dataset
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "word"),
+    [
+        (["supported"] * 3 + ["inconclusive"] * 2, "holds"),
+        (["supported", "inconclusive", "inconclusive"], "holds in part"),
+        (["supported, but small", "contradicted"], "holds in part"),
+        (["contradicted", "explained by width", "inconclusive"], "does not hold"),
+        (["reversed within width", "inconclusive", "too few runs"], "fails in part"),
+        (["inconclusive", "too few runs"], "undecided"),
+    ],
+)
+def test_a_claim_is_answered_by_its_statements(judged, verdicts, word):
+    rows = judged[(judged["claim"] == "C3") & (judged["model"] == "dnn")].head(len(verdicts))
+    (found,) = answer(rows.assign(verdict=verdicts), SMALLEST).itertuples()
+    assert found.answer == word
+    n = sum(verdict in judge.FOR for verdict in verdicts)
+    assert (found.n_for, found.n_statements) == (n, len(verdicts))
+    assert found.sentence.startswith(f"C3 {'is ' * (word == 'undecided')}{word} for DNN on MNIST: ")
+
+
+def test_a_sentence_has_the_surest_statement_with_its_interval_and_n(judged):
+    rows = judged[(judged["claim"] == "C1") & (judged["model"] == "cnn")]
+    sentence = answer(rows, SMALLEST)["sentence"].item()
+    row = rows.loc[rows[rows["verdict"].isin(judge.FOR)]["within_p"].idxmin()]
+    interval = f"{row['within']:+.2f} [{row['within_low']:+.2f}, {row['within_high']:+.2f}]"
+    assert f"is {interval}, n = 100 runs, and claimed to be negative" in sentence
+
+
+def test_a_population_is_a_column_with_its_n_and_reliability(page):
+    card = page.split("<table")[2]
+    assert re.findall(r"<th>([^<]*)<br><small>([^<]*)<br>([^<]*)<br>([^<]*)", card) == [
+        (name, "n = 100 runs", "reliability of accuracy", "by width 0.90 to 0.90")
+        for name in ("DNN on MNIST", "CNN on MNIST")
     ]
 
 
 def test_a_cell_has_a_tag_per_layer_and_the_median_effects(page, judged):
     cell = page.split("<td>σ of the weights</td><td>")[1].split("</td>")[0]
     tags = re.findall(r'title="([^":]*)[^"]*">(\S) (\w+)</span>', cell)
-    assert tags == [("width only", "W", layer) for layer in ("fc1", "fc2", "fc3")]
+    assert tags == [("inconclusive", "?", layer) for layer in ("fc1", "fc2", "fc3")]
     rows = judged[(judged["model"] == "dnn") & (judged["claim"] == "C1")]
     std = rows[rows["statistic"] == "std"]
     effects = f"{std['pooled'].median():+.2f} → {std['within'].median():+.2f}"
-    assert f"<small>{effects}</small>" in cell
+    seen = std["detectable"].median()
+    assert f"<small>{effects}; sees {seen:.2f}</small>" in cell
 
 
 def test_a_claim_without_statements_is_named_as_not_tested(page):

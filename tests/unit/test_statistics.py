@@ -56,6 +56,13 @@ def random_layer(shape, seed=0):
     return [array.astype(np.float32) for array in (final, initial, biases)]
 
 
+def height_at_zero(w):
+    """By scipy's estimate with Silverman's bandwidth."""
+    spread = min(np.std(w), (np.quantile(w, 0.75) - np.quantile(w, 0.25)) / 1.34)
+    factor = 0.9 * spread * len(w) ** -0.2 / np.std(w, ddof=1)
+    return stats.gaussian_kde(w, factor)(0.0).item()
+
+
 def expected(final, initial, bias):
     """COLUMNS by numpy and scipy."""
     fan_in = math.prod(final.shape[1:])
@@ -69,6 +76,7 @@ def expected(final, initial, bias):
         "skew": stats.skew(w),
         "excess_kurtosis": stats.kurtosis(w),
         "near_zero_share": np.mean(np.abs(w) <= 0.1 * np.std(w)),
+        "density_at_zero": height_at_zero(w),
         "l2_norm": norm,
         "min": np.min(w),
         "q05": np.quantile(w, 0.05),
@@ -164,7 +172,7 @@ def test_scaled_weights_have_scaled_statistics_and_the_same_ratios(weight, facto
     found = described(weight, initial, weight[:, 0])
     again = described(weight * factor, initial * factor, weight[:, 0] * factor)
     for name in COLUMNS:
-        times = factor if name in LINEAR else 1
+        times = factor if name in LINEAR else 1 / factor if name == "density_at_zero" else 1
         assert again[name] == pytest.approx(times * found[name], 1e-12, 1e-300, nan_ok=True)
 
 
@@ -228,7 +236,7 @@ def test_biases_are_described_apart():
 @pytest.mark.parametrize("value", [0.1, -7.0, 1e-40])
 def test_a_layer_of_equal_weights_has_no_shape(shape, value):
     found = described(np.full(shape, value))
-    undefined = {"skew", "excess_kurtosis", "std_ratio"}
+    undefined = {"skew", "excess_kurtosis", "density_at_zero", "std_ratio"}
     assert {name for name in COLUMNS if math.isnan(found[name])} == undefined
     assert (found["std"], found["near_zero_share"]) == (0, 0)
     assert {found[name] for name in PLACES} == {found["mean"]} == {float(np.float32(value))}
@@ -240,6 +248,7 @@ def test_a_layer_of_zeros_has_no_direction_either():
     undefined = {
         "skew",
         "excess_kurtosis",
+        "density_at_zero",
         "std_ratio",
         "l2_norm_ratio",
         "relative_distance",

@@ -14,7 +14,7 @@ from weightscape.claims.learners import LEARNERS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-DRAWS = Draws(100, 99)
+DRAWS = Draws(99)
 PAIR = ["trained_model", "model", "features", "learner"]
 
 
@@ -36,7 +36,7 @@ def populations():
 
 @pytest.fixture(scope="module")
 def table(populations):
-    return measure(populations, DRAWS)
+    return measure(populations, 100, DRAWS)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_own_runs_are_predicted_out_of_fold(rows, populations):
 def test_the_same_runs_under_another_name_are_predicted_as_well():
     """They were learned from, so they are predicted better than out of fold."""
     twins = [populate("dnn", seed=1), populate("cnn", seed=1)]
-    found = measure(twins, DRAWS).set_index(PAIR)["within"]
+    found = measure(twins, 100, DRAWS).set_index(PAIR)["within"]
     assert found["dnn", "cnn", "weights", "linear"] >= found["dnn", "dnn", "weights", "linear"]
 
 
@@ -116,7 +116,7 @@ def test_noise_does_not_transfer(monkeypatch):
             populate(name, seed=10 * seed + number, of_weights=0.0, widths=("5", "10"))
             for number, name in enumerate(("dnn", "cnn"))
         ]
-        table = measure(pair, Draws(100, 0))
+        table = measure(pair, 100, Draws(1))
         crossed = table["trained_model"] != table["model"]
         found += table.loc[crossed, "within"].tolist()
     assert len(found) == 10
@@ -147,7 +147,7 @@ def test_accuracies_are_in_standard_scores_and_units_do_not_matter():
 
 
 def test_one_population_is_a_table_of_its_own():
-    table = measure([populate("dnn", seeds=6)], DRAWS)
+    table = measure([populate("dnn", seeds=6)], 100, DRAWS)
     assert len(table) == len(CASES)
     assert (table["n"] == 30).all()
 
@@ -160,7 +160,7 @@ def test_four_runs_and_equal_accuracies_crash_nothing():
         make_taught(runs.assign(test_accuracy=accuracies[name]), final, "test")
         for name, (runs, final) in planted.items()
     )
-    table = measure([few, equal, none], DRAWS)
+    table = measure([few, equal, none], 100, DRAWS)
     assert len(table) == 9 * len(CASES)
     assert table["within"].isna().all()
     assert (table.loc[table["model"] == "vit", "n"] == 0).all()

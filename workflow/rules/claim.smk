@@ -1,6 +1,8 @@
 rule judge_claims:
     input:
         effects=get_paths("claim_effects", POPULATIONS),
+        ways=get_paths("claim_ways", POPULATIONS),
+        reliability=get_paths("reliability", POPULATIONS),
         tables=[get_path(name) for name in heads.read_by_claims("study")],
     output:
         claims=report(
@@ -9,6 +11,8 @@ rule judge_claims:
             category="Claims",
             labels={"table": "all statements"},
         ),
+        multiverse=get_report_table("multiverse", "Claims"),
+        answers=get_report_table("answers", "Claims"),
         scorecard=report(
             f"{RESULTS}/tables/scorecard.html",
             caption="../report/scorecard.rst",
@@ -24,10 +28,17 @@ rule judge_claims:
         runtime=30,
     params:
         alpha=config["claims"]["alpha"],
+        smallest_effect=config["claims"]["smallest_effect"],
+        way={
+            "split": config["claims"]["accuracy"],
+            "non": config["claims"]["non"],
+            "widths": "all",
+        },
         study=config["study"],
-        columns=get_columns("claims"),
+        columns=get_columns(*heads.judged()),
         claims=heads.digest_of_claims(),
         words=heads.digest_of_words(),
         populations=get_populations,
+        captions=get_table_captions,
     script:
         "../scripts/judge_claims.py"

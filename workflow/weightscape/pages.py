@@ -39,7 +39,7 @@ def _cell(text: str) -> str:
 def tables() -> str:
     """The tables of a study by the room that makes them, in Markdown."""
     own = dict(heads.stages())
-    claims = {"claims": own.pop("claims")}
+    claims = {name: own.pop(name) for name in heads.judged()}
     rooms = {
         "The runs, and the study": own,
         "One layer of one run": {n: head.table for n, head in heads.layer_measures().items()},

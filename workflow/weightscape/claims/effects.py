@@ -1,65 +1,122 @@
 """Effects: how a number of each run goes with its accuracy, pooled and with width held fixed.
 
-The run is the unit. A pooled effect is over all runs. A within-width effect is the mean of the
-effects in each width, weighted by their runs: sum_w n_w e_w / sum_w n_w. An effect is a rank
-statistic, so no unit and no monotone change of scale matters.
+The run is the unit. A pooled effect is over all runs, given the widths of the study. A within-width
+effect is the mean of the effects in each width, weighted by information: sum_w v_w e_w / sum_w v_w,
+where v_w is one over the variance of e_w if there is nothing to find, times the square root of the
+reliability of accuracy in that width, where it is known. A between-width effect is that of the
+widths' medians, and its n is the number of widths.
 
-Intervals are percentile bootstrap intervals over runs, drawn within each width, since a study fixes
-its widths and not its runs. p is two-sided, (1 + permutations at least as far from 0) / (1 +
-permutations), over all runs or within each width.
+Intervals are 95 % jackknife intervals (Tukey 1958) with Student's t, runs left out within each
+width: on Fisher's z scale, but for mean rank correlations, which are biased in few runs, about the
+effect less its bias. p is two-sided. Within width it is (1 + permutations at least as far from 0) /
+(1 + permutations), where permutations within each width make an exact test; otherwise it is by the
+same t as the interval, so that the two agree.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.special import chdtrc, ndtri, stdtr, stdtrit
 
-from weightscape.measures.ranks import average_ranks
-from weightscape.measures.resampling import blocks, interval, resamples
+from weightscape.claims.comparisons import (
+    Array,
+    Comparison,
+    Contrast,
+    Correlation,
+    Difference,
+    Numbers,
+    Scatter,
+    rows_of,
+)
+from weightscape.measures.resampling import LEVEL, blocks
 
 ROUNDING = 1e-12  # of an effect that is zero
-FEWEST_OF_WIDTH = 8  # runs of a width from which it has an effect of its own
-
-Numbers = NDArray[np.float64]
-Array = NDArray[Any]
+FEWEST_OF_WIDTH = 4  # runs of a width from which it has an effect of its own
+FEWEST_WIDTHS = 3  # that a between-width effect is of
+MOST_LEFT_OUT = 50  # parts of a width that a jackknife leaves out, each by itself
+LEAST_RELIABLE = 0.01  # no width has less information by its reliability than a tenth
+POWER = 2.8016  # normal quantiles of 0.975 and 0.8, added: what 80 % of studies find
 
 
 class Draws(NamedTuple):
-    """How many resamples and permutations to draw, and from which seed."""
+    """How many permutations to draw, and from which seed."""
 
-    resamples: int
     permutations: int
     seed: int = 0
 
 
-class Effect(NamedTuple):
-    """An effect in [-1, 1] with its interval; NaN where there are too few runs or no variation."""
+@dataclass(frozen=True)
+class Effect:
+    """An effect with its interval; NaN where there are too few runs or no variation."""
 
-    value: float
-    low: float
-    high: float
-    p: float
-    n: int
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    p: float = math.nan
+    n: int = 0
     """runs that it rests on"""
-    n_of_width: dict[str, int]
+    n_of_width: dict[str, int] = field(default_factory=dict)
     """of them by width"""
-    of_width: dict[str, float]
+    of_width: dict[str, float] = field(default_factory=dict)
     """the effect in each of these widths"""
+    centre: float = math.nan
+    """the effect less its bias"""
+    error: float = math.nan
+    """its standard error"""
+    freedom: float = math.inf
+    """degrees of freedom of the error"""
+    limit: float = 1.0
+    """the largest effect that there can be"""
+    attenuation: float = math.nan
+    """what unreliable accuracies leave of it, from 0 to 1; NaN where that is not known"""
+    detectable: float = math.nan
+    """effect that 80 % of such studies would tell from 0 at p < 0.05"""
+    heterogeneity: float = math.nan
+    """I2, the share of the scatter of the widths' effects that is no noise"""
+    heterogeneity_p: float = math.nan
 
     def columns(self, name: str) -> dict[str, float]:
         """The effect and its interval, as columns of a table."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
+    def corrected(self) -> tuple[float, float, float]:
+        """The effect and its interval, as they would be if accuracies were reliable."""
+        ends = np.array([self.value, self.low, self.high]) / self.attenuation
+        value, low, high = np.clip(ends, -self.limit, self.limit)
+        return float(value), float(low), float(high)
+
+    def negligible_p(self, smallest: float) -> float:
+        """p of an effect of at least `smallest` in size, by two one-sided tests (Schuirmann 1987).
+
+        Of the effect as it would be if accuracies were reliable, where that is known.
+        """
+        kept = 1.0 if math.isnan(self.attenuation) else self.attenuation
+        if not self.error > 0:
+            return math.nan
+        return float(stdtr(self.freedom, (abs(self.centre) - smallest * kept) / self.error))
+
+
+NOTHING = Effect()
+
+
+def from_interval(value: float, low: float, high: float) -> Effect:
+    """An effect of which no more is known than its 95 % interval."""
+    error = (high - low) / (2 * ndtri((1 + LEVEL) / 2))
+    return Effect(value, low, high, centre=value, error=float(error))
+
 
 class Pair(NamedTuple):
-    """The pooled and the within-width effect of the same columns."""
+    """The pooled and the within-width effect of the same columns, and that between widths."""
 
     pooled: Effect
     within: Effect
+    between: Effect = NOTHING
+    """its n counts widths"""
 
     @property
     def sign_flip(self) -> bool:
@@ -69,7 +126,7 @@ class Pair(NamedTuple):
 
     def columns(self) -> dict[str, float]:
         """Both effects with n, intervals and p, as columns of a table."""
-        pooled, within = self
+        pooled, within, _ = self
         return {
             "n": pooled.n,
             **pooled.columns("pooled"),
@@ -80,12 +137,31 @@ class Pair(NamedTuple):
         }
 
 
-def spearman(x: Numbers, y: Numbers, widths: Array, draws: Draws) -> Pair:
+Reliability = Mapping[str, float] | None
+"""Width -> reliability of its runs' accuracies, from 0 to 1."""
+
+
+def spearman(
+    x: Numbers, y: Numbers, widths: Array, draws: Draws, reliability: Reliability = None
+) -> Pair:
     """Spearman's rank correlation of x and y, each (n,); runs where one is not finite are left out.
 
-    Permutations shuffle y.
+    Permutations shuffle y, of which `reliability` is.
     """
-    return _pair(_Correlation(x, y), widths, draws)
+    pair = _pair(Correlation(x, y), widths, draws, reliability)
+    return pair._replace(between=_between(x, y, widths, draws))
+
+
+def spearman_difference(
+    x: Numbers,
+    other: Numbers,
+    y: Numbers,
+    widths: Array,
+    draws: Draws,
+    reliability: Reliability = None,
+) -> Pair:
+    """Spearman's correlation of x with y less that of `other` with y; p is by the jackknife."""
+    return _pair(Difference(x, other, y), widths, draws, reliability)
 
 
 def cliffs_delta(x: Numbers, upper: Array, lower: Array, widths: Array, draws: Draws) -> Pair:
@@ -94,218 +170,241 @@ def cliffs_delta(x: Numbers, upper: Array, lower: Array, widths: Array, draws: D
     `upper` and `lower` are (n,) bool. Within widths only pairs of one width count. Permutations
     shuffle who is upper and who is lower.
     """
-    return _pair(_Contrast(x, upper, lower), widths, draws)
+    return _pair(Contrast(x, upper, lower), widths, draws, None)
 
 
-def spearman_difference(
-    x: Numbers, other: Numbers, y: Numbers, widths: Array, draws: Draws
-) -> Pair:
-    """Spearman's correlation of x with y less that of `other` with y.
-
-    Permutations swap a run's ranks in x and in `other`, which are alike if the two go with y alike.
-    """
-    return _pair(_Difference(x, other, y), widths, draws)
+def scatter(points: Numbers, accuracy: Numbers, widths: Array, draws: Draws) -> Pair:
+    """Cliff's delta of the distances of points (2, n) from those alike in accuracy (Scatter)."""
+    return _pair(Scatter(points, accuracy), widths, draws, None)
 
 
-def thirds(accuracy: Numbers, widths: Array | None = None) -> tuple[Array, Array]:
-    """The upper and the lower third of the runs by accuracy, over all or in each width, (n,) bool.
-
-    Of n runs each third has n // 3, more where accuracies at its edge are equal and fewer where
-    the same accuracy reaches into both: such runs are in neither.
-    """
-    upper, lower = np.zeros(len(accuracy), bool), np.zeros(len(accuracy), bool)
-    strata = np.zeros(len(accuracy)) if widths is None else widths
-    for rows in _rows_of(strata, np.isfinite(accuracy)).values():
-        third = len(rows) // 3
-        if third:
-            ordered = np.sort(accuracy[rows])
-            upper[rows] = accuracy[rows] >= ordered[-third]
-            lower[rows] = accuracy[rows] <= ordered[third - 1]
-    return upper & ~lower, lower & ~upper
-
-
-class _Measure:
-    """An effect as a sum over runs of a product of scores, and as a function of resamples."""
-
-    valid: Array
-    """(n,) bool: the runs that it can use"""
-    counted: Array
-    """(n,) bool: the runs that are counted to see whether a width has enough"""
-
-    def scores(self, rows: Array) -> tuple[Numbers, Numbers] | None:
-        """(k,) and (k,) whose inner product is the effect in the runs `rows`; None without one.
-
-        Permutations reorder the second.
-        """
-        raise NotImplementedError
-
-    def permute(self, a: Numbers, b: Numbers, size: int, random: np.random.Generator) -> Numbers:
-        """(size,) inner products of the scores of a stratum, under permutations."""
-        return random.permuted(np.broadcast_to(b, (size, len(b))), axis=1) @ a
-
-    def resampled(self, rows: Array, counts: Array) -> Numbers:
-        """(draws,) effects in the runs `rows`, each drawn as often as `counts` (draws, k) says."""
-        raise NotImplementedError
-
-
-class _Correlation(_Measure):
-    def __init__(self, x: Numbers, y: Numbers):
-        self.x, self.y = np.asarray(x, float), np.asarray(y, float)
-        self.valid = self.counted = np.isfinite(self.x) & np.isfinite(self.y)
-
-    def scores(self, rows: Array) -> tuple[Numbers, Numbers] | None:
-        pair = _standard_ranks(self.x[rows]), _standard_ranks(self.y[rows])
-        return None if pair[0] is None or pair[1] is None else pair  # type: ignore[return-value]
-
-    def resampled(self, rows: Array, counts: Array) -> Numbers:
-        return _correlate(_Ranks(self.x[rows]), _Ranks(self.y[rows]), counts)
-
-
-class _Difference(_Measure):
-    def __init__(self, x: Numbers, other: Numbers, y: Numbers):
-        self.x, self.other, self.y = (np.asarray(column, float) for column in (x, other, y))
-        there = np.isfinite(self.x) & np.isfinite(self.other) & np.isfinite(self.y)
-        self.valid = self.counted = there
-
-    def scores(self, rows: Array) -> tuple[Numbers, Numbers] | None:
-        ranks = [_standard_ranks(column[rows]) for column in (self.x, self.other, self.y)]
-        if any(rank is None for rank in ranks):
-            return None
-        x, other, y = ranks
-        return (x - other) * y, np.ones(len(rows))  # type: ignore[operator]
-
-    def permute(self, a: Numbers, b: Numbers, size: int, random: np.random.Generator) -> Numbers:
-        """The same where permutations change signs, in place of the order."""
-        flips = random.integers(0, 2, (size, len(a)), np.int8)
-        return (2.0 * flips - 1) @ a
-
-    def resampled(self, rows: Array, counts: Array) -> Numbers:
-        y = _Ranks(self.y[rows])
-        first = _correlate(_Ranks(self.x[rows]), y, counts)
-        return first - _correlate(_Ranks(self.other[rows]), y, counts)
-
-
-class _Contrast(_Measure):
-    def __init__(self, x: Numbers, upper: Array, lower: Array):
-        self.x, self.upper = np.asarray(x, float), np.asarray(upper, bool)
-        self.valid = np.isfinite(self.x) & (self.upper ^ np.asarray(lower, bool))
-        self.counted = np.ones(len(self.x), bool)  # those between upper and lower too
-
-    def scores(self, rows: Array) -> tuple[Numbers, Numbers] | None:
-        """delta = 2 (mean rank of upper - mean rank of lower) / n."""
-        upper = self.upper[rows]
-        if upper.all() or not upper.any():
-            return None
-        label = np.where(upper, 1 / upper.sum(), -1 / (~upper).sum())
-        return 2 * average_ranks(self.x[rows]) / len(rows), label
-
-    def resampled(self, rows: Array, counts: Array) -> Numbers:
-        ranks, upper = _Ranks(self.x[rows])(counts), self.upper[rows]
-        n_upper, n_lower = counts[:, upper].sum(1), counts[:, ~upper].sum(1)
-        with np.errstate(all="ignore"):
-            above = (ranks * counts)[:, upper].sum(1) / n_upper
-            below = (ranks * counts)[:, ~upper].sum(1) / n_lower
-            result: Numbers = 2 * (above - below) / (n_upper + n_lower)
-            return result
-
-
-class _Ranks:
-    """Mean ranks of values in resamples, without sorting each: (draws, k) of counts (draws, k)."""
-
-    def __init__(self, values: Numbers):
-        self.order = np.argsort(values, kind="stable")
-        ordered = values[self.order]
-        is_new = np.append(True, ordered[1:] != ordered[:-1])
-        self.first, self.group = np.flatnonzero(is_new), np.cumsum(is_new) - 1
-        self.back = np.argsort(self.order)
-
-    def __call__(self, counts: Array) -> Numbers:
-        of_value = np.add.reduceat(counts[:, self.order], self.first, axis=1)
-        ranks = np.cumsum(of_value, axis=1) - (of_value - 1) / 2
-        return ranks[:, self.group[self.back]]
-
-
-def _correlate(x: _Ranks, y: _Ranks, counts: Array) -> Numbers:
-    """(draws,) correlations of ranks in resamples; NaN where one is constant."""
-    middle = (counts.sum(1, keepdims=True) + 1) / 2
-    a, b = x(counts) - middle, y(counts) - middle
-    weighted = a * counts
-    product, squares = (weighted * b).sum(1), (weighted * a).sum(1)
-    with np.errstate(all="ignore"):
-        result: Numbers = product / np.sqrt(squares * (counts * b * b).sum(1))
-        return result
-
-
-def _standard_ranks(values: Numbers) -> Numbers | None:
-    """Ranks with mean 0 and length 1, so that inner products are correlations; None if constant."""
-    centred = average_ranks(values) - (len(values) + 1) / 2
-    length = math.sqrt(centred @ centred)
-    return centred / length if length else None
-
-
-def _rows_of(strata: Array, valid: Array) -> dict[str, Array]:
-    """The valid runs of each stratum, by its name."""
-    return {
-        str(name): np.flatnonzero((strata == name) & valid) for name in dict.fromkeys(strata[valid])
-    }
-
-
-def _pair(measure: _Measure, widths: Array, draws: Draws) -> Pair:
+def _pair(comparison: Comparison, widths: Array, draws: Draws, reliability: Reliability) -> Pair:
     widths = np.asarray(widths)
-    by_width = _rows_of(widths, measure.valid)
-    everywhere = np.flatnonzero(measure.valid)
-    counts_of_width = {name: len(rows) for name, rows in by_width.items()}
-    pooled = _effect(measure, {"": everywhere}, list(by_width.values()), draws)
-    pooled = pooled._replace(n_of_width=counts_of_width)
-    counted = _rows_of(widths, measure.counted)
-    enough = {
-        name: rows for name, rows in by_width.items() if len(counted[name]) >= FEWEST_OF_WIDTH
-    }
-    return Pair(pooled, _effect(measure, enough, list(enough.values()), draws))
+    by_width = rows_of(widths, comparison.valid)
+    enough = {name: rows for name, rows in by_width.items() if len(rows) >= FEWEST_OF_WIDTH}
+    within = _within(comparison, enough, widths, draws, reliability)
+    if len(by_width) == 1:
+        return Pair(within, within)
+    pooled = _pooled(comparison, np.flatnonzero(comparison.valid), widths)
+    n_of_width = {name: len(rows) for name, rows in by_width.items()}
+    return Pair(replace(pooled, n_of_width=n_of_width), within)
 
 
-def _effect(
-    measure: _Measure, strata: dict[str, Array], cells: list[Array], draws: Draws
+def _pooled(comparison: Comparison, rows: Array, widths: Array) -> Effect:
+    """Over all runs, given their widths."""
+    known = Effect(_value(comparison, rows), n=comparison.used(rows), limit=comparison.limit)
+    if math.isnan(known.value):
+        return known
+    part = _jackknife(comparison, rows, widths)
+    return _with_interval(known, part, on_z=True)
+
+
+def _within(
+    comparison: Comparison,
+    strata: dict[str, Array],
+    widths: Array,
+    draws: Draws,
+    reliability: Reliability,
 ) -> Effect:
-    """The mean effect over strata of runs; resamples are drawn within `cells`."""
-    scores = {name: measure.scores(rows) for name, rows in strata.items()}
-    used = {name: pair for name, pair in scores.items() if pair is not None}
-    n_of = {name: len(strata[name]) for name in used}
-    n = sum(n_of.values())
-    if not n or all(len(rows) < 2 for rows in cells):
-        return Effect(math.nan, math.nan, math.nan, math.nan, n, {}, {})
-    of_width = {name: float(a @ b) for name, (a, b) in used.items()}
-    value = sum(n_of[name] * effect for name, effect in of_width.items()) / n
-    weighted = [(a * n_of[name] / n, b) for name, (a, b) in used.items()]
-    far = sum(
-        np.count_nonzero(np.abs(found) >= abs(value) - 1e-12)
-        for found in _permuted(measure, weighted, draws)
+    """The mean over widths of their effects, by information."""
+    of_width = {name: _value(comparison, rows) for name, rows in strata.items()}
+    of_width = {name: value for name, value in of_width.items() if math.isfinite(value)}
+    n_of_width = {name: comparison.used(strata[name]) for name in of_width}
+    if not of_width:
+        return NOTHING
+    values = np.array(list(of_width.values()))
+    noise = np.array([comparison.noise(strata[name]) for name in of_width])
+    kept = np.array([_kept(reliability, name) for name in of_width])
+    weights = kept / noise / (kept / noise).sum()
+    value = float(weights @ values)
+    used = [strata[name] for name in of_width]
+    quiet = math.sqrt(weights**2 @ noise)  # the standard error if there is nothing to find
+    drawn = _permuted(comparison, used, weights, draws)
+    p = None if drawn is None else _p_of(drawn, value)
+    if drawn is not None and comparison.is_permuted_error:
+        quiet = float(drawn.std())
+        smallest = sum(min(map(len, comparison.cells(rows, widths))) for rows in used)
+        whole = _Part(0.0, quiet, math.inf, smallest)
+    else:
+        whole = _together([_jackknife(comparison, rows, widths) for rows in used], weights)
+    share, share_p = _heterogeneity(values, noise, value / comparison.limit)
+    known = Effect(
+        value,
+        n=sum(n_of_width.values()),
+        n_of_width=n_of_width,
+        of_width=of_width,
+        limit=comparison.limit,
+        attenuation=float(weights @ kept) if reliability else math.nan,
+        detectable=min(comparison.limit, POWER * quiet),
+        heterogeneity=share,
+        heterogeneity_p=share_p,
     )
-    low, high = interval(_resampled(measure, [strata[name] for name in used], cells, draws))
-    p = (1 + far) / (1 + draws.permutations)
-    return Effect(value, low, high, float(p), n, n_of, of_width)
+    whole = whole._replace(error=whole.error or quiet)
+    found = _with_interval(known, whole, on_z=comparison.is_unbiased)
+    return found if p is None else replace(found, p=p)
+
+
+def _with_interval(known: Effect, part: _Part, on_z: bool) -> Effect:
+    """With its interval and p by the error: on Fisher's z scale, where the ends stay within the
+    limits, or about the effect less its bias, as the mean of effects in few runs has one."""
+    value, limit = known.value, known.limit
+    share = value / limit
+    if abs(share) > 1 - ROUNDING:
+        return _of_all_alike(known, part)
+    reach = _reach(part.freedom)
+    if on_z:
+        centre, z, error = value, math.atanh(share), part.error / limit / (1 - share**2)
+        t = abs(z) / error
+        low, high = (limit * math.tanh(end) for end in (z - reach * error, z + reach * error))
+    else:
+        centre = value - part.bias
+        t = abs(centre) / part.error
+        low = max(min(centre - reach * part.error, value), -limit)
+        high = min(max(centre + reach * part.error, value), limit)
+    p = float(2 * stdtr(part.freedom, -t))
+    found = replace(known, low=low, high=high, p=p)
+    return replace(found, centre=centre, error=part.error, freedom=part.freedom)
+
+
+def _between(x: Numbers, y: Numbers, widths: Array, draws: Draws) -> Effect:
+    """Spearman's correlation of the widths' medians; p of all orders, or of orders drawn."""
+    rows = rows_of(np.asarray(widths), np.isfinite(x) & np.isfinite(y))
+    if len(rows) < FEWEST_WIDTHS:
+        return Effect(n=len(rows))
+    middles = Correlation(*(np.array([np.median(c[of]) for of in rows.values()]) for c in (x, y)))
+    everyone = np.arange(len(rows))
+    value = _value(middles, everyone)
+    if math.isnan(value):
+        return Effect(n=len(rows))
+    if math.factorial(len(rows)) > draws.permutations:
+        drawn = _permuted(middles, [everyone], np.ones(1), draws)
+        assert drawn is not None
+        return Effect(value, p=_p_of(drawn, value), n=len(rows))
+    drawn = middles.of_all_orders(everyone)
+    return Effect(value, p=float((np.abs(drawn) >= abs(value) - ROUNDING).mean()), n=len(rows))
+
+
+def _value(comparison: Comparison, rows: Array) -> float:
+    """NaN where there is none."""
+    if len(rows) < 2:
+        return math.nan
+    return float(comparison.effects(rows, np.ones((1, len(rows))))[0])
+
+
+def _kept(reliability: Reliability, width: str) -> float:
+    """Of a correlation with accuracy in a width, by how reliable the accuracies are there."""
+    if not reliability:
+        return 1.0
+    known = reliability.get(width, math.nan)
+    return math.sqrt(min(max(known, LEAST_RELIABLE), 1)) if math.isfinite(known) else 1.0
+
+
+class _Part(NamedTuple):
+    """What leaving runs out tells of an effect in some runs."""
+
+    bias: float
+    error: float
+    freedom: float
+    smallest: int
+    """runs of the smallest cell"""
+
+
+def _jackknife(comparison: Comparison, rows: Array, widths: Array) -> _Part:
+    """Runs are left out of one cell at a time, whose others then count for more.
+
+    A cell of many runs is cut into MOST_LEFT_OUT parts, which are left out in one piece. Where a
+    cell has one run only, the error is that of an effect of nothing.
+    """
+    cells = comparison.cells(rows, widths)
+    smallest = min(map(len, cells))
+    if smallest < 2:
+        return _Part(0.0, math.sqrt(comparison.noise(rows)), len(rows) - 1, smallest)
+    whole = _value(comparison, rows)
+    bias, parts = 0.0, []
+    for cell in cells:
+        n_parts = min(len(cell), MOST_LEFT_OUT)
+        part_of = np.arange(len(cell)) % n_parts
+        found = []
+        first = 0
+        for size in blocks(n_parts, len(rows)):
+            counts = np.ones((size, len(rows)))
+            is_out = part_of == np.arange(first, first + size)[:, None]
+            n_left = len(cell) - is_out.sum(1, keepdims=True)
+            counts[:, cell] = np.where(is_out, 0, len(cell) / n_left)
+            found.append(comparison.effects(rows, counts))
+            first += size
+        left_out = np.concatenate(found)
+        left_out = np.where(np.isfinite(left_out), left_out, whole)  # nothing varies without it
+        variance = (n_parts - 1) ** 2 / n_parts * left_out.var(ddof=1)
+        parts.append((float(variance), float(n_parts - 1)))
+        bias += (n_parts - 1) * (left_out.mean() - whole)
+    return _Part(bias, *_add(parts), smallest)
+
+
+def _add(parts: list[tuple[float, float]]) -> tuple[float, float]:
+    """The standard error of a sum, and its degrees of freedom (Satterthwaite 1946), of the
+    variances of its terms and their degrees of freedom."""
+    variances, freedoms = np.array(parts).T
+    total = float(variances.sum())
+    if not total > 0:
+        return 0.0, float(freedoms.sum())
+    return math.sqrt(total), float(total**2 / (variances**2 / freedoms).sum())
+
+
+def _together(parts: list[_Part], weights: Numbers) -> _Part:
+    """The weighted sum of independent effects."""
+    scaled = zip(weights, parts, strict=True)
+    error, freedom = _add([((w * part.error) ** 2, part.freedom) for w, part in scaled])
+    bias = sum(w * part.bias for w, part in zip(weights, parts, strict=True))
+    return _Part(float(bias), error, freedom, sum(part.smallest for part in parts))
+
+
+def _of_all_alike(known: Effect, part: _Part) -> Effect:
+    """An effect as large as it can be, of which leaving runs out tells no error.
+
+    Its interval ends where all runs of the smallest cell would be alike in 2.5 % of studies.
+    """
+    end = known.limit * (2 * ((1 - LEVEL) / 2) ** (1 / part.smallest) - 1)
+    low, high = (end, known.value) if known.value > 0 else (known.value, -end)
+    p = min(1.0, 2 * 0.5**part.smallest)
+    error = max(part.error, (high - low) / 4)
+    return replace(known, low=low, high=high, p=p, centre=known.value, error=error)
+
+
+def _reach(freedom: float) -> float:
+    """Standard errors on either side of a 95 % interval."""
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
 def _permuted(
-    measure: _Measure, scores: list[tuple[Numbers, Numbers]], draws: Draws
-) -> Iterator[Numbers]:
-    """Blocks of sums over strata of inner products, the scores permuted in each stratum."""
+    comparison: Comparison, strata: list[Array], weights: Numbers, draws: Draws
+) -> Numbers | None:
+    """Weighted sums over strata of effects, runs permuted in each; None where that is no test."""
     random = np.random.default_rng([draws.seed, 0])
-    for size in blocks(draws.permutations, max(len(a) for a, _ in scores)):
-        total = np.zeros(size)
-        for a, b in scores:
-            total += measure.permute(a, b, size, random)
-        yield total
+    total = np.zeros(draws.permutations)
+    for rows, weight in zip(strata, weights, strict=True):
+        blocks_of = list(comparison.permuted(rows, draws.permutations, random))
+        if not blocks_of:
+            return None
+        total += weight * np.concatenate(blocks_of)
+    return total
 
 
-def _resampled(measure: _Measure, strata: list[Array], cells: list[Array], draws: Draws) -> Numbers:
-    """(draws,) mean effects over strata, each resample drawn anew within the cells."""
-    random = np.random.default_rng([draws.seed, 1])
-    found = []
-    for counts in resamples(cells, len(measure.valid), draws.resamples, random):
-        effects = np.stack([measure.resampled(rows, counts[:, rows]) for rows in strata])
-        # a resample without variation in a stratum has no effect there
-        weights = np.where(np.isfinite(effects), [[len(rows)] for rows in strata], 0)
-        with np.errstate(invalid="ignore"):
-            found.append(np.nansum(np.where(weights > 0, effects, 0) * weights, 0) / weights.sum(0))
-    return np.concatenate(found)
+def _p_of(drawn: Numbers, value: float) -> float:
+    """Two-sided."""
+    far = np.count_nonzero(np.abs(drawn) >= abs(value) - ROUNDING)
+    return float((1 + far) / (1 + len(drawn)))
+
+
+def _heterogeneity(values: Numbers, noise: Numbers, share: float) -> tuple[float, float]:
+    """I2 (Higgins and Thompson 2002) and p of Cochran's Q, of the effects of several widths.
+
+    The variance of an effect falls with its size, as that of a rank correlation does (Bonett and
+    Wright 2000).
+    """
+    if len(values) < 2:
+        return math.nan, math.nan
+    variances = noise * max((1 - share**2) ** 2 * (1 + share**2 / 2), ROUNDING)
+    mean = (values / variances).sum() / (1 / variances).sum()
+    q, freedom = float(((values - mean) ** 2 / variances).sum()), len(values) - 1
+    return max(0.0, 1 - freedom / q) if q > 0 else 0.0, float(chdtrc(freedom, q))

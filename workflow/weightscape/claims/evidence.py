@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from weightscape.claims.effects import Draws, Effect, Numbers, Pair, cliffs_delta, spearman, thirds
+from weightscape.claims.comparisons import Numbers, thirds
+from weightscape.claims.effects import (
+    Draws,
+    Effect,
+    Pair,
+    cliffs_delta,
+    from_interval,
+    spearman,
+)
 from weightscape.errors import WeightscapeError
 from weightscape.measures.runs.purity import OBSERVED
-
-NOTHING = Effect(math.nan, math.nan, math.nan, math.nan, 0, {}, {})
 
 
 class Statement(NamedTuple):
@@ -32,15 +39,26 @@ class Statement(NamedTuple):
     n_smaller: float = math.nan
     """where sets of runs are compared, the runs of the smaller; of groups, of the second largest"""
 
+    @property
+    def is_of_accuracy(self) -> bool:
+        """Whether its y are the runs' accuracies, whose reliability counts."""
+        return self.contrast is not None or self.measure == "spearman_difference"
+
 
 class Evidence:
     """One population: its runs, and the tables that a claim names in its head."""
 
     def __init__(
-        self, runs: pd.DataFrame, tables: dict[str, pd.DataFrame], split: str, draws: Draws
+        self,
+        runs: pd.DataFrame,
+        tables: dict[str, pd.DataFrame],
+        split: str,
+        draws: Draws,
+        reliability: dict[str, float] | None = None,
     ):
-        """Accuracies are the final ones on `split`."""
+        """Accuracies are the final ones on `split`, with their reliability in each width."""
         self.runs, self.tables, self.draws = runs.reset_index(drop=True), tables, draws
+        self.reliability = reliability
         self.family = self.runs["model"].iloc[0]
         self.widths = self.runs["width"].to_numpy()
         self.accuracy = self.runs[f"{split}_accuracy"].to_numpy(float)
@@ -48,13 +66,17 @@ class Evidence:
         self.layers = list(dict.fromkeys(tables["statistics"]["layer"]))
         self.upper, self.lower = thirds(self.accuracy, self.widths)
 
-    def column(self, table: str, layer: str, name: str) -> Numbers:
-        """(n,) of a layer, in the order of the runs; NaN for runs that the table lacks."""
+    def column(self, table: str, layer: str, name: str, epoch: int | None = None) -> Numbers:
+        """(n,) of a layer, in the order of the runs; NaN for runs that the table lacks.
+
+        Of a table with a row per epoch it is that of one `epoch`.
+        """
         if table not in self.tables:
             raise WeightscapeError(
                 f"a claim asks for the table {table}, which its head does not read"
             )
         rows = self.tables[table]
+        rows = rows if epoch is None else rows[rows["epoch"] == epoch]
         of_layer = rows[rows["layer"] == layer].set_index(["width", "seed"])[name]
         if of_layer.index.has_duplicates:
             raise WeightscapeError(f"the table {table} has several rows for a run and layer")
@@ -69,7 +91,7 @@ class Evidence:
             cliffs_delta(x, high, low, self.widths, few).pooled,
             cliffs_delta(x, self.upper, self.lower, self.widths, few).within,
         )
-        effect = spearman(x, self.accuracy, self.widths, self.draws)
+        effect = spearman(x, self.accuracy, self.widths, self.draws, self.reliability)
         return Statement(
             layer, statistic, "spearman", predicted, effect, contrast, x, self.accuracy
         )
@@ -79,4 +101,4 @@ def excess(row: pd.Series, where: str = "") -> Effect:
     """Purity less its mean over shuffled groups (`where` they are shuffled), with two-sided p."""
     value, low, high = (row[name] - row[f"shuffled{where}"] for name in OBSERVED)
     p = np.minimum(1, 2 * np.minimum(row[f"p{where}"], row[f"p_less{where}"]))  # of NaN it is NaN
-    return Effect(value, low, high, float(p), int(row["n"]), {}, {})
+    return replace(from_interval(value, low, high), p=float(p), n=int(row["n"]))

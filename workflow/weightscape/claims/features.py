@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from weightscape.claims.effects import Numbers
+from weightscape.claims.comparisons import Numbers
 from weightscape.heads import told_layer_measures
 from weightscape.measures.runs import nulls
 from weightscape.runs.collecting import KEYS

@@ -1,6 +1,6 @@
 """Judging: p adjusted over all statements of a study, and a verdict on each.
 
-The rules are in docs/claims.md, and were there before the first study was judged.
+The rules are in docs/claims.md, and were there before a study was judged by them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ HEAD = MeasureHead(
     tables={
         "claims": Table(
             row=(
-                "statement and layer: effect over all runs and with width held fixed, "
-                "intervals, adjusted p, verdict"
+                "statement and layer: effect over all runs, between widths and with width held "
+                "fixed, intervals, adjusted p, verdict"
             ),
             keys=("claim", "model", "dataset", "layer", "statistic"),
             columns={
@@ -38,60 +38,146 @@ HEAD = MeasureHead(
                     "(spearman_difference: -2 to 2)"
                 ),
                 "pooled_low": (
-                    "lower end of the 95 % bootstrap interval of pooled, runs drawn within "
-                    "each width"
+                    "lower end of the 95 % jackknife interval of pooled, given the study's "
+                    "widths (of purity: bootstrap)"
                 ),
-                "pooled_high": "upper end of the 95 % bootstrap interval of pooled",
-                "pooled_p": "two-sided p of pooled, from permutations over all runs",
+                "pooled_high": "upper end of the 95 % interval of pooled",
+                "pooled_p": (
+                    "two-sided p of pooled, given the study's widths, by the same error as its "
+                    "interval (of purity, and of C6 by width: from permutations)"
+                ),
                 "pooled_p_adjusted": (
                     "pooled_p adjusted over all statements of the study for the false "
                     "discovery rate (Benjamini and Hochberg 1995)"
                 ),
+                "n_widths": "widths that between rests on; 0 where it is not measured",
+                "between": (
+                    "rank correlation of the widths' medians: one point a width, so it tells of "
+                    "other widths too; of spearman alone, from 3 widths on"
+                ),
+                "between_p": "two-sided p of between, from orders of the widths",
                 "n_within": (
-                    "runs that the effect within widths rests on, from widths of 8 runs or "
+                    "runs that the effect within widths rests on, from widths of 4 runs or "
                     "more; of C5 all grouped runs"
                 ),
                 "within": (
                     "effect with width held fixed: mean of each width's effect, weighted by "
-                    "runs; of C5 purity less that of groups shuffled within widths"
+                    "information; of C5 purity less that of groups shuffled within widths"
                 ),
                 "within_low": (
-                    "lower end of the 95 % bootstrap interval of within, runs drawn within "
-                    "each width"
+                    "lower end of the 95 % jackknife interval of within, runs left out in each "
+                    "width (of purity: bootstrap; of scatter: spread of permutations)"
                 ),
-                "within_high": "upper end of the 95 % bootstrap interval of within",
-                "within_p": "two-sided p of within, from permutations within each width",
+                "within_high": "upper end of the 95 % interval of within",
+                "within_p": (
+                    "two-sided p of within, from permutations within each width (of "
+                    "spearman_difference: by the same error as its interval)"
+                ),
                 "within_p_adjusted": (
                     "within_p adjusted over all statements of the study for the false "
                     "discovery rate (Benjamini and Hochberg 1995)"
                 ),
+                "corrected": (
+                    "within as it would be if accuracies were reliable: within over the "
+                    "attenuation by reliability.csv; empty where that is not known"
+                ),
+                "corrected_low": "lower end of the 95 % interval of corrected",
+                "corrected_high": "upper end of the 95 % interval of corrected",
+                "negligible_p": (
+                    "p of an effect within width (corrected, where known) of at least "
+                    "claims.smallest_effect in size: small p says that it is smaller"
+                ),
+                "negligible_p_adjusted": "negligible_p adjusted as within_p is",
+                "detectable": (
+                    "size of the effect within width that 80 % of such studies would tell from "
+                    "0 at p < 0.05, before adjustment"
+                ),
+                "heterogeneity": (
+                    "I2: share of the scatter of the widths' effects that is more than noise, "
+                    "from 0 to 1 (Higgins and Thompson 2002)"
+                ),
+                "heterogeneity_p": "p of Cochran's Q: whether the widths' effects are alike",
                 "sign_flip": "True where pooled and within differ in sign, whatever their p",
                 "n_contrast": (
-                    "runs of the groups high and low that delta rests on; this and the rest is "
-                    "empty where the effect is no correlation with accuracy"
+                    "runs of the groups high and low that delta rests on; this and the next "
+                    "seven are empty where the effect is no correlation with accuracy"
                 ),
                 "delta": (
                     "Cliff's delta of the statistic, P(high > low) - P(high < low) over pairs "
                     "of a run of the group high and one of low"
                 ),
-                "delta_low": "lower end of the 95 % bootstrap interval of delta",
-                "delta_high": "upper end of the 95 % bootstrap interval of delta",
+                "delta_low": "lower end of the 95 % jackknife interval of delta",
+                "delta_high": "upper end of the 95 % jackknife interval of delta",
                 "n_thirds": (
                     "runs in the upper and lower third by accuracy of their width that "
-                    "delta_within rests on, from widths of 8 runs or more"
+                    "delta_within rests on, from widths of 4 such runs or more"
                 ),
                 "delta_within": (
                     "Cliff's delta of upper against lower third by accuracy in each width, "
-                    "mean over widths weighted by these runs"
+                    "mean over widths weighted by information"
                 ),
-                "delta_within_low": "lower end of the 95 % bootstrap interval of delta_within",
-                "delta_within_high": "upper end of the 95 % bootstrap interval of delta_within",
+                "delta_within_low": "lower end of the 95 % jackknife interval of delta_within",
+                "delta_within_high": "upper end of the 95 % jackknife interval of delta_within",
                 "verdict": (
-                    "supported, reversed within width, width only, not supported or too few "
+                    "supported; supported, but small; masked by width; explained by width; no "
+                    "effect; reversed within width; contradicted; inconclusive; or too few "
                     "runs, by the rules in docs/claims.md"
                 ),
+                "ways": (
+                    "ways to analyse the study by which the statement was judged, this one "
+                    "among them; multiverse.csv has each"
+                ),
+                "ways_agree": "of these, ways that give the same verdict",
             },
             texts=("measure", "n_per_width", "verdict"),
+        ),
+        "multiverse": Table(
+            row=(
+                "statement and way to analyse the study: train or test accuracy, with or "
+                "without non, with or without the smallest width; effects and verdict"
+            ),
+            keys=("claim", "model", "dataset", "layer", "statistic"),
+            columns={
+                "split": "train or test: whose final accuracy the statement is about",
+                "non": "exclude or include: whether runs that did not converge are in it",
+                "widths": "all, or without the smallest",
+                "predicted": "sign of the effect that the claim predicts: 1 or -1",
+                "n": "runs that pooled rests on",
+                "n_smaller": "runs in the smaller of two sets compared",
+                "pooled": "effect over the runs of all widths, as in claims.csv",
+                "pooled_low": "lower end of its 95 % interval",
+                "pooled_high": "upper end of its 95 % interval",
+                "pooled_p": "two-sided p of pooled",
+                "n_within": "runs that within rests on",
+                "within": "effect with width held fixed, as in claims.csv",
+                "within_low": "lower end of its 95 % interval",
+                "within_high": "upper end of its 95 % interval",
+                "within_p": "two-sided p of within",
+                "corrected": "within as it would be if accuracies were reliable",
+                "negligible_p": "p of an effect within width of at least claims.smallest_effect",
+                "verdict": "as in claims.csv; p is adjusted over the statements of the same way",
+            },
+            texts=("split", "non", "widths", "verdict"),
+        ),
+        "answers": Table(
+            row="claim and population: whether the claim holds, by its statements together",
+            keys=("claim", "model", "dataset"),
+            columns={
+                "answer": "holds, holds in part, fails in part, does not hold, or undecided",
+                "n_statements": "statements of the claim",
+                "n_for": (
+                    "statements that speak for it: supported, supported but small, or masked by "
+                    "width"
+                ),
+                "n_against": (
+                    "statements that speak against it: explained by width, no effect, reversed "
+                    "within width, or contradicted"
+                ),
+                "n_undecided": "statements that are inconclusive or have too few runs",
+                "n": "runs of the population in these statements",
+                "sentence": "the answer in one sentence, with the surest statement behind it",
+            },
+            texts=("answer", "sentence"),
         ),
     },
     each="study",
@@ -101,26 +187,56 @@ FEWEST = 20  # runs that a verdict rests on
 FEWEST_OF_SIDE = 3  # runs of the smaller of two sets that are compared
 VERDICTS = (
     "supported",
+    "supported, but small",
+    "masked by width",
+    "explained by width",
+    "no effect",
     "reversed within width",
-    "width only",
-    "not supported",
+    "contradicted",
+    "inconclusive",
     "too few runs",
 )
+FOR = ("supported", "supported, but small", "masked by width")
+"""Verdicts by which a claim is seen among networks of one width (of C6 by width, over all)."""
+NEGLIGIBLE = ("explained by width", "no effect")
+"""Verdicts by which an effect within width is shown to be smaller than is of interest."""
+UNDECIDED = ("inconclusive", "too few runs")
 
-_AFTER = {"pooled_p": "pooled_p_adjusted", "within_p": "within_p_adjusted"}
+_ADJUSTED = ("pooled_p", "within_p", "negligible_p")
 COLUMNS = tuple(HEAD.tables["claims"].names)
+WAY_COLUMNS = tuple(HEAD.tables["multiverse"].names)
+_STATEMENT = ["claim", "model", "dataset", "layer", "statistic"]
+_WAY = ["split", "non", "widths"]
 
 
-def judge(effects: pd.DataFrame, alpha: float) -> pd.DataFrame:
-    """The rows of `effects` with adjusted p and a verdict: COLUMNS.
+def judge(effects: pd.DataFrame, alpha: float, smallest: float) -> pd.DataFrame:
+    """The rows of `effects` with adjusted p and a verdict: COLUMNS, but for those on ways.
 
-    p is adjusted by Benjamini and Hochberg 1995, pooled and within width apart, over all rows.
+    p is adjusted by Benjamini and Hochberg 1995 over all rows, each kind apart; `smallest` is the
+    smallest effect of interest.
     """
     judged = effects.copy()
-    for column, adjusted in _AFTER.items():
-        judged[adjusted] = adjust(effects[column].to_numpy(float))
-    judged["verdict"] = [_verdict(row, alpha) for _, row in judged.iterrows()]
-    return judged[list(COLUMNS)]
+    for name in _ADJUSTED:
+        judged[f"{name}_adjusted"] = adjust(judged[name].to_numpy(float))
+    judged["verdict"] = [_verdict(row, alpha, smallest) for _, row in judged.iterrows()]
+    return judged
+
+
+def judge_ways(
+    claims: pd.DataFrame, way: dict[str, str], ways: pd.DataFrame, alpha: float, smallest: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`claims`, judged in `way`, with COLUMNS; and WAY_COLUMNS, of that way and all others.
+
+    The statements of each way are judged by themselves, as a study that had chosen it.
+    """
+    parts = [claims.assign(**way)]
+    parts += [judge(own, alpha, smallest) for _, own in ways.groupby(_WAY, sort=False)]
+    every = pd.concat([part[list(WAY_COLUMNS)] for part in parts], ignore_index=True)
+    agree = every.merge(claims[[*_STATEMENT, "verdict"]], on=_STATEMENT, suffixes=("", "_own"))
+    agree["agrees"] = agree["verdict"] == agree["verdict_own"]
+    counts = agree.groupby(_STATEMENT, dropna=False)["agrees"].agg(ways="size", ways_agree="sum")
+    found = claims.merge(counts.reset_index(), on=_STATEMENT, how="left")
+    return found[list(COLUMNS)], every
 
 
 def adjust(p: np.ndarray) -> np.ndarray:
@@ -137,22 +253,37 @@ def adjust(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def _verdict(row: pd.Series, alpha: float) -> str:
+def _verdict(row: pd.Series, alpha: float, smallest: float) -> str:
     """The first rule that fits; comparisons with NaN are false, and so nothing is sure of it."""
-    pooled, within = (row["predicted"] * row[name] for name in ("pooled", "within"))
-    pooled_is_sure = row["pooled_p_adjusted"] < alpha
-    within_is_sure = row["within_p_adjusted"] < alpha
     of_width = is_about_width(row)
-    enough_pooled = row["n"] >= FEWEST and not np.isnan(pooled)
-    enough_within = row["n_within"] >= FEWEST and not np.isnan(within)
-    one_sided = row["n_smaller"] < FEWEST_OF_SIDE
-    if one_sided or not (enough_pooled and (enough_within or of_width)):
+    enough = all(
+        row[n] >= FEWEST and np.isfinite(row[effect])
+        for n, effect in (("n", "pooled"), ("n_within", "within"))
+        if not (of_width and effect == "within")
+    )
+    if row["n_smaller"] < FEWEST_OF_SIDE or not enough:
         return "too few runs"
-    if pooled > 0 and (pooled_is_sure if of_width else within > 0 and within_is_sure):
-        return "supported"
-    if pooled > 0 and pooled_is_sure and not of_width:
-        return "reversed within width" if within_is_sure else "width only"
-    return "not supported"
+    pooled, is_pooled = _signed(row, "pooled", alpha)
+    within, is_within = (pooled, is_pooled) if of_width else _signed(row, "within", alpha)
+    best = row["corrected"] if np.isfinite(row["corrected"]) else row["predicted"] * within
+    is_negligible = not of_width and row["negligible_p_adjusted"] < alpha
+    if is_within and within > 0:
+        if not pooled > 0:
+            return "masked by width"
+        return "supported, but small" if is_negligible or abs(best) < smallest else "supported"
+    if is_negligible:
+        return "explained by width" if is_pooled and pooled > 0 else "no effect"
+    if is_within:
+        return "reversed within width" if is_pooled and pooled > 0 else "contradicted"
+    return "inconclusive"
+
+
+def _signed(row: pd.Series, name: str, alpha: float) -> tuple[float, bool]:
+    """An effect, positive where it is as predicted, and whether it is sure: its adjusted p is below
+    alpha, and its interval leaves out 0."""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    is_sure = row[f"{name}_p_adjusted"] < alpha and (low > 0 or high < 0)
+    return row["predicted"] * row[name], bool(is_sure)
 
 
 def is_about_width(row: pd.Series) -> bool:

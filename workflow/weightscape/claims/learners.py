@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from weightscape.claims.effects import Array, Numbers
+from weightscape.claims.comparisons import Array, Numbers
 
 Learner = Callable[[Numbers, Numbers, Numbers], Numbers]
 

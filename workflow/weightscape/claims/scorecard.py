@@ -14,18 +14,50 @@ from weightscape.study.catalogue import TITLES
 
 SIGNS = {
     "supported": "✓",
+    "supported, but small": "~",
+    "masked by width": "M",
+    "explained by width": "W",
+    "no effect": "0",
     "reversed within width": "⇄",
-    "width only": "W",
-    "not supported": "✗",
+    "contradicted": "✗",
+    "inconclusive": "?",
     "too few runs": "·",
 }
 # Okabe and Ito's, told apart in every form of colour-blindness; the sign tells them in grey
 COLOURS = {
     "supported": "#0072B2",
+    "supported, but small": "#56B4E9",
+    "masked by width": "#009E73",
+    "explained by width": "#E69F00",
+    "no effect": "#F0E442",
     "reversed within width": "#D55E00",
-    "width only": "#E69F00",
-    "not supported": "#8C8C8C",
+    "contradicted": "#B5482A",
+    "inconclusive": "#8C8C8C",
     "too few runs": "#E6E6E6",
+}
+_LIGHT = (
+    "supported, but small",
+    "explained by width",
+    "no effect",
+    "too few runs",
+)
+_ANSWER_COLOURS = {
+    "holds": "#0072B2",
+    "holds in part": "#009E73",
+    "fails in part": "#E69F00",
+    "does not hold": "#D55E00",
+    "undecided": "#8C8C8C",
+}
+MEANINGS = {
+    "supported": "within width as claimed",
+    "supported, but small": "the same, but below the smallest effect of interest",
+    "masked by width": "within width as claimed, over all runs not",
+    "explained by width": "over all runs as claimed, within width shown to be negligible",
+    "no effect": "within width shown to be negligible, over all runs not as claimed",
+    "reversed within width": "over all runs as claimed, within width the other way",
+    "contradicted": "within width the other way",
+    "inconclusive": "within width neither seen nor shown to be negligible",
+    "too few runs": "too few to judge",
 }
 
 _STYLE = (
@@ -35,6 +67,10 @@ _STYLE = (
 .scorecard .verdict { border-radius: 3px; padding: 0 0.35em; margin-right: 0.2em; color: white;
   white-space: nowrap; font-size: 0.85em; display: inline-block; }
 .scorecard .light { color: #222; }
+.answers { margin-bottom: 0.8em; }
+.answers td, .answers th { padding: 0.15em 0.6em; line-height: 1.25; }
+.answers td b { color: white; border-radius: 3px; padding: 0 0.4em; white-space: nowrap; }
+.sentences { margin: 0.2em 0 1em 1.2em; padding: 0; line-height: 1.3; }
 .scorecard .claim td { border-bottom: none; padding-top: 0.7em; font-weight: 600; }
 .scorecard small { color: #555; white-space: nowrap; }
 /* of the report, which centres its first page: the head of a long one would be out of reach */
@@ -45,29 +81,65 @@ body:has(#app) { margin: 0; }
 )
 
 
-def render(claims: pd.DataFrame, study: str, alpha: float) -> str:
-    """The page, of the table of judged claims; it also stands in the report's first page."""
+def render(
+    claims: pd.DataFrame, answers: pd.DataFrame, reliability: pd.DataFrame, study: str, alpha: float
+) -> str:
+    """The page, of the tables claims, answers and reliability; it also stands in the report's
+    first page."""
     pairs = list(claims[["model", "dataset"]].drop_duplicates().itertuples(index=False, name=None))
-    head = "".join(f"<th>{_title(pair)}<br>{_count(claims, pair)}</th>" for pair in pairs)
+    head = "".join(
+        f"<th>{_title(pair)}<br>{_count(claims, reliability, pair)}</th>" for pair in pairs
+    )
     body = "".join(
         _claim_rows(claim, claims[claims["claim"] == claim], pairs) for claim in heads.claims()
     )
+    sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in answers["sentence"])
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{_STYLE}\n'
+        f"{_answers(answers, pairs, study)}\n"
         f'<table class="scorecard"><caption>{_caption(claims, study, alpha)}</caption>'
-        f"<thead><tr><th>statement</th>{head}</tr></thead><tbody>{body}</tbody></table>\n</html>\n"
+        f"<thead><tr><th>statement</th>{head}</tr></thead><tbody>{body}</tbody></table>\n"
+        f'<p><b>In a sentence each</b></p><ul class="sentences">{sentences}</ul>\n</html>\n'
+    )
+
+
+def _answers(answers: pd.DataFrame, pairs: list[tuple[str, str]], study: str) -> str:
+    """Whether each claim holds for each population, on a few lines."""
+    head = "".join(f"<th>{_title(pair)}</th>" for pair in pairs)
+    by_cell = {(row["claim"], row["model"], row["dataset"]): row for _, row in answers.iterrows()}
+    rows = ""
+    for claim, of in heads.claims().items():
+        cells = "".join(f"<td>{_answer(by_cell.get((claim, *pair)))}</td>" for pair in pairs)
+        rows += f"<tr><td>{claim}. {escape(of.says)}</td>{cells}</tr>"
+    return (
+        '<table class="scorecard answers"><caption><b>Do the paper\'s claims hold among networks '
+        f"of one width? Study {escape(study)}.</b> In brackets: statements for it, against it, "
+        f"undecided.</caption><thead><tr><th>claim</th>{head}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _answer(row: pd.Series | None) -> str:
+    if row is None:
+        return "not tested"
+    counts = f"{row['n_for']}, {row['n_against']}, {row['n_undecided']}"
+    return (
+        f'<b style="background:{_ANSWER_COLOURS[row["answer"]]}" '
+        f'title="{escape(row["sentence"])}">{row["answer"]}</b> <small>({counts})</small>'
     )
 
 
 def _caption(claims: pd.DataFrame, study: str, alpha: float) -> str:
     counts = claims["verdict"].value_counts()
-    legend = " ".join(_tag(verdict, verdict) for verdict in VERDICTS)
-    told = ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
+    seen = [verdict for verdict in VERDICTS if counts.get(verdict, 0)]
+    legend = ", ".join(
+        f"{_tag(verdict, f'{counts[verdict]} {verdict}')} {MEANINGS[verdict]}" for verdict in seen
+    )
     return (
-        f"<b>The paper's claims on the study {escape(study)}, over all runs and with width held "
-        f"fixed.</b> {len(claims)} statements: {told}. Each layer has its verdict: {legend} Under "
-        "them the median over layers of the effect, pooled → within width, from -1 to 1 "
-        "(C2: from -2 to 2). "
+        f"<b>The {len(claims)} statements of these claims, over all runs and with width held "
+        f"fixed.</b> {legend}. Each layer has its verdict; under them the median over layers of "
+        "the effect, pooled → within width, from -1 to 1 (C2: from -2 to 2), and the smallest "
+        "effect within width that 80 % of such studies would see. "
         f"alpha = {alpha:g} after adjustment over all statements; rules: docs/claims.md."
     )
 
@@ -76,10 +148,18 @@ def _title(pair: tuple[str, str]) -> str:
     return escape(" on ".join(TITLES.get(name, name) for name in pair))
 
 
-def _count(claims: pd.DataFrame, pair: tuple[str, str]) -> str:
-    """`n = 200 runs`: the most that a statement of a population rests on."""
-    of_pair = claims[(claims["model"] == pair[0]) & (claims["dataset"] == pair[1])]
-    return f"<small>n = {of_pair['n'].max():.0f} runs</small>"
+def _count(claims: pd.DataFrame, reliability: pd.DataFrame, pair: tuple[str, str]) -> str:
+    """`n = 200 runs`, the most that a statement of a population rests on; and how reliable the
+    accuracies are, from width to width."""
+    of_pair, reliable = (
+        table[(table["model"] == pair[0]) & (table["dataset"] == pair[1])]
+        for table in (claims, reliability)
+    )
+    known = reliable.loc[reliable["runs"] == "converged", "reliability"].dropna()
+    told = ""
+    if len(known):
+        told = f"<br>reliability of accuracy<br>by width {known.min():.2f} to {known.max():.2f}"
+    return f"<small>n = {of_pair['n'].max():.0f} runs{told}</small>"
 
 
 def _claim_rows(name: str, claims: pd.DataFrame, pairs: list[tuple[str, str]]) -> str:
@@ -108,7 +188,9 @@ def _cell(rows: pd.DataFrame) -> str:
     tags = "".join(_tag(row["verdict"], row["layer"], _details(row)) for _, row in rows.iterrows())
     pooled, within = (_median(rows[name]) for name in ("pooled", "within"))
     effects = pooled if is_about_width(rows.iloc[0]) else f"{pooled} → {within}"
-    return f"{tags}<br><small>{effects}</small>"
+    seen = rows["detectable"].median()
+    power = f"; sees {seen:.2f}" if np.isfinite(seen) else ""
+    return f"{tags}<br><small>{effects}{power}</small>"
 
 
 def _median(effects: pd.Series) -> str:
@@ -122,12 +204,21 @@ def _details(row: pd.Series) -> str:
         f"n = {row[n]:.0f}, adjusted p = {row[f'{name}_p_adjusted']:.2g}"
         for what, name, n in (("pooled", "pooled", "n"), ("within width", "within", "n_within"))
     ]
+    if np.isfinite(row["between"]):
+        parts.append(
+            f"between {row['n_widths']:.0f} widths {row['between']:+.2f}, "
+            f"p = {row['between_p']:.2g}"
+        )
+    if np.isfinite(row["corrected"]):
+        parts.append(f"within width if accuracies were reliable {row['corrected']:+.2f}")
+    parts.append(f"adjusted p that it is not negligible = {row['negligible_p_adjusted']:.2g}")
+    parts.append(f"{row['ways_agree']:.0f} of {row['ways']:.0f} ways to analyse agree")
     return f"{row['verdict']}: {'; '.join(parts)}"
 
 
 def _tag(verdict: str, text: object, details: str = "") -> str:
     known = text if isinstance(text, str) else ""  # a statement of the whole network has no layer
-    light = " light" if verdict in ("width only", "too few runs") else ""
+    light = " light" if verdict in _LIGHT else ""
     return (
         f'<span class="verdict{light}" style="background:{COLOURS[verdict]}" '
         f'title="{escape(details)}">{SIGNS[verdict]} {escape(known)}</span>'

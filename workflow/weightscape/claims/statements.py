@@ -1,23 +1,27 @@
 """Statements: the paper's claims as effects of one population, with the direction they predict.
 
 docs/claims.md lists them, and each claim's file in `claims.paper` makes its own. Each is measured
-over all runs and with width held fixed; the verdict is `judge`'s.
+over all runs and with width held fixed, as the config says and in the other ways that an analyst
+could have chosen; the verdict is `judge`'s.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from weightscape import heads
-from weightscape.claims.effects import Draws, Pair
+from weightscape.claims.effects import POWER, Draws, Pair, from_interval
 from weightscape.claims.evidence import Evidence, Statement
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
+from weightscape.study.widths import width_order
 
 HEAD = MeasureHead(
     reads=(),
@@ -25,7 +29,20 @@ HEAD = MeasureHead(
         "claim_effects": Table(
             row="statement of a claim: its effects, before they are judged",
             like="claims",
-            without=("pooled_p_adjusted", "within_p_adjusted", "verdict"),
+            without=(
+                "pooled_p_adjusted",
+                "within_p_adjusted",
+                "negligible_p_adjusted",
+                "verdict",
+                "ways",
+                "ways_agree",
+            ),
+            joined=False,
+        ),
+        "claim_ways": Table(
+            row="statement of a claim and other way to analyse the study: its effects",
+            like="multiverse",
+            without=("verdict",),
             joined=False,
         ),
         "claim_widths": Table(
@@ -36,6 +53,10 @@ HEAD = MeasureHead(
                 "effect": (
                     "the statement's effect among the runs of this width alone, by the measure "
                     "that claims.csv names"
+                ),
+                "reliability": (
+                    "of the accuracies of the width's runs, as in reliability.csv; empty where "
+                    "the statement is not about test accuracy"
                 ),
             },
         ),
@@ -66,14 +87,47 @@ HEAD = MeasureHead(
     },
     settings={
         "accuracy": "claims.accuracy",
-        "resamples": "claims.resamples",
+        "non": "claims.non",
         "permutations": "claims.permutations",
+        "smallest_effect": "claims.smallest_effect",
     },
 )
 
 EFFECT_COLUMNS = tuple(heads.tables()["claim_effects"].names)
+WAY_COLUMNS = tuple(heads.tables()["claim_ways"].names)
 WIDTH_COLUMNS = tuple(heads.tables()["claim_widths"].names)
 VALUE_COLUMNS = tuple(heads.tables()["claim_values"].names)
+
+MOST_OF_WAYS = 999  # permutations, as there are seven other ways to make each statement
+ALL_WIDTHS, NOT_SMALLEST = "all", "without the smallest"
+
+
+class Way(NamedTuple):
+    """How a study is analysed: what an analyst chooses before a statement is measured."""
+
+    split: str
+    """train or test, whose accuracy statements are about"""
+    non: str
+    """exclude or include"""
+    widths: str = ALL_WIDTHS
+
+    def others(self, varies: tuple[str, ...]) -> Iterator[Way]:
+        """All other ways, where only some of the choices vary."""
+        choices = {
+            "split": ("train", "test"),
+            "non": ("exclude", "include"),
+            "widths": (ALL_WIDTHS, NOT_SMALLEST),
+        }
+        free = (choices[name] if name in varies else (getattr(self, name),) for name in choices)
+        return (way for way in itertools.starmap(Way, itertools.product(*free)) if way != self)
+
+    def choose(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The runs that are analysed."""
+        kept = runs if self.non == "include" else runs[runs["group"] != "non"]
+        if self.widths == NOT_SMALLEST:
+            smallest = min(runs["width"].unique(), key=width_order)
+            kept = kept[kept["width"] != smallest]
+        return kept
 
 
 class Sums(NamedTuple):
@@ -88,52 +142,129 @@ def make(job: Job) -> None:
     settings = job.settings
     names = [name for name in heads.measures()["claims"].reads if name != "runs"]
     tables = {name: job.table(name) for name in names}
-    draws = Draws(settings["resamples"], settings["permutations"])
-    found = measure(job.runs, tables, settings["accuracy"], draws)
-    job.write(claim_effects=found.effects, claim_widths=found.widths, claim_values=found.values)
-
-
-def measure(runs: pd.DataFrame, tables: dict[str, pd.DataFrame], split: str, draws: Draws) -> Sums:
-    """The statements of one population's claims, by the final accuracy (%) on `split`.
-
-    `tables` has each table that a claim names in its head.
-    """
-    pair = dict(zip(KEYS[:2], runs[KEYS[:2]].iloc[0], strict=True))
-    evidence = Evidence(runs, tables, split, draws)
-    effects, widths, values = [], [], []
-    for claim, head in heads.claims().items():
-        if head.each != "population":
-            continue
-        evidence.tables = {name: tables[name] for name in head.reads if name != "runs"}
-        for statement in import_module(heads.claim_module(claim)).statements(evidence):
-            layer, statistic = statement.layer, statement.statistic
-            _check_words(claim, statistic)
-            of = {"claim": claim, **pair, "layer": layer, "statistic": statistic}
-            effects.append(of | _row(statement))
-            within = statement.effect.within
-            widths += [
-                of | {"width": width, "n": within.n_of_width[width], "effect": effect}
-                for width, effect in within.of_width.items()
-            ]
-            if statement.x is not None:
-                values.append(runs[[*KEYS, "group"]].assign(**of, x=statement.x, y=statement.y))
-    return Sums(
-        pd.DataFrame(effects, columns=list(EFFECT_COLUMNS)),
-        pd.DataFrame(widths, columns=list(WIDTH_COLUMNS)),
-        pd.concat(values, ignore_index=True)[list(VALUE_COLUMNS)],
+    way = Way(settings["accuracy"], settings["non"])
+    draws = Draws(settings["permutations"])
+    smallest = settings["smallest_effect"]
+    found = measure(job.runs, tables, way, draws, smallest)
+    job.write(
+        claim_effects=found.effects,
+        claim_ways=measure_ways(job.runs, tables, way, draws, smallest),
+        claim_widths=found.widths,
+        claim_values=found.values,
     )
 
 
-def measure_across(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """EFFECT_COLUMNS of the claims that are about a whole study, from its tables."""
+def measure(
+    runs: pd.DataFrame,
+    tables: dict[str, pd.DataFrame],
+    way: Way,
+    draws: Draws,
+    smallest_effect: float,
+) -> Sums:
+    """The statements of one population's claims, made in one way.
+
+    `tables` has each table that a claim names in its head.
+    """
+    effects, widths, values = [], [], []
+    for evidence, of, statement in _statements(runs, tables, way, draws):
+        effects.append(of | _row(statement, smallest_effect))
+        within = statement.effect.within
+        reliability = (evidence.reliability or {}) if statement.is_of_accuracy else {}
+        widths += [
+            of
+            | {"width": width, "n": within.n_of_width[width], "effect": effect}
+            | {"reliability": reliability.get(width)}
+            for width, effect in within.of_width.items()
+        ]
+        if statement.x is not None:
+            own = evidence.runs[[*KEYS, "group"]]
+            values.append(own.assign(**of, x=statement.x, y=statement.y))
+    return Sums(
+        pd.DataFrame(effects, columns=list(EFFECT_COLUMNS)),
+        pd.DataFrame(widths, columns=list(WIDTH_COLUMNS)),
+        pd.concat(values, ignore_index=True)[list(VALUE_COLUMNS)]
+        if values
+        else pd.DataFrame(columns=list(VALUE_COLUMNS)),
+    )
+
+
+def measure_ways(
+    runs: pd.DataFrame,
+    tables: dict[str, pd.DataFrame],
+    way: Way,
+    draws: Draws,
+    smallest_effect: float,
+) -> pd.DataFrame:
+    """WAY_COLUMNS: the same statements in all other ways, as far as these make others of them."""
+    draws = Draws(min(draws.permutations, MOST_OF_WAYS))
+    varying = {claim: head.varies for claim, head in heads.claims().items()}
+    rows = []
+    for other in way.others(("split", "non", "widths")):
+        claims = [claim for claim, varies in varying.items() if other in way.others(varies)]
+        for _, of, statement in _statements(runs, tables, other, draws, claims):
+            rows.append(of | other._asdict() | _row(statement, smallest_effect))
+    return pd.DataFrame(rows, columns=list(WAY_COLUMNS))
+
+
+def _statements(
+    runs: pd.DataFrame,
+    tables: dict[str, pd.DataFrame],
+    way: Way,
+    draws: Draws,
+    claims: list[str] | None = None,
+) -> Iterator[tuple[Evidence, dict[str, str], Statement]]:
+    """Each statement of some claims, with its evidence and the keys of its row."""
+    pair = dict(zip(KEYS[:2], runs[KEYS[:2]].iloc[0], strict=True))
+    for claim, head in heads.claims().items():
+        if head.each != "population" or (claims is not None and claim not in claims):
+            continue
+        own = way if "non" in head.varies else way._replace(non="include")
+        chosen = own.choose(runs)
+        if not len(chosen):
+            continue
+        read = {name: tables[name] for name in head.reads if name != "runs"}
+        reliability = _reliability(tables["reliability"], own)
+        evidence = Evidence(chosen, read, way.split, draws, reliability)
+        for statement in import_module(heads.claim_module(claim)).statements(evidence):
+            _check_words(claim, statement.statistic)
+            keys = {"layer": statement.layer, "statistic": statement.statistic}
+            yield evidence, {"claim": claim, **pair, **keys}, statement
+
+
+def _reliability(table: pd.DataFrame, way: Way) -> dict[str, float] | None:
+    """By width, of the runs that are analysed; it is known of test accuracies alone."""
+    of_runs = table[table["runs"] == ("all" if way.non == "include" else "converged")]
+    known = of_runs.dropna(subset="reliability")
+    if way.split != "test" or not len(known):
+        return None
+    return dict(zip(known["width"], known["reliability"], strict=True))
+
+
+def measure_across(tables: dict[str, pd.DataFrame], smallest_effect: float) -> pd.DataFrame:
+    """EFFECT_COLUMNS of the claims that are about a whole study, from its tables.
+
+    What is known of an effect within width but its interval is taken from that.
+    """
     parts = [pd.DataFrame(columns=list(EFFECT_COLUMNS))]
     for claim, head in heads.claims().items():
         if head.each == "study":
             found = import_module(heads.claim_module(claim)).effects(tables)
             for statistic in found["statistic"].unique():
                 _check_words(claim, statistic)
-            parts.append(found.assign(claim=claim).reindex(columns=list(EFFECT_COLUMNS)))
+            whole = found.assign(claim=claim).reindex(columns=list(EFFECT_COLUMNS))
+            parts.append(_with_errors(whole, smallest_effect))
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _with_errors(effects: pd.DataFrame, smallest_effect: float) -> pd.DataFrame:
+    within = [
+        from_interval(row["within"], row["within_low"], row["within_high"])
+        for _, row in effects.iterrows()
+    ]
+    return effects.assign(
+        negligible_p=[effect.negligible_p(smallest_effect) for effect in within],
+        detectable=[min(1.0, POWER * effect.error) for effect in within],
+    )
 
 
 def _check_words(claim: str, statistic: str) -> None:
@@ -144,21 +275,32 @@ def _check_words(claim: str, statistic: str) -> None:
         )
 
 
-def _row(statement: Statement) -> dict[str, Any]:
-    """EFFECT_COLUMNS after the keys."""
-    n_of_width = statement.effect.pooled.n_of_width
+def _row(statement: Statement, smallest_effect: float) -> dict[str, Any]:
+    """Columns after the keys."""
+    pooled, within, between = statement.effect
+    corrected, corrected_low, corrected_high = within.corrected()
     row = statement.effect.columns() | {
         "measure": statement.measure,
         "predicted": statement.predicted,
-        "n_per_width": " ".join(f"{width}:{n}" for width, n in n_of_width.items()),
+        "n_per_width": " ".join(f"{width}:{n}" for width, n in pooled.n_of_width.items()),
         "n_smaller": statement.n_smaller,
+        "n_widths": between.n,
+        "between": between.value,
+        "between_p": between.p,
+        "corrected": corrected,
+        "corrected_low": corrected_low,
+        "corrected_high": corrected_high,
+        "negligible_p": within.negligible_p(smallest_effect),
+        "detectable": within.detectable,
+        "heterogeneity": within.heterogeneity,
+        "heterogeneity_p": within.heterogeneity_p,
         "sign_flip": statement.effect.sign_flip,
     }
     return row | (_contrast_row(statement.contrast) if statement.contrast else {})
 
 
 def _contrast_row(contrast: Pair) -> dict[str, Any]:
-    pooled, within = contrast
+    pooled, within, _ = contrast
     return {
         "n_contrast": pooled.n,
         **pooled.columns("delta"),

@@ -21,7 +21,7 @@ HEAD = FigureHead(
     category="Claims",
     caption=(
         "One claim on {model} on {dataset} ({runs}). A row per statement: its effect over all runs "
-        "(dots) and with width held fixed (diamonds), with 95 % bootstrap intervals over runs, and "
+        "(dots) and with width held fixed (diamonds), with 95 % intervals over runs, and "
         "the effect in each width (strokes, coloured by width). The grey half is what the claim "
         "predicts; verdicts at alpha = {claims[alpha]} after adjustment over all statements of the "
         "study. Below, the runs themselves, coloured by width, crosses where they are non: pooled, "
@@ -32,6 +32,12 @@ HEAD = FigureHead(
     each="claim",
 )
 
+MEASURES = {
+    "spearman": "Spearman's rank correlation",
+    "spearman_difference": "difference of two of Spearman's rank correlations",
+    "cliffs_delta": "Cliff's delta",
+    "purity": "purity less that of shuffled groups",
+}
 POOLED, WITHIN = "#222222", "#0072B2"
 ROW = 0.21  # inches of a statement
 SHOWN_LAYERS = 3
@@ -111,8 +117,14 @@ def _draw_effects(
     axes.set_yticks(range(len(labels)), labels, fontsize=6.5)
     axes.grid(False)
     n = judged[["n", "n_within"]].max().fillna(0)  # too few runs for any statement
-    axes.set_xlabel("effect (docs/claims.md has its measure)")
+    axes.set_xlabel(_measures(judged))
     axes.set_title(f"n = {n['n']:.0f} runs pooled, {n['n_within']:.0f} within width")
+
+
+def _measures(judged: pd.DataFrame) -> str:
+    """What the axis of effects shows."""
+    names = [MEASURES[measure] for measure in dict.fromkeys(judged["measure"])]
+    return "; ".join(names) or "effect"
 
 
 def _of_statement(widths: pd.DataFrame, row: pd.Series) -> pd.DataFrame:
@@ -150,7 +162,7 @@ def _layer(row: pd.Series) -> str:
 
 
 def _ink(verdict: str) -> str:
-    return "#666666" if verdict == "too few runs" else COLOURS[verdict]
+    return "#666666" if verdict in ("too few runs", "no effect") else COLOURS[verdict]
 
 
 def _add_legend(figure: FigureBase) -> None:

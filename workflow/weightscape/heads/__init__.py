@@ -53,6 +53,7 @@ __all__ = [
     "digest_of_words",
     "drawn_by",
     "figures",
+    "judged",
     "layer_measures",
     "measure_module",
     "measures",
@@ -220,7 +221,7 @@ def measures() -> dict[str, MeasureHead]:
         raise WeightscapeError(f"there are two measures called {name}; rename one of the files")
     own = of_runs | analyses
     statements = _head(MeasureHead, "claims/statements.py")
-    reads = dict.fromkeys(["runs", "grouping", "statistics", *read_by_claims()])
+    reads = dict.fromkeys(["runs", "grouping", "statistics", "reliability", *read_by_claims()])
     return own | {"claims": replace(statements, reads=tuple(reads))}
 
 
@@ -283,9 +284,14 @@ def stages() -> dict[str, Table]:
 
 
 def of_study() -> set[str]:
-    """The tables that the measures of a whole study write, and its judged claims."""
+    """The tables that the measures of a whole study write, and those of its judged claims."""
     named = {name for head in measures().values() if head.each == "study" for name in head.tables}
-    return named | {"claims"}
+    return named | judged().keys()
+
+
+def judged() -> dict[str, Table]:
+    """The tables of the judged claims."""
+    return _head(MeasureHead, "claims/judge.py").tables
 
 
 def dearest(reads: Iterable[str]) -> str:
@@ -327,7 +333,8 @@ def digest(tables: dict[str, Table]) -> str:
 
 def digest_of_claims() -> str:
     """Of what claims are measured: another claim is measured too."""
-    return _digest({claim: [h.each, h.reads, [*h.statistics]] for claim, h in claims().items()})
+    told = claims().items()
+    return _digest({claim: [h.each, h.reads, [*h.statistics], h.varies] for claim, h in told})
 
 
 def digest_of_words() -> str:

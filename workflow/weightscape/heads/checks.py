@@ -52,12 +52,12 @@ def _readers() -> Iterator[tuple[str, str, MeasureHead | ClaimHead | FigureHead]
 
 
 def _check_reads(kind: str, name: str, head: MeasureHead | ClaimHead | FigureHead) -> None:
-    judged = {"claims", *heads.measures()["claims"].tables}
+    judged = {*heads.judged(), *heads.measures()["claims"].tables}
     written = {*_written(), "runs", "grouping", "groups"}
     known = {
         "claim": {table for table in written if "." not in table} - judged,
         "measure": {*written, *RESERVED},
-        "figure": {*written, "claims"},
+        "figure": {*written, *heads.judged()},
     }[kind]
     for read in head.reads:
         if read not in known:

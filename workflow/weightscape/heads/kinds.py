@@ -179,9 +179,12 @@ class ClaimHead:
     """or `study`: then its statements are made of tables of the whole study"""
     untested: str = ""
     """why a study may have no statement of it"""
+    varies: tuple[str, ...] = ("split", "non", "widths")
+    """which of the ways to analyse a study make another statement of it; without `non` it is always
+    about all runs, those that did not converge among them"""
 
     def __post_init__(self) -> None:
-        _check_texts(reads=self.reads)
+        _check_texts(reads=self.reads, varies=self.varies)
         _check_word("each", self.each, ("population", "study"))
 
 

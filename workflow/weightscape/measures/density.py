@@ -86,10 +86,7 @@ def _bandwidth(layer: LayerWeights, series: np.ndarray, rule: str) -> float:
         return _improved_sheather_jones(series, layer.size)
     if rule == "scott":
         return float(1.06 * layer.size**-0.2)
-    low, high = layer.quantiles(np.array([0.25, 0.75]))
-    robust = float(high - low) / (1.34 * layer.std)
-    # half of the weights may be equal, as zeros are
-    return float(0.9 * min(1.0, robust or 1.0) * layer.size**-0.2)
+    return layer.bandwidth / layer.std
 
 
 def _improved_sheather_jones(series: np.ndarray, size: int, stages: int = 7) -> float:

@@ -99,6 +99,14 @@ class LayerWeights:
         return float(last - first) / self.size
 
     @property
+    def bandwidth(self) -> float:
+        """Silverman's rule (1986, eq. 3.31), 0.9 min(std, IQR / 1.34) N^-1/5, in weights' units."""
+        low, high = self.quantiles(np.array([0.25, 0.75]))
+        robust = float(high - low) / 1.34
+        # half of the weights may be equal, as zeros are
+        return float(0.9 * min(self.std, robust or self.std) * self.size**-0.2)
+
+    @property
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.variance))
 

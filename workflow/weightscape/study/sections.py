@@ -86,6 +86,8 @@ class Claims(TypedDict):
     resamples: int
     permutations: int
     alpha: float
+    non: Literal["exclude", "include"]
+    smallest_effect: float
 
 
 class Figures(TypedDict):

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from weightscape.claims.effects import Array, Draws, Numbers, spearman
+from weightscape.claims.comparisons import Array, Numbers
+from weightscape.claims.effects import Draws, spearman
 from weightscape.claims.features import (
     by_layer,
     final_weights,
@@ -76,7 +77,7 @@ HEAD = MeasureHead(
                     "upper end of the 95 % bootstrap interval of r2_within_width"
                 ),
                 "n_ranked_within_width": (
-                    "runs that spearman_within_width rests on, of widths of 8 runs or more"
+                    "runs that spearman_within_width rests on, of widths of 4 runs or more"
                 ),
                 "spearman_within_width": (
                     "Spearman's correlation of accuracy and prediction in each width, mean "
@@ -289,8 +290,8 @@ def score(found: list[pd.DataFrame], resamples: int) -> pd.DataFrame:
     r2_within = r_squared(beyond, of_width, widths, resamples)
     rows = []
     for number, part in enumerate(found):
-        pooled = spearman(accuracy, predicted[:, number], widths, Draws(1, 1)).pooled
-        within = spearman(accuracy, beyond[:, number], widths, Draws(1, 1)).within
+        pooled = spearman(accuracy, predicted[:, number], widths, Draws(1)).pooled
+        within = spearman(accuracy, beyond[:, number], widths, Draws(1)).within
         rows.append(
             {
                 **part[[*CASE, "n_features", "n_folds"]].iloc[0],

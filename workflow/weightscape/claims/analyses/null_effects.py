@@ -17,18 +17,19 @@ them that does not survive `shuffled` would be an error in the code.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from weightscape.claims.effects import Draws, Numbers, Pair, spearman
+from weightscape.claims.comparisons import Numbers
+from weightscape.claims.effects import Draws, Pair, spearman
 from weightscape.claims.evidence import excess
 from weightscape.claims.judge import adjust
 from weightscape.heads import MeasureHead, Table, told_layer_measures
 from weightscape.measures.job import Job
 from weightscape.measures.runs.nulls import FINAL, KINDS
+from weightscape.measures.runs.purity import ALL
 from weightscape.runs.collecting import KEYS
 
 HEAD = MeasureHead(
@@ -57,23 +58,23 @@ HEAD = MeasureHead(
                     "Spearman's correlation of feature and accuracy over all runs; "
                     "strength_pair: of two layers; purity: less that of shuffled groups"
                 ),
-                "pooled_low": "lower end of the 95 % bootstrap interval of pooled",
-                "pooled_high": "upper end of the 95 % bootstrap interval of pooled",
-                "pooled_p": "two-sided p of pooled, from permutations over all runs",
+                "pooled_low": "lower end of the 95 % jackknife interval of pooled",
+                "pooled_high": "upper end of the 95 % jackknife interval of pooled",
+                "pooled_p": "two-sided p of pooled, by the same error as its interval",
                 "pooled_p_adjusted": (
                     "pooled_p adjusted over all rows of the population (Benjamini and Hochberg "
                     "1995)"
                 ),
                 "n_within": (
-                    "runs that within rests on, from widths of 8 runs or more; of purity all "
+                    "runs that within rests on, from widths of 4 runs or more; of purity all "
                     "grouped runs"
                 ),
                 "within": (
-                    "the effect with width held fixed: mean of each width's, weighted by runs; "
-                    "purity: less that of groups shuffled within widths"
+                    "the effect with width held fixed: mean of each width's, weighted by "
+                    "information; purity: less that of groups shuffled within widths"
                 ),
-                "within_low": "lower end of the 95 % bootstrap interval of within",
-                "within_high": "upper end of the 95 % bootstrap interval of within",
+                "within_low": "lower end of the 95 % jackknife interval of within",
+                "within_high": "upper end of the 95 % jackknife interval of within",
                 "within_p": "two-sided p of within, from permutations within each width",
                 "within_p_adjusted": (
                     "within_p adjusted over all rows of the population (Benjamini and Hochberg "
@@ -107,7 +108,7 @@ HEAD = MeasureHead(
 )
 
 WEIGHTS = (FINAL, *KINDS)
-DRAWS = Draws(500, 999)
+DRAWS = Draws(999)
 """Fewer than the claims have: four kinds of weights make four times as many effects."""
 
 FEATURES: dict[str, tuple[str, ...]] = {}
@@ -171,7 +172,8 @@ def _of_features(tables: Tables, split: str, draws: Draws) -> Iterator[dict[str,
                     effect = spearman(x, accuracy, widths, draws)
                     row = _row(figure, layer, feature, kind, effect)
                     yield row | (_differences(final, x) if kind != FINAL else {})
-    for layer, following in pairwise(layers):
+    strength = tables.layers["strength"].dropna(subset="target")
+    for layer, following in dict.fromkeys(zip(strength["layer"], strength["target"], strict=True)):
         for kind in WEIGHTS:
             x, y = (frames[kind, of]["strength_mean"].to_numpy(float) for of in (layer, following))
             effect = spearman(x, y, widths, draws)
@@ -200,7 +202,8 @@ def _frames(tables: Tables) -> dict[tuple[str, str], pd.DataFrame]:
 def _of_purity(purity: pd.DataFrame, runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Rows of the embedding of all widths in which places count, or of the only width."""
     embedding = "padded" if runs["width"].nunique() > 1 else "width"
-    for _, row in purity[purity["embedding"] == embedding].iterrows():
+    of_all = purity[(purity["embedding"] == embedding) & (purity["groups"] == ALL)]
+    for _, row in of_all.iterrows():
         pooled = excess(row)
         within = excess(row, "_within_width")
         effect = Pair(pooled, pooled if embedding == "width" else within)

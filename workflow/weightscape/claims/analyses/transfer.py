@@ -22,7 +22,8 @@ from weightscape.claims.analyses.accuracy_from_weights import (
     r_squared,
     with_accuracy,
 )
-from weightscape.claims.effects import Draws, Numbers, Pair, spearman
+from weightscape.claims.comparisons import Numbers
+from weightscape.claims.effects import Draws, Pair, spearman
 from weightscape.claims.features import final_weights, over_layers, width_numbers
 from weightscape.claims.learners import LEARNERS, Learner, predict, standard_scores
 from weightscape.heads import MeasureHead, Table
@@ -58,18 +59,17 @@ HEAD = MeasureHead(
                     "n runs"
                 ),
                 "pooled_low": (
-                    "lower end of the 95 % bootstrap interval of pooled, runs drawn within "
-                    "each width"
+                    "lower end of the 95 % jackknife interval of pooled, given the study's widths"
                 ),
-                "pooled_high": "upper end of the 95 % bootstrap interval of pooled",
-                "pooled_p": "two-sided p of pooled, from permutations over all runs",
-                "n_within": "runs that within rests on, from widths of 8 runs or more",
+                "pooled_high": "upper end of the 95 % jackknife interval of pooled",
+                "pooled_p": "two-sided p of pooled, by the same error as its interval",
+                "n_within": "runs that within rests on, from widths of 4 runs or more",
                 "within": (
                     "that correlation with width held fixed: mean of each width's, weighted by "
-                    "runs; empty if predictions do not vary within widths"
+                    "information; empty if predictions do not vary within widths"
                 ),
-                "within_low": "lower end of the 95 % bootstrap interval of within",
-                "within_high": "upper end of the 95 % bootstrap interval of within",
+                "within_low": "lower end of the 95 % jackknife interval of within",
+                "within_high": "upper end of the 95 % jackknife interval of within",
                 "within_p": "two-sided p of within, from permutations within each width",
                 "sign_flip": "True where pooled and within differ in sign, whatever their p",
                 "r2": (
@@ -94,7 +94,7 @@ HEAD = MeasureHead(
 log = logging.getLogger(__name__)
 
 CASES = (("width", "linear"), ("weights", "linear"), ("weights", "boosting"))
-MOST = Draws(500, 999)  # of each pair: a study of nine populations has 81
+MOST_RESAMPLES, MOST_PERMUTATIONS = 500, 999  # of a pair: nine populations have 81
 COLUMNS = tuple(HEAD.tables["transfer"].names)
 
 
@@ -104,8 +104,9 @@ def make(job: Job) -> None:
         make_taught(runs, final_weights(layers), settings["accuracy"])
         for runs, layers in zip(job.tables("runs"), job.layers_of_each(), strict=True)
     ]
-    draws = Draws(settings["resamples"], settings["permutations"])
-    job.write(transfer=measure(populations, draws))
+    resamples = min(settings["resamples"], MOST_RESAMPLES)
+    draws = Draws(min(settings["permutations"], MOST_PERMUTATIONS))
+    job.write(transfer=measure(populations, resamples, draws))
 
 
 class Taught(NamedTuple):
@@ -134,14 +135,13 @@ def make_taught(runs: pd.DataFrame, final: pd.DataFrame, split: str) -> Taught:
     return Taught(model, dataset, known, scores, make_validation(known, "nested"))
 
 
-def measure(populations: list[Taught], draws: Draws) -> pd.DataFrame:
+def measure(populations: list[Taught], resamples: int, draws: Draws) -> pd.DataFrame:
     """COLUMNS, a row for each ordered pair of populations and each of CASES.
 
     pooled and within are Spearman's correlations of predicted and true accuracy over the n runs of
     the population that is predicted, as in `effects`; r2 is of accuracies in standard scores. A
     population's own runs are predicted out of fold, so that all rows can be compared.
     """
-    draws = Draws(min(draws.resamples, MOST.resamples), min(draws.permutations, MOST.permutations))
     rows = []
     with threadpool_limits(1):
         for trained in populations:
@@ -157,8 +157,8 @@ def measure(populations: list[Taught], draws: Draws) -> pd.DataFrame:
                 found = _predict(trained, populations, features, LEARNERS[learner])
                 for other, part in zip(populations, found, strict=True):
                     keys = {"model": other.model, "dataset": other.dataset}
-                    scores = _score(part, draws) if len(part) else {"n": 0, "n_within": 0}
-                    rows.append(names | keys | case | scores)
+                    of = names | keys | case | {"n": 0, "n_within": 0}
+                    rows.append(of | (_score(part, resamples, draws) if len(part) else {}))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -180,7 +180,7 @@ def _predict(
     return parts
 
 
-def _score(found: pd.DataFrame, draws: Draws) -> dict[str, Any]:
+def _score(found: pd.DataFrame, resamples: int, draws: Draws) -> dict[str, Any]:
     """COLUMNS from n on."""
     accuracy, widths = found["accuracy"].to_numpy(), found["width"].to_numpy(str)
     # runs of equal features differ by the last bits of a sum
@@ -190,5 +190,5 @@ def _score(found: pd.DataFrame, draws: Draws) -> dict[str, Any]:
         beyond = found["beyond"].to_numpy()
         pair = Pair(pair.pooled, spearman(beyond, accuracy, widths, draws).within)
     row = pair.columns() | {"n": len(found), "sign_flip": pair.sign_flip}
-    r2 = r_squared(predicted[:, None], accuracy, widths, draws.resamples)
+    r2 = r_squared(predicted[:, None], accuracy, widths, resamples)
     return row | dict(zip(("r2", "r2_low", "r2_high"), r2[:, 0].tolist(), strict=True))

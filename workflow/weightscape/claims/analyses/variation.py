@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from weightscape.claims.effects import Numbers
+from weightscape.claims.comparisons import Numbers
 from weightscape.heads import MeasureHead, Table, layer_measures, told_layer_measures
 from weightscape.measures.job import Job
 from weightscape.measures.resampling import LEVEL

@@ -21,6 +21,11 @@ def statements(evidence: Evidence) -> Iterator[Statement]:
     std = {layer: evidence.column("statistics", layer, "std") for layer in evidence.layers}
     for layer in earlier:
         effect = spearman_difference(
-            std[final], std[layer], evidence.accuracy, evidence.widths, evidence.draws
+            std[final],
+            std[layer],
+            evidence.accuracy,
+            evidence.widths,
+            evidence.draws,
+            evidence.reliability,
         )
         yield Statement(f"{final}-{layer}", "std", "spearman_difference", -1, effect)

@@ -14,6 +14,7 @@ HEAD = ClaimHead(
         "near_zero_share": "share within 0.1 σ of zero",
         "initial_near_zero_share": "share within 0.1 initial σ of zero",
         "excess_kurtosis": "excess kurtosis",
+        "density_at_zero": "height of the density at zero",
     },
 )
 

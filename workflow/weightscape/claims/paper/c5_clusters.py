@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
+from weightscape.claims.comparisons import Array
 from weightscape.claims.effects import Pair
 from weightscape.claims.evidence import Evidence, Statement, excess
 from weightscape.heads import ClaimHead
 from weightscape.measures.runs.nulls import FINAL
+from weightscape.measures.runs.purity import HIGH
 
 HEAD = ClaimHead(
     says="High-accuracy runs cluster in t-SNE, apart from low and mid.",
     reads=("statistics", "purity"),
     statistics={
-        "purity_quantiles": "purity of groups, by weight quantiles",
-        "purity_padded": "purity of groups, zero-padded",
+        "purity_quantiles": "purity of high runs, by weight quantiles",
+        "purity_padded": "purity of high runs, zero-padded",
     },
+    varies=(),
 )
 
 EMBEDDINGS = ("quantiles", "padded")  # those of all widths together
 
 
 def statements(evidence: Evidence) -> Iterator[Statement]:
-    """C5: runs of one group are nearest neighbours oftener than shuffled groups are."""
+    """C5: high runs are each other's nearest neighbours oftener than shuffled groups are."""
     purity = evidence.tables["purity"]
-    purity = purity[purity["weights"] == FINAL]
-    sizes = evidence.runs.loc[evidence.groups != "ungrouped", "group"].value_counts()
-    second = sizes.iloc[1] if len(sizes) > 1 else 0
+    purity = purity[(purity["weights"] == FINAL) & (purity["groups"] == HIGH)]
+    is_compared, is_high = _compared(evidence), evidence.groups == HIGH
+    n_smaller = int(min(is_high.sum(), (is_compared & ~is_high).sum()))
     for embedding in EMBEDDINGS:
         for _, row in purity[purity["embedding"] == embedding].iterrows():
             yield Statement(
@@ -37,15 +43,19 @@ def statements(evidence: Evidence) -> Iterator[Statement]:
                 "purity",
                 1,
                 _purity(evidence, row),
-                n_smaller=second,
+                n_smaller=n_smaller,
             )
 
 
 def _purity(evidence: Evidence, row: pd.Series) -> Pair:
     """With one width, within it is what is over all."""
-    grouped = evidence.groups != "ungrouped"
-    n_of_width = evidence.runs["width"][grouped].value_counts(sort=False).to_dict()
+    n_of_width = dict(Counter(evidence.widths[_compared(evidence)]))
     one = len(n_of_width) < 2
-    pooled = excess(row)._replace(n_of_width=n_of_width)
+    pooled = replace(excess(row), n_of_width=n_of_width)
     in_width = excess(row, "_within_width")
     return Pair(pooled, pooled if one else in_width)
+
+
+def _compared(evidence: Evidence) -> Array:
+    """(n,) bool: the runs of the groups that the claim names."""
+    return np.isin(evidence.groups, ("low", "mid", HIGH))

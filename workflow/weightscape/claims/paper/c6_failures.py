@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from weightscape.claims.effects import Pair, cliffs_delta
-from weightscape.claims.evidence import NOTHING, Evidence, Statement
+from weightscape.claims.comparisons import Numbers
+from weightscape.claims.effects import NOTHING, Pair, cliffs_delta
+from weightscape.claims.evidence import Evidence, Statement
 from weightscape.heads import ClaimHead
 from weightscape.study.widths import width_number
 
 HEAD = ClaimHead(
     says="Runs that do not converge are the minimal networks, initialised near zero.",
-    reads=("statistics",),
-    statistics={"width": "width", "initial_std": "σ of the initial weights"},
+    reads=("statistics", "telemetry"),
+    statistics={
+        "width": "width",
+        "initial_std": "σ of the initial weights",
+        "dead_at_start": "dead units before training",
+    },
+    varies=("widths",),
 )
 
 
@@ -23,21 +31,25 @@ def statements(evidence: Evidence) -> Iterator[Statement]:
     non = evidence.groups == "non"
     n_smaller = int(min(non.sum(), (~non).sum()))
     numbers = np.array([width_number(width) for width in evidence.widths])
-    effect = cliffs_delta(numbers, non, ~non, evidence.widths, evidence.draws)
-    yield Statement(
-        "", "width", "cliffs_delta", -1, Pair(effect.pooled, NOTHING), n_smaller=n_smaller
-    )
+    everywhere = np.full(len(numbers), "")
+    effect = cliffs_delta(numbers, non, ~non, everywhere, evidence.draws)
+    of_width = replace(effect.pooled, n_of_width=dict(Counter(evidence.widths)))
+    yield Statement("", "width", "cliffs_delta", -1, Pair(of_width, NOTHING), n_smaller=n_smaller)
     for layer in evidence.layers:
         x = evidence.column("statistics", layer, "initial_std")
-        effect = cliffs_delta(x, non, ~non, evidence.widths, evidence.draws)
-        yield Statement(
-            layer,
-            "initial_std",
-            "cliffs_delta",
-            -1,
-            effect,
-            None,
-            x,
-            evidence.accuracy,
-            n_smaller,
-        )
+        yield _contrast(evidence, layer, "initial_std", -1, x, n_smaller)
+    for layer in evidence.layers:
+        dead = evidence.column("telemetry", layer, "dead_units", epoch=0)
+        if np.isfinite(dead).any():  # a layer with ReLU units
+            yield _contrast(evidence, layer, "dead_at_start", 1, dead, n_smaller)
+
+
+def _contrast(
+    evidence: Evidence, layer: str, statistic: str, predicted: int, x: Numbers, n_smaller: int
+) -> Statement:
+    """Runs that do not converge against all others."""
+    non, y = evidence.groups == "non", evidence.accuracy
+    effect = cliffs_delta(x, non, ~non, evidence.widths, evidence.draws)
+    return Statement(
+        layer, statistic, "cliffs_delta", predicted, effect, x=x, y=y, n_smaller=n_smaller
+    )

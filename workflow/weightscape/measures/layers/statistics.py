@@ -28,6 +28,10 @@ HEAD = LayerHead(
         "near_zero_share": (
             "share of the weights with |w| <= 0.1 std, from 0 to 1; 0.0797 for a Gaussian of mean 0"
         ),
+        "density_at_zero": (
+            "height at 0 of the Gaussian kernel density estimate of the weights with Silverman's "
+            "bandwidth, per unit of weight; empty where all weights are equal"
+        ),
         "l2_norm": "Euclidean norm of all the layer's weights, sqrt(sum w^2)",
         "min": "smallest weight",
         "q05": "5 % quantile of the weights, by linear interpolation",
@@ -88,6 +92,7 @@ HEAD = LayerHead(
 )
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+KERNEL_REACH = 8  # bandwidths; what a weight beyond adds is below 1e-14 of the kernel's height
 NEAR_ZERO = 0.1  # of a standard deviation; a Gaussian layer has 7.97 % of its weights there
 
 COLUMNS = tuple(HEAD.columns)
@@ -145,12 +150,24 @@ def describe_weights(layer: LayerWeights) -> dict[str, float]:
             third / spread**1.5,
             fourth / spread**2 - 3,
             layer.share_within(NEAR_ZERO * layer.std),
+            density_at_zero(layer),
             _norm(layer.values),
             layer.weight.min(),
             *layer.quantiles(np.array(QUANTILES)),
             layer.weight.max(),
         )
     return dict(zip(OF_WEIGHTS, found, strict=True))
+
+
+def density_at_zero(layer: LayerWeights) -> float:
+    """1/(N h) sum K(w / h) with K the standard Gaussian and h the layer's bandwidth."""
+    width = layer.bandwidth
+    if not (layer.is_finite and width > 0):
+        return math.nan
+    first, last = np.searchsorted(layer.sorted, (-KERNEL_REACH * width, KERNEL_REACH * width))
+    near = layer.sorted[first:last].astype(np.float64) / width
+    height = np.exp(-0.5 * near**2).sum() / (layer.size * width * math.sqrt(2 * math.pi))
+    return float(height)
 
 
 def _norm(values: np.ndarray) -> float:

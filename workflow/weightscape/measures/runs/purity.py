@@ -8,6 +8,7 @@ same of null models of the weights (nulls), which are not embedded.
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,15 +50,22 @@ HEAD = MeasureHead(
                 "width": (
                     "width of the runs compared; all where runs of all widths are compared together"
                 ),
+                "groups": (
+                    "all: every group among all others; high: the runs of the group high among "
+                    "low, mid and high"
+                ),
                 "weights": "final weights, or a null model of them: initial, shuffled or gaussian",
-                "n": "runs compared, those that are ungrouped left out",
+                "n": (
+                    "runs compared, those that are ungrouped left out; of high also those that "
+                    "are non"
+                ),
                 "neighbours": (
                     "nearest neighbours of a run that are looked at, at most a third of the "
                     "others; 0 with fewer than two groups"
                 ),
                 "purity": (
-                    "mean over the runs of the share of a run's nearest neighbours that are of "
-                    "its own group, from 0 to 1"
+                    "mean over the runs (of high: over the runs of that group) of the share of a "
+                    "run's nearest neighbours that are of its own group, from 0 to 1"
                 ),
                 "purity_low": "lower end of the 95 % bootstrap interval of purity, over runs",
                 "purity_high": "upper end of the 95 % bootstrap interval of purity, over runs",
@@ -79,7 +87,7 @@ HEAD = MeasureHead(
                     "as p_less, of groups shuffled among the runs of each width only"
                 ),
             },
-            texts=("embedding", "weights"),
+            texts=("embedding", "groups", "weights"),
         ),
     },
     settings={
@@ -89,6 +97,7 @@ HEAD = MeasureHead(
     cost="pairs",
 )
 
+ALL, HIGH = "all", "high"  # which groups are looked at
 OF_NULLS = ("width", "padded")  # whose groups are compared by null models of the weights too
 RESAMPLES = 1000  # of the runs, for the interval of the purity
 OBSERVED = ("purity", "purity_low", "purity_high")
@@ -127,17 +136,26 @@ def measure(
                 for kind in (FINAL, *KINDS) if embedding in OF_NULLS else (FINAL,):
                     vectors = read_vectors(members, layer, kind, form)
                     between = distances(vectors, len(members), length)
-                    found = compare_groups(between, keys["group"], keys["width"], settings)
                     of = {"layer": layer, "embedding": embedding, "width": width, "weights": kind}
-                    add([{**pair, **of, **found}])
+                    of_runs = keys["group"], keys["width"]
+                    for groups in (ALL, HIGH) if kind == FINAL else (ALL,):
+                        found = compare_groups(between, *of_runs, settings, groups)
+                        add([{**pair, **of, "groups": groups, **found}])
                     del between  # before the next kind's
             progress.add()
 
 
 def compare_groups(
-    between: np.ndarray, groups: pd.Series, widths: pd.Series, settings: Settings
+    between: np.ndarray,
+    groups: pd.Series,
+    widths: pd.Series,
+    settings: Settings,
+    which: str = ALL,
 ) -> dict[str, float]:
     """How pure the runs' neighbourhoods are in the original space; ungrouped runs are left out.
+
+    With `which` HIGH only the runs of that group are looked at, among those of low, mid and high,
+    as in the paper's claim.
 
     purity is the mean share of a run's nearest neighbours, at most a third of the others, that are
     of its own group, purity_low and purity_high its 95 % bootstrap interval over runs, each of
@@ -147,8 +165,11 @@ def compare_groups(
     purer. NaN with fewer than two groups, and within widths where there is one width only, or none
     with two groups.
     """
-    rows = np.flatnonzero((groups != "ungrouped").to_numpy())
-    labels, names = pd.factorize(groups.to_numpy()[rows])
+    left_out = ("ungrouped",) if which == ALL else ("ungrouped", "non")
+    rows = np.flatnonzero(~groups.isin(left_out).to_numpy())
+    of_row = groups.to_numpy()[rows]
+    labels, names = pd.factorize(of_row if which == ALL else of_row == HIGH)
+    looked_at = None if which == ALL else int(np.argmax(names)) if len(names) else 0
     found = {"n": len(rows), "neighbours": 0, **dict.fromkeys(OBSERVED, math.nan)}
     nothing = dict.fromkeys(COLUMNS[-6:], math.nan)
     if len(names) < 2 or len(rows) < 3:
@@ -158,31 +179,46 @@ def compare_groups(
     nearest, _ = neighbours(
         between if len(rows) == len(between) else between[np.ix_(rows, rows)], k
     )
-    observed = _purity(labels, nearest), *_purity_interval(labels, nearest)
+    observed = _purity(labels, nearest, looked_at), *_interval(labels, nearest, looked_at)
     found |= {"neighbours": k, **dict(zip(OBSERVED, observed, strict=True))}
     strata, of_width = pd.factorize(widths.to_numpy()[rows])
-    anywhere = _shuffled(labels, nearest, np.zeros_like(strata), found["purity"], settings.shuffles)
+    shuffle = partial(_shuffled, labels, nearest, looked_at, found["purity"], settings.shuffles)
+    anywhere = shuffle(np.zeros_like(strata))
     # where each width has one group there is nothing to shuffle within it
     if len(of_width) < 2 or len(np.unique([strata, labels], axis=1).T) == len(of_width):
         return found | nothing | dict(zip(COLUMNS[-6:-3], anywhere, strict=True))
-    within = _shuffled(labels, nearest, strata, found["purity"], settings.shuffles)
+    within = shuffle(strata)
     return found | dict(zip(COLUMNS[-6:], (*anywhere, *within), strict=True))
 
 
-def _purity(labels: np.ndarray, nearest: np.ndarray) -> float:
-    return float((labels[nearest] == labels[:, None]).mean())
+def _shares(labels: np.ndarray, nearest: np.ndarray, looked_at: int | None) -> np.ndarray:
+    """Of each run that is looked at, the share of its neighbours that are of its group."""
+    rows = slice(None) if looked_at is None else labels == looked_at
+    own: np.ndarray = (labels[nearest[rows]] == labels[rows, None]).mean(1)
+    return own
 
 
-def _purity_interval(labels: np.ndarray, nearest: np.ndarray) -> tuple[float, float]:
+def _purity(labels: np.ndarray, nearest: np.ndarray, looked_at: int | None) -> float:
+    return float(_shares(labels, nearest, looked_at).mean())
+
+
+def _interval(
+    labels: np.ndarray, nearest: np.ndarray, looked_at: int | None
+) -> tuple[float, float]:
     """The 95 % percentile bootstrap interval of the mean over runs of their neighbours' share."""
     random = np.random.default_rng(0)
-    own = (labels[nearest] == labels[:, None]).mean(1)
+    own = _shares(labels, nearest, looked_at)
     means = [own[random.integers(len(own), size=len(own))].mean() for _ in range(RESAMPLES)]
     return interval(np.array(means))
 
 
 def _shuffled(
-    labels: np.ndarray, nearest: np.ndarray, strata: np.ndarray, purity: float, shuffles: int
+    labels: np.ndarray,
+    nearest: np.ndarray,
+    looked_at: int | None,
+    purity: float,
+    shuffles: int,
+    strata: np.ndarray,
 ) -> tuple[float, float, float]:
     """Mean purity, and its p on either side, of labels that are shuffled within each stratum."""
     random = np.random.default_rng(0)
@@ -193,7 +229,7 @@ def _shuffled(
         mixed = np.lexsort((random.random(len(labels)), strata))
         shuffled = np.empty_like(labels)
         shuffled[by_stratum] = labels[mixed]
-        null[number] = _purity(shuffled, nearest)
+        null[number] = _purity(shuffled, nearest, looked_at)
     as_pure, no_purer = np.mean(null >= purity - 1e-12), np.mean(null <= purity + 1e-12)
     p, p_less = ((1 + shuffles * float(share)) / (1 + shuffles) for share in (as_pure, no_purer))
     return float(null.mean()), p, p_less

@@ -1,0 +1,113 @@
+"""Answers: whether each claim holds, by all its statements together, in a sentence.
+
+The rule is in docs/claims.md. A claim holds if more than half of its statements speak for it and
+none against it, and does not hold if more than half speak against it and none for it. It holds in
+part if some speak for it, and fails in part if none does and some speak against it. Otherwise it is
+undecided.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from weightscape import heads
+from weightscape.claims.judge import FOR, HEAD, NEGLIGIBLE, UNDECIDED, is_about_width
+from weightscape.study.catalogue import TITLES
+
+ANSWERS = ("holds", "holds in part", "fails in part", "does not hold", "undecided")
+COLUMNS = tuple(HEAD.tables["answers"].names)
+
+_MEASURES = {
+    "spearman": "the rank correlation of {what} with accuracy",
+    "spearman_difference": "the difference of rank correlations with accuracy, {what},",
+    "cliffs_delta": "Cliff's delta of {what}",
+    "purity": "what the {what} has beyond shuffled groups",
+}
+
+
+def answer(claims: pd.DataFrame, smallest: float) -> pd.DataFrame:
+    """COLUMNS, a row per claim and population, of the judged statements in their order.
+
+    `smallest` is the smallest effect of interest.
+    """
+    rows = [
+        dict(zip(COLUMNS[:3], key, strict=True)) | _answer(of, smallest)
+        for key, of in claims.groupby(list(COLUMNS[:3]), sort=False)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _answer(of: pd.DataFrame, smallest: float) -> dict[str, object]:
+    """Columns after the keys."""
+    is_for, is_undecided = of["verdict"].isin(FOR), of["verdict"].isin(UNDECIDED)
+    is_against = ~(is_for | is_undecided)
+    n_for, n_against, n_undecided = (int(s.sum()) for s in (is_for, is_against, is_undecided))
+    word = _word(n_for, n_against, len(of))
+    decisive = of[is_for if n_for else is_against]
+    counts = (
+        f"{len(of)} statement{'s' * (len(of) != 1)}: {n_for} for it, {n_against} against, "
+        f"{n_undecided} undecided"
+    )
+    row = of.iloc[0]
+    where = " on ".join(TITLES.get(row[name], row[name]) for name in ("model", "dataset"))
+    shown = f"{row['claim']} {'is undecided' if word == 'undecided' else word} for {where}: "
+    shown += _surest(decisive, smallest) if len(decisive) else _undecided(of)
+    return {
+        "answer": word,
+        "n_statements": len(of),
+        "n_for": n_for,
+        "n_against": n_against,
+        "n_undecided": n_undecided,
+        "n": of["n"].max(),
+        "sentence": f"{shown} ({counts}).",
+    }
+
+
+def _word(n_for: int, n_against: int, n: int) -> str:
+    if n_for:
+        return "holds" if 2 * n_for > n and not n_against else "holds in part"
+    if n_against:
+        return "does not hold" if 2 * n_against > n else "fails in part"
+    return "undecided"
+
+
+def _surest(decisive: pd.DataFrame, smallest: float) -> str:
+    """The statement of the smallest p, of those that decide."""
+    about_width = decisive.apply(is_about_width, axis=1)
+    is_negligible = decisive["verdict"].isin(NEGLIGIBLE)
+    p = decisive["within_p"].mask(about_width, decisive["pooled_p"])
+    p = p.mask(is_negligible, decisive["negligible_p"]).fillna(1)
+    row = decisive.iloc[int(p.to_numpy().argmin())]
+    claimed = "positive" if row["predicted"] > 0 else "negative"
+    if is_about_width(row):
+        told = f"over all runs, {_what(row)} is {_interval(row, 'pooled')}, n = {row['n']:.0f} runs"
+    else:
+        told = (
+            f"among networks of one width, {_what(row)} is {_interval(row, 'within')}, "
+            f"n = {row['n_within']:.0f} runs"
+        )
+    if row["verdict"] in NEGLIGIBLE:
+        told += f", shown to be smaller than {smallest:g}"
+    return f"{told}, and claimed to be {claimed}"
+
+
+def _undecided(of: pd.DataFrame) -> str:
+    judged = of[of["verdict"] == "inconclusive"]
+    if not len(judged):
+        return "there are too few runs"
+    seen = judged["detectable"].median()
+    told = "no effect within width is sure"
+    return told if pd.isna(seen) else f"{told}, where {seen:.2f} would mostly have been seen"
+
+
+def _what(row: pd.Series) -> str:
+    name = heads.claims()[row["claim"]].statistics[row["statistic"]]
+    layer = row["layer"] if isinstance(row["layer"], str) else ""
+    what = f"{name} ({layer})" if layer else name
+    if row["statistic"].startswith("strength_pair"):
+        return f"the rank correlation of {what}"
+    return _MEASURES[row["measure"]].format(what=what)
+
+
+def _interval(row: pd.Series, name: str) -> str:
+    return f"{row[name]:+.2f} [{row[f'{name}_low']:+.2f}, {row[f'{name}_high']:+.2f}]"

@@ -152,7 +152,7 @@ def test_groups_are_compared_pair_by_pair(some):
 
 def test_intervals_are_over_runs_and_not_over_pairs(monkeypatch):
     """Against a bootstrap that draws runs one by one and lists their pairs."""
-    monkeypatch.setattr(function, "RESAMPLES", 5000)
+    monkeypatch.setattr("weightscape.measures.pairs.RESAMPLES", 5000)
     random = np.random.default_rng(1)
     labels = random.integers(0, CLASSES, IMAGES)
     runs = table_of(["low"] * 6 + ["high"] * 7, ["5"] * 5 + ["8"] * 8)

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from weightscape.drawing import style
 from weightscape.heads import FigureHead
-from weightscape.measures.runs.function import ALL_WIDTHS
+from weightscape.measures.pairs import ALL_WIDTHS
 
 HEAD = FigureHead(
     reads=("disagreement", "weight_function", "function_pairs", "predicted_classes"),

@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,14 +28,13 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.measures.distances import distances
 from weightscape.measures.job import Job
 from weightscape.measures.layer import is_moderate, tell_left_out
+from weightscape.measures.pairs import ALL_WIDTHS, pairs_of_groups, with_ends
 from weightscape.measures.ranks import average_ranks
-from weightscape.measures.resampling import interval, resamples
 from weightscape.measures.vectors import Matched, Run, vectors_of
 from weightscape.runs.collecting import KEYS, check_found
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import Shard, open_shard, read_population
 from weightscape.storage.tables import write_table
-from weightscape.study.sections import GROUPS
 
 HEAD = MeasureHead(
     reads=("runs", "grouping", "matching.h5", "images", "shards"),
@@ -168,11 +166,7 @@ HEAD = MeasureHead(
 
 log = logging.getLogger(__name__)
 
-ALL_WIDTHS = "all"
-RELATIONS = ("same", "other", ALL_WIDTHS)
 BLOCK_BYTES = 2**26  # of one-hot predictions at a time
-RESAMPLES = 1000
-FEWEST_RESAMPLED = 5  # runs of a group; an interval from fewer says nothing
 PERMUTATIONS = 999
 FEWEST_OF_WIDTH = 5  # runs: ten pairs, and 120 orders to permute to
 PAIRS_OF_WIDTH = 2000  # that are kept for the figure
@@ -345,66 +339,21 @@ def compare_groups(between: Between, runs: pd.DataFrame) -> Iterator[dict[str, A
     """DISAGREEMENT_COLUMNS but model and dataset, for each two groups and relation of widths.
 
     Means are over pairs of two runs. Intervals are 95 % bootstrap intervals over runs, drawn within
-    each width, with pairs of a run with itself left out; NaN where a group has fewer than
-    FEWEST_RESAMPLED runs.
+    each width, with pairs of a run with itself left out; NaN where a group has too few runs.
     """
-    width, group = runs["width"].to_numpy(), runs["group"].to_numpy()
-    counts = _resample(width)
-    for a, b in combinations_with_replacement(GROUPS, 2):
-        rows, columns = np.flatnonzero(group == a), np.flatnonzero(group == b)
-        is_pair = rows[:, None] != columns
-        is_same = width[rows][:, None] == width[columns]
-        relations = (is_pair & is_same, is_pair & ~is_same, is_pair)
-        for name, mask in zip(RELATIONS, relations, strict=True):
-            if mask.any():
-                found = _describe_pairs(between, rows, columns, mask, counts)
-                yield {"group_a": a, "group_b": b, "widths": name} | found
-
-
-def _resample(strata: np.ndarray) -> np.ndarray:
-    """(RESAMPLES, n) float32: how often each run is drawn, in draws within each stratum."""
-    cells = [np.flatnonzero(strata == name) for name in dict.fromkeys(strata)]
-    drawn = resamples(cells, len(strata), RESAMPLES, np.random.default_rng(0))
-    return np.concatenate(list(drawn), dtype=np.float32)
-
-
-def _describe_pairs(
-    between: Between, rows: np.ndarray, columns: np.ndarray, mask: np.ndarray, counts: np.ndarray
-) -> dict[str, Any]:
-    """The numbers of the pairs of `rows` and `columns` that `mask` (rows, columns) names."""
-    part = np.ix_(rows, columns)
-    twice = len(rows) == len(columns) and (rows == columns).all()
-    mine, theirs = mask.any(1).sum(), mask.any(0).sum()
-    enough = min(mine, theirs) >= FEWEST_RESAMPLED
-    drawn = (counts[:, rows], counts[:, columns]) if enough else None
-    observed, boot = _mean(between.disagreement[part], mask, drawn)
-    expected, boot_expected = _mean(between.expected[part], mask, drawn)
-    alike = between.same_wrong[part]
-    wrong, boot_wrong = _mean(np.nan_to_num(alike), mask & ~np.isnan(alike), drawn)
-    with np.errstate(all="ignore"):
-        ratio, boot_ratio = np.float64(observed) / expected, boot / boot_expected
-    found = {"n_runs": mine if twice else mine + theirs, "n_pairs": mask.sum() // (1 + twice)}
-    found |= {"disagreement": observed, "expected": expected, "ratio": ratio, "same_wrong": wrong}
-    for name, draws in (("disagreement", boot), ("ratio", boot_ratio), ("same_wrong", boot_wrong)):
-        found[f"{name}_low"], found[f"{name}_high"] = interval(draws)
-    return found | {"same_wrong_expected": 1 / (between.classes - 1)}
-
-
-def _mean(
-    values: np.ndarray, mask: np.ndarray, drawn: tuple[np.ndarray, np.ndarray] | None
-) -> tuple[float, np.ndarray]:
-    """The mean over the pairs of a mask, and in each resample, where a pair counts as often as
-    both of its runs are drawn."""
-    mean = float(values[mask].mean(dtype=np.float64)) if mask.any() else math.nan
-    if drawn is None:
-        return mean, np.zeros(0)
-    weight = mask.astype(np.float32)
-    sums, weights = (
-        np.einsum("dr,dr->d", drawn[0] @ matrix, drawn[1], dtype=np.float64)
-        for matrix in (values * weight, weight)
-    )
-    with np.errstate(invalid="ignore"):
-        return mean, sums / weights
+    for pairs in pairs_of_groups(runs):
+        observed, draws = pairs.mean(between.disagreement)
+        expected, expected_draws = pairs.mean(between.expected)
+        with np.errstate(all="ignore"):
+            ratio, ratio_draws = np.float64(observed) / expected, draws / expected_draws
+        yield {
+            **pairs.names,
+            **{"disagreement": observed, "expected": expected, "ratio": ratio},
+            **with_ends("disagreement", draws),
+            **with_ends("ratio", ratio_draws),
+            **pairs.mean_with_interval("same_wrong", between.same_wrong),
+            "same_wrong_expected": 1 / (between.classes - 1),
+        }
 
 
 def compare_weights(

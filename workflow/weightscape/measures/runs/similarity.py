@@ -1,0 +1,231 @@
+"""Similarity: whether two runs represent the test images alike, by linear CKA of hidden layers.
+
+CKA (Kornblith, Norouzi, Lee, Hinton 2019) of two layers is HSIC(a, b) / sqrt(HSIC(a, a) HSIC(b, b))
+of their outputs' Gram matrices over images: 1 if one is a rotation and scaling of the other,
+whatever the number of units. HSIC is the unbiased estimate (Song et al. 2012), which is 0 for
+unrelated layers however wide they are, as a mean over minibatches (Nguyen, Raghu, Kornblith 2021).
+
+The unbiased HSIC is the inner product of two Gram matrices that are centred in such a way that
+their diagonal does not count (Szekely and Rizzo 2014). So the upper triangles of all runs are the
+rows of one matrix, and its product with itself has all pairs of runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from weightscape.heads import MeasureHead, Table
+from weightscape.measures.job import Job
+from weightscape.measures.layer import is_moderate
+from weightscape.measures.networks import (
+    NO_IMAGES,
+    Shown,
+    answer,
+    build_network,
+    is_known,
+    read_parameters,
+    read_test_images,
+)
+from weightscape.measures.pairs import pairs_of_groups
+from weightscape.messages.progress import Progress
+from weightscape.runs.collecting import KEYS, runs_in
+from weightscape.storage.shards import Shard, open_shard
+
+HEAD = MeasureHead(
+    reads=("runs", "grouping", "images", "shards"),
+    tables={
+        "similarity": Table(
+            row=(
+                "layer, weights and two groups: how alike two runs represent the test images "
+                "(linear CKA), with its interval (cka_low, cka_high)"
+            ),
+            keys=("model", "dataset", "layer"),
+            columns={
+                "weights": "final weights, or initial ones, which are the null",
+                "group_a": "group of one run of each pair, by its final accuracy",
+                "group_b": "group of the other run",
+                "widths": "which pairs count: of the same width, of an other width, or all",
+                "n_runs": "runs that are in at least one pair",
+                "n_pairs": "pairs of two runs that the mean is over",
+                "cka": (
+                    "debiased linear CKA of the layer's outputs, after the ReLU, mean over the "
+                    "pairs; 1 alike but for rotation and scale, about 0 unrelated"
+                ),
+                "cka_low": (
+                    "lower end of the 95 % bootstrap interval of cka, over runs; empty with fewer "
+                    "than 5 runs on a side"
+                ),
+                "cka_high": "upper end of the 95 % bootstrap interval of cka",
+            },
+            texts=("weights", "group_a", "group_b", "widths"),
+        ),
+    },
+    cost="pairs",
+)
+
+log = logging.getLogger(__name__)
+
+IMAGES = 2560  # of the test split at most; ten minibatches
+BATCH = 256  # images of a Gram matrix
+FEWEST_IMAGES = 4  # the unbiased estimate divides by m - 3
+BLOCK_BYTES = 2**29  # of Gram matrices at a time
+WEIGHTS = ("final", "initial")
+
+
+def make(job: Job) -> None:
+    job.write(similarity=measure(job.shards, job.runs, job.path_or_none("images")))
+
+
+def measure(shards: list[str], runs: pd.DataFrame, dataset: Path | None) -> pd.DataFrame:
+    """The table `similarity` of the runs of the table `runs`.
+
+    It is empty without a `dataset`, and of a family that is not known here or tells no outputs of
+    layers. Runs whose weights are not finite or huge are left out, and a run of which all images
+    make a layer's outputs equal is left out there.
+    """
+    pair, rows = runs[KEYS[:2]].iloc[0].to_dict(), []
+    shown = read_test_images(dataset, IMAGES) if dataset else NO_IMAGES
+    layers = find_layers(runs, shown)
+    for weights in WEIGHTS if layers else ():
+        with threadpool_limits(1):  # of small products a second thread would make slow ones
+            members, between = compare(shards, runs, shown, layers, weights)
+        for layer, similar in between.items():
+            known = ~np.isnan(similar.diagonal())
+            if not known.all():
+                why = "their weights are not finite or huge, or all images look alike to it"
+                told = (~known).sum(), len(known), layer, weights, why
+                log.warning("%d of %d runs are left out of %s, %s weights: %s", *told)
+            known_pairs = similar[np.ix_(known, known)]
+            for pairs in pairs_of_groups(members[known]):
+                of = {"layer": layer, "weights": weights, **pairs.names}
+                rows.append(pair | of | pairs.mean_with_interval("cka", known_pairs))
+    return pd.DataFrame(rows, columns=HEAD.tables["similarity"].names)
+
+
+def find_layers(runs: pd.DataFrame, shown: Shown) -> list[str]:
+    """The layers that a ReLU follows; none where their outputs can't be told, as the log says."""
+    model, layers = runs["model"].iloc[0], list[str]()
+    if len(shown.images) >= FEWEST_IMAGES and is_known(model):
+        with open_shard(runs["shard"].iloc[0]) as shard:
+            network = build_network(shard, shown)
+            parameters = read_parameters(network, shard, 0, shard.header.final_epoch)
+            layers = list(answer(network, parameters, shown.images[:1])[1])
+    if not layers:
+        log.info("%s tells no layers' outputs of test images: no run is compared by them", model)
+    return layers
+
+
+def compare(
+    shards: list[str], runs: pd.DataFrame, shown: Shown, layers: list[str], weights: str
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """KEYS and group of the runs in the shards' order, and the CKA (n, n) of each layer: NaN with a
+    run that is left out.
+
+    In memory are triangles of BLOCK_BYTES, or those of one minibatch and layer of all runs; the
+    runs are read once for each such block.
+    """
+    n, n_batches = len(runs), -(-len(shown.images) // BATCH)
+    parts = [(batch, layer) for batch in range(n_batches) for layer in layers]
+    size = max(1, BLOCK_BYTES // (2 * n * BATCH**2))
+    sums = {layer: np.zeros((n, n)) for layer in layers}
+    with Progress(f"{weights} weights", n * -(-len(parts) // size)) as progress:
+        for first in range(0, len(parts), size):
+            block = parts[first : first + size]
+            batches = {batch: shown.images[batch::n_batches] for batch, _ in block}
+            found = {part: Triangles.of(n, len(batches[part[0]])) for part in block}
+            keys: list[dict[str, Any]] = []
+            for shard, row, run in runs_in(shards, runs):
+                for batch, layer, outputs in read_outputs(shard, row, weights, shown, batches):
+                    if (batch, layer) in found:
+                        found[batch, layer].put(len(keys), outputs)
+                keys.append(run)
+                progress.add()
+            for (_, layer), triangles in found.items():
+                sums[layer] += triangles.products()
+    members = pd.DataFrame(keys).merge(runs[[*KEYS, "group"]], on=KEYS, how="left")
+    return members, {layer: normalise(products) for layer, products in sums.items()}
+
+
+def read_outputs(
+    shard: Shard, row: int, weights: str, shown: Shown, batches: dict[int, np.ndarray]
+) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Minibatch, layer and the layer's outputs, of a run whose weights are moderate."""
+    network = build_network(shard, shown)
+    epoch = shard.header.final_epoch if weights == "final" else 0
+    parameters = read_parameters(network, shard, row, epoch)
+    if all(map(is_moderate, parameters.values())):
+        for batch, images in batches.items():
+            for layer, outputs in answer(network, parameters, images)[1].items():
+                yield batch, layer, outputs
+
+
+class Triangles(NamedTuple):
+    """Centred Gram matrices of n runs over the m images of a minibatch."""
+
+    directions: np.ndarray
+    """(n, m (m - 1) / 2) float32: upper triangles, each of length 1"""
+    lengths: np.ndarray
+    """(n,) float64: roots of the HSIC of each run with itself; NaN without finite outputs"""
+
+    @classmethod
+    def of(cls, n: int, m: int) -> Triangles:
+        return cls(np.zeros((n, m * (m - 1) // 2), np.float32), np.full(n, np.nan))
+
+    def put(self, run: int, outputs: np.ndarray) -> None:
+        self.directions[run], self.lengths[run] = triangle(outputs)
+
+    def products(self) -> np.ndarray:
+        """(n, n) float64: the unbiased HSIC of each two runs."""
+        cosines = self.directions @ self.directions.T
+        found: np.ndarray = cosines * self.lengths * self.lengths[:, None]
+        return found
+
+
+def triangle(outputs: np.ndarray) -> tuple[np.ndarray, float]:
+    """Direction and length of the centred Gram matrix of outputs (m, ...), above its diagonal; the
+    length as the root of the unbiased HSIC, over m (m - 3) / 2.
+
+    k_ij - sum_l k_il / (m - 2) - sum_l k_lj / (m - 2) + sum_lk k_lk / ((m - 1)(m - 2)), for a k of
+    which the diagonal is 0. A shift of the outputs does not change it: they are first told from the
+    first image's, so that outputs that are equal have a length of exactly 0.
+    """
+    m = len(outputs)
+    with np.errstate(invalid="ignore"):  # infinity from infinity
+        flat = outputs.reshape(m, -1) - outputs[:1].reshape(1, -1)
+    scale = float(np.abs(flat).max(initial=0))
+    if not 0 < scale < np.inf:
+        return np.zeros(m * (m - 1) // 2, np.float32), 0.0 if scale == 0 else np.nan
+    flat /= scale
+    flat -= flat.mean(0)
+    gram = flat @ flat.T
+    np.fill_diagonal(gram, 0)
+    sums = gram.sum(0) / (m - 2)
+    gram -= sums - sums.sum() / (m - 1)
+    gram -= sums[:, None]
+    direction = gram.take(_above_diagonal(m))
+    length = float(np.linalg.norm(direction))
+    direction /= length
+    return direction, length * scale**2 / math.sqrt(m * (m - 3) / 2)
+
+
+@functools.cache
+def _above_diagonal(m: int) -> np.ndarray:
+    """Places of the upper triangle in a matrix (m, m) that is read row by row."""
+    return np.ravel_multi_index(np.triu_indices(m, 1), (m, m))
+
+
+def normalise(products: np.ndarray) -> np.ndarray:
+    """CKA from HSIC."""
+    lengths = np.sqrt(products.diagonal())
+    with np.errstate(invalid="ignore"):
+        found: np.ndarray = products / np.outer(lengths, lengths)
+    return found

@@ -155,12 +155,26 @@ def reorder(name: str, weights: Weights, orders: Orders) -> np.ndarray:
     weight = weights[name]
     for link, order in orders.items():
         if name in link.sources:
-            blocks = weight.reshape(len(order), -1, *weight.shape[1:])
-            weight = blocks[order].reshape(weight.shape)
+            weight = _rows_in_order(weight, order)
         if name == link.target:
             columns = weight.reshape(len(weight), len(order), -1)
             weight = columns[:, order].reshape(weight.shape)
     return weight
+
+
+def reorder_bias(name: str, bias: np.ndarray, orders: Orders) -> np.ndarray:
+    """The biases (out,) of a layer with its rows in these orders."""
+    for link, order in orders.items():
+        if name in link.sources:
+            bias = _rows_in_order(bias, order)
+    return bias
+
+
+def _rows_in_order(values: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Values of the shape (out, ...), whose rows fall into as many equal parts as the order has."""
+    parts = values.reshape(len(order), -1, *values.shape[1:])
+    ordered: np.ndarray = parts[order].reshape(values.shape)
+    return ordered
 
 
 def measure(shards: list[str], runs: pd.DataFrame, table: Path, orders_file: Path) -> None:
@@ -171,7 +185,7 @@ def measure(shards: list[str], runs: pd.DataFrame, table: Path, orders_file: Pat
     cosines are with the reference's layer, before and after. Where it is not told which layers read
     which, no run is matched.
     """
-    references = {str(w): _best(of_width) for w, of_width in runs.groupby("width")}
+    references = {str(w): best_run(of_width) for w, of_width in runs.groupby("width")}
     n_runs = runs["width"].value_counts()
     loaded: dict[str, Weights] = {}
     done: dict[str, int] = dict.fromkeys(references, 0)
@@ -222,18 +236,19 @@ def _name(link: Link) -> str:
     return "+".join(link.sources)
 
 
-class _Reference(NamedTuple):
+class Reference(NamedTuple):
     shard: str
     seed: int
 
 
-def _best(runs: pd.DataFrame) -> _Reference:
+def best_run(runs: pd.DataFrame) -> Reference:
+    """Of the runs of one width, the one that the others are matched to."""
     accuracy = runs["test_accuracy"].fillna(-1)
     best = runs.iloc[int(accuracy.to_numpy().argmax())]
-    return _Reference(best["shard"], int(best["seed"]))
+    return Reference(best["shard"], int(best["seed"]))
 
 
-def _read_reference(reference: _Reference) -> Weights:
+def _read_reference(reference: Reference) -> Weights:
     with open_shard(reference.shard) as shard:
         return read_weights(shard, shard.seeds.index(reference.seed))
 

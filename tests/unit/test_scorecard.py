@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.legend import Legend
+from scipy import stats
 from test_statements import ALPHA, DRAWS, SMALLEST, WAY, measure, plant
 
 from weightscape.claims import judge, statements
 from weightscape.claims.answers import ANSWERS, answer
+from weightscape.claims.families import compare
 from weightscape.claims.scorecard import COLOURS, MEANINGS, SIGNS, render, statistic_name
 from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure
@@ -45,8 +47,12 @@ def page(judged, planted):
     reliability = [
         of.reliability.assign(model=of.runs["model"].iloc[0], dataset="mnist") for of in tables
     ]
-    found = answer(judged, SMALLEST)
-    return render(judged, found, pd.concat(reliability), "<mine>", ALPHA)
+    shown = {
+        "claims": judged,
+        "families": compare(judged, ALPHA, SMALLEST),
+        "answers": answer(judged, SMALLEST),
+    }
+    return render(shown, pd.concat(reliability), "<mine>", ALPHA)
 
 
 def test_every_statement_and_verdict_has_its_words(judged):
@@ -72,6 +78,25 @@ def test_the_page_begins_with_an_answer_on_each_claim(page, judged):
     for (_, *counts), row in zip(told, found.sort_values("claim").itertuples(), strict=True):
         assert sum(map(int, counts[1:])) == row.n_statements
     assert first.count("not tested") == 2  # C7 needs two families on one dataset
+
+
+def test_families_are_told_apart_where_they_differ(judged):
+    found = compare(judged, ALPHA, SMALLEST).set_index(["claim", "statistic"])
+    std = found.loc["C1", "std"]  # nothing in the DNN, -0.7 in the CNN
+    assert (std["verdict"], std["n_families"]) == ("differ", 2)
+    rows = judged[(judged["claim"] == "C1") & (judged["statistic"] == "std")]
+    means = {model: of["within"].mean() for model, of in rows.groupby("model")}
+    assert std["difference"] == pytest.approx(means["dnn"] - means["cnn"])  # as claimed: falls
+    errors = {
+        model: ((of["within_high"] - of["within_low"]) / 2 / 1.959964).mean()
+        for model, of in rows.groupby("model")
+    }
+    z = std["difference"] / np.hypot(*errors.values())  # Q of two is the square of their difference
+    assert std["heterogeneity_p"] == pytest.approx(2 * stats.norm.sf(z), rel=1e-5)
+    assert std["alike_p"] == pytest.approx(
+        stats.norm.cdf((std["difference"] - SMALLEST) / np.hypot(*errors.values())), rel=1e-5
+    )
+    assert "differ" not in set(found.loc["C3", "verdict"])
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ rule judge_claims:
             labels={"table": "all statements"},
         ),
         multiverse=get_report_table("multiverse", "Claims"),
+        families=get_report_table("families", "Claims"),
         answers=get_report_table("answers", "Claims"),
         scorecard=report(
             f"{RESULTS}/tables/scorecard.html",

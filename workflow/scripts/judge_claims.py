@@ -6,6 +6,7 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.claims.answers import answer
+from weightscape.claims.families import compare
 from weightscape.claims.judge import judge, judge_ways
 from weightscape.claims.scorecard import render
 from weightscape.claims.statements import measure_across
@@ -28,12 +29,17 @@ with job_log(snakemake.log[0]) as log:
     effects = pd.concat(filter(len, parts), ignore_index=True)
     ways = pd.concat([read_table(path, "claim_ways") for path in given.ways], ignore_index=True)
     claims, multiverse = judge_ways(judge(effects, *limits), params.way, ways, *limits)
-    answers = answer(claims, params.smallest_effect)
-    for name, table in (("claims", claims), ("multiverse", multiverse), ("answers", answers)):
+    tables = {
+        "claims": claims,
+        "multiverse": multiverse,
+        "families": compare(claims, *limits),
+        "answers": answer(claims, params.smallest_effect),
+    }
+    for name, table in tables.items():
         write_table(table, output[name])
     reliability = pd.concat([read_table(path, "reliability") for path in given.reliability])
-    page = render(claims, answers, reliability, params.study, params.alpha)
+    page = render(tables, reliability, params.study, params.alpha)
     Path(output.scorecard).write_text(page)
     log.info("verdicts on %d statements\n%s", len(claims), claims["verdict"].value_counts())
-    log.info("answers\n%s", "\n".join(answers["sentence"]))
+    log.info("answers\n%s", "\n".join(tables["answers"]["sentence"]))
 leave()

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import chdtrc, ndtri, stdtr, stdtrit
@@ -106,8 +106,12 @@ NOTHING = Effect()
 
 def from_interval(value: float, low: float, high: float) -> Effect:
     """An effect of which no more is known than its 95 % interval."""
-    error = (high - low) / (2 * ndtri((1 + LEVEL) / 2))
-    return Effect(value, low, high, centre=value, error=float(error))
+    return Effect(value, low, high, centre=value, error=float(error_of(low, high)))
+
+
+def error_of(low: Any, high: Any) -> Any:
+    """The standard error that a 95 % interval stands for, or several."""
+    return (high - low) / (2 * ndtri((1 + LEVEL) / 2))
 
 
 class Pair(NamedTuple):

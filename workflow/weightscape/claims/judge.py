@@ -159,6 +159,36 @@ HEAD = MeasureHead(
             },
             texts=("split", "non", "widths", "verdict"),
         ),
+        "families": Table(
+            row=(
+                "statistic of a claim and dataset: whether its effects within width are alike in "
+                "all model families (C7)"
+            ),
+            keys=("claim", "dataset", "statistic"),
+            columns={
+                "n_families": "families that have an effect within width",
+                "effects": (
+                    "the mean over layers of each family's effect within width, as dnn:+0.12 "
+                    "with spaces between; positive where it is as the claim predicts"
+                ),
+                "difference": "largest effect of a family less the smallest",
+                "heterogeneity": "I2: share of the families' scatter that is no noise, from 0 to 1",
+                "heterogeneity_p": (
+                    "p of Cochran's Q: whether the families' effects are alike; errors are means "
+                    "over layers, as if all layers said the same"
+                ),
+                "heterogeneity_p_adjusted": (
+                    "heterogeneity_p adjusted over all rows (Benjamini and Hochberg 1995)"
+                ),
+                "alike_p": (
+                    "p of a difference of the largest and the smallest effect of "
+                    "claims.smallest_effect or more, by two one-sided tests"
+                ),
+                "alike_p_adjusted": "alike_p adjusted likewise",
+                "verdict": "differ, alike or inconclusive, by the rules in docs/claims.md",
+            },
+            texts=("effects", "verdict"),
+        ),
         "answers": Table(
             row="claim and population: whether the claim holds, by its statements together",
             keys=("claim", "model", "dataset"),

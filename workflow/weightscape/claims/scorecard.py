@@ -82,10 +82,13 @@ body:has(#app) { margin: 0; }
 
 
 def render(
-    claims: pd.DataFrame, answers: pd.DataFrame, reliability: pd.DataFrame, study: str, alpha: float
+    tables: dict[str, pd.DataFrame], reliability: pd.DataFrame, study: str, alpha: float
 ) -> str:
-    """The page, of the tables claims, answers and reliability; it also stands in the report's
-    first page."""
+    """The page, of the tables claims, families and answers, and of the populations' reliability.
+
+    It also stands in the report's first page.
+    """
+    claims, answers = tables["claims"], tables["answers"]
     pairs = list(claims[["model", "dataset"]].drop_duplicates().itertuples(index=False, name=None))
     head = "".join(
         f"<th>{_title(pair)}<br>{_count(claims, reliability, pair)}</th>" for pair in pairs
@@ -93,6 +96,7 @@ def render(
     body = "".join(
         _claim_rows(claim, claims[claims["claim"] == claim], pairs) for claim in heads.claims()
     )
+    body += _families(tables["families"], len(pairs))
     sentences = "".join(f"<li>{escape(sentence)}</li>" for sentence in answers["sentence"])
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{_STYLE}\n'
@@ -180,6 +184,18 @@ def _claim_rows(name: str, claims: pd.DataFrame, pairs: list[tuple[str, str]]) -
 def statistic_name(claim: str, statistic: str) -> str:
     """A statement's statistic in words."""
     return heads.claims()[claim].statistics[statistic]
+
+
+def _families(families: pd.DataFrame, n_pairs: int) -> str:
+    """A row that tells of how many statistics the families' effects are alike."""
+    if not len(families):
+        return ""
+    counts = families["verdict"].value_counts()
+    told = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
+    return (
+        f"<tr><td>effects within width, family against family</td><td colspan={n_pairs}>"
+        f"of {len(families)} statistics: {told} <small>(families.csv)</small></td></tr>"
+    )
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -1,7 +1,8 @@
 """Families: whether the effects within width are alike in all model families (C7).
 
 Families are compared on one dataset, by the mean over layers of a statistic's effect within width,
-positive where it is as the claim predicts of the family. Layers of a run are no replicates, so the error of the mean is the mean of their errors.
+positive where it is as the claim predicts of the family. Layers of a run are no replicates, so the
+error of the mean is the mean of their errors.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ HEAD = FigureHead(
         "ones, by the final ones in random order, and by Gaussian weights of the same mean and "
         "standard deviation; over all runs and with width held fixed. Strength pair is the "
         "correlation of mean strengths of a layer and the next with each other, purity that of the "
-        "groups less its mean over shuffled groups. Bars are 95 % bootstrap intervals over runs; "
+        "groups less its mean over shuffled groups. Bars are 95 % intervals over runs; "
         "filled marks have p < 0.05 after adjustment over all effects of the population. What "
         "shuffled weights show as well is in their distribution alone: for mean, std, excess "
         "kurtosis, near zero share and mean strength that is so by construction."

@@ -16,7 +16,7 @@ HEAD = FigureHead(
     caption=(
         "Claim C7: final {claims[accuracy]} accuracy of each population's runs (column), as "
         "predicted by what the weights of another population taught (row): Spearman's correlation "
-        "of predicted and true accuracy, over all runs and as the mean over widths of 8 and more "
+        "of predicted and true accuracy, over all runs and as the mean over widths of 4 and more "
         "runs. A run is told by numbers of its first layer, of its last, and by their means over "
         "all layers, in standard scores of its own population; width is told as a number. On the "
         "diagonal runs are predicted out of five folds. What width alone transfers is no likeness "

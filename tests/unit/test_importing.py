@@ -31,6 +31,7 @@ from weightscape.measures.runs import (
     projection,
     purity,
     reliability,
+    similarity,
     weights,
 )
 from weightscape.models import Link, layer_names
@@ -594,6 +595,8 @@ def measure_all(folder, shards, runs):
     of_function = {name: folder / f"{name}.csv" for name in function.HEAD.tables}
     function.measure(shards, runs, None, orders, of_function)
     write_table(reliability.measure(shards, runs, None), folder / "reliability.csv")
+    alike = similarity.measure(shards, runs, None, purity.Settings(3, 20))
+    write_table(alike["similarity_purity"], folder / "similarity_purity.csv")
 
 
 def judge_all(runs, folder):

@@ -11,12 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from weightscape.measures.runs import similarity
-from weightscape.measures.runs.similarity import HEAD, Triangles, measure, normalise, triangle
+from weightscape.measures.runs.purity import HIGH, Settings, compare_groups
+from weightscape.measures.runs.similarity import HEAD, Triangles, normalise, triangle
 from weightscape.runs.collecting import KEYS
 from weightscape.storage.images import write_dataset
 from weightscape.storage.shards import write_shard
 
 LAYERS, PIXELS, CLASSES, IMAGES = ["fc1", "fc2", "fc3"], 6, 3, 40
+
+
+SETTINGS = Settings(neighbours=2, shuffles=99)
+
+
+def measure(shards, runs, dataset):
+    return similarity.measure(shards, runs, dataset, SETTINGS)["similarity"]
 
 
 def hsic(a, b):
@@ -211,6 +219,19 @@ def test_runs_that_differ_by_the_order_of_their_units_are_alike(study):
             [1] * 3, abs=1e-4
         )
         assert null["cka_low"] < null["cka"] < null["cka_high"] < 0.99
+
+
+def test_high_runs_are_compared_with_their_neighbours_by_cka(study, images):
+    members = some(12)
+    shards, runs, dataset = study(members)
+    found = similarity.measure(shards, runs, dataset, SETTINGS)["similarity_purity"]
+    assert list(found) == HEAD.tables["similarity_purity"].names
+    for row in found.to_dict("records"):
+        outputs = [hidden_of(member[3], images)[row["layer"]] for member in members]
+        away = 1 - np.array([[cka(a, b) for a in outputs] for b in outputs])
+        expected = compare_groups(away, runs["group"], runs["width"], SETTINGS, HIGH)
+        assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert found["layer"].tolist() == LAYERS[:2]
 
 
 # ---- what is not there

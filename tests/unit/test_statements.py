@@ -34,6 +34,7 @@ class Tables(NamedTuple):
     statistics: pd.DataFrame
     strength: pd.DataFrame
     purity: pd.DataFrame
+    similarity_purity: pd.DataFrame
     telemetry: pd.DataFrame
     reliability: pd.DataFrame
 
@@ -115,7 +116,9 @@ def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
             for which in ("all", "converged")
         ]
     )
-    tables = pd.concat(by_layer), pd.concat(strengths), purity, telemetry, reliability
+    alike = purity[(purity["embedding"] == "padded") & (purity["weights"] == "final")]
+    alike = alike[alike["groups"] == "high"].reset_index(drop=True)
+    tables = pd.concat(by_layer), pd.concat(strengths), purity, alike, telemetry, reliability
     return Tables(runs, *tables)
 
 

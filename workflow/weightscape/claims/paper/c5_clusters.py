@@ -18,10 +18,11 @@ from weightscape.measures.runs.purity import HIGH
 
 HEAD = ClaimHead(
     says="High-accuracy runs cluster in t-SNE, apart from low and mid.",
-    reads=("statistics", "purity"),
+    reads=("statistics", "purity", "similarity_purity"),
     statistics={
         "purity_quantiles": "purity of high runs, by weight quantiles",
         "purity_padded": "purity of high runs, zero-padded",
+        "purity_cka": "purity of high runs, by what their layers make of images",
     },
     varies=(),
 )
@@ -35,16 +36,14 @@ def statements(evidence: Evidence) -> Iterator[Statement]:
     purity = purity[(purity["weights"] == FINAL) & (purity["groups"] == HIGH)]
     is_compared, is_high = _compared(evidence), evidence.groups == HIGH
     n_smaller = int(min(is_high.sum(), (is_compared & ~is_high).sum()))
-    for embedding in EMBEDDINGS:
-        for _, row in purity[purity["embedding"] == embedding].iterrows():
-            yield Statement(
-                row["layer"],
-                f"purity_{embedding}",
-                "purity",
-                1,
-                _purity(evidence, row),
-                n_smaller=n_smaller,
-            )
+    by_statistic = {
+        f"purity_{embedding}": purity[purity["embedding"] == embedding] for embedding in EMBEDDINGS
+    }
+    by_statistic["purity_cka"] = evidence.tables["similarity_purity"]
+    for statistic, rows in by_statistic.items():
+        for _, row in rows.iterrows():
+            effect = _purity(evidence, row)
+            yield Statement(row["layer"], statistic, "purity", 1, effect, n_smaller=n_smaller)
 
 
 def _purity(evidence: Evidence, row: pd.Series) -> Pair:

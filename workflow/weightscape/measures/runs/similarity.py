@@ -36,6 +36,7 @@ from weightscape.measures.networks import (
     read_test_images,
 )
 from weightscape.measures.pairs import pairs_of_groups
+from weightscape.measures.runs.purity import HIGH, Settings, compare_groups
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, runs_in
 from weightscape.storage.shards import Shard, open_shard
@@ -68,6 +69,36 @@ HEAD = MeasureHead(
             },
             texts=("weights", "group_a", "group_b", "widths"),
         ),
+        "similarity_purity": Table(
+            row=(
+                "layer: whether runs of the group high represent the test images more like each "
+                "other than like those of low and mid"
+            ),
+            keys=("model", "dataset", "layer"),
+            columns={
+                "n": "runs of low, mid and high that are compared, by their final weights",
+                "neighbours": (
+                    "runs of the highest CKA that are looked at, as in purity.csv; 0 with fewer "
+                    "than two groups"
+                ),
+                "purity": (
+                    "mean over the runs of the group high of the share of their neighbours that "
+                    "are high, from 0 to 1"
+                ),
+                "purity_low": "lower end of the 95 % bootstrap interval of purity, over runs",
+                "purity_high": "upper end of the 95 % bootstrap interval of purity, over runs",
+                "shuffled": "mean purity when the groups are shuffled among all n runs",
+                "p": "(1 + shuffles at least as pure) / (1 + shuffles), of all n runs",
+                "p_less": "(1 + shuffles at most as pure) / (1 + shuffles), of all n runs",
+                "shuffled_within_width": "mean purity when shuffled among runs of one width",
+                "p_within_width": "as p, of groups shuffled among the runs of each width only",
+                "p_less_within_width": "as p_less, of groups shuffled likewise",
+            },
+        ),
+    },
+    settings={
+        "neighbours": "projection.neighbours",
+        "shuffles": "projection.shuffles",
     },
     cost="pairs",
 )
@@ -82,17 +113,20 @@ WEIGHTS = ("final", "initial")
 
 
 def make(job: Job) -> None:
-    job.write(similarity=measure(job.shards, job.runs, job.path_or_none("images")))
+    images, settings = job.path_or_none("images"), Settings(**job.settings)
+    job.write(**measure(job.shards, job.runs, images, settings))
 
 
-def measure(shards: list[str], runs: pd.DataFrame, dataset: Path | None) -> pd.DataFrame:
-    """The table `similarity` of the runs of the table `runs`.
+def measure(
+    shards: list[str], runs: pd.DataFrame, dataset: Path | None, settings: Settings
+) -> dict[str, pd.DataFrame]:
+    """The tables `similarity` and `similarity_purity` of the runs of the table `runs`.
 
-    It is empty without a `dataset`, and of a family that is not known here or tells no outputs of
-    layers. Runs whose weights are not finite or huge are left out, and a run of which all images
+    Without a `dataset` they are empty, and of a family that is not known here or tells no layers'
+    outputs. Runs whose weights are not finite or huge are left out, and a run of which all images
     make a layer's outputs equal is left out there.
     """
-    pair, rows = runs[KEYS[:2]].iloc[0].to_dict(), []
+    pair, rows, purities = runs[KEYS[:2]].iloc[0].to_dict(), [], []
     shown = read_test_images(dataset, IMAGES) if dataset else NO_IMAGES
     layers = find_layers(runs, shown)
     for weights in WEIGHTS if layers else ():
@@ -108,7 +142,15 @@ def measure(shards: list[str], runs: pd.DataFrame, dataset: Path | None) -> pd.D
             for pairs in pairs_of_groups(members[known]):
                 of = {"layer": layer, "weights": weights, **pairs.names}
                 rows.append(pair | of | pairs.mean_with_interval("cka", known_pairs))
-    return pd.DataFrame(rows, columns=HEAD.tables["similarity"].names)
+            if weights == "final":
+                of_runs = members["group"][known], members["width"][known]
+                found = compare_groups(1 - known_pairs, *of_runs, settings, HIGH)
+                purities.append(pair | {"layer": layer} | found)
+    found_rows = {"similarity": rows, "similarity_purity": purities}
+    return {
+        name: pd.DataFrame(found_rows[name], columns=table.names)
+        for name, table in HEAD.tables.items()
+    }
 
 
 def find_layers(runs: pd.DataFrame, shown: Shown) -> list[str]:

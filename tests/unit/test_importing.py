@@ -24,6 +24,7 @@ from weightscape.errors import WeightscapeError
 from weightscape.figures import draw as draw_figure
 from weightscape.foreign.listing import ListedRun
 from weightscape.measures.runs import (
+    barrier,
     densities,
     function,
     matching,
@@ -595,8 +596,10 @@ def measure_all(folder, shards, runs):
     of_function = {name: folder / f"{name}.csv" for name in function.HEAD.tables}
     function.measure(shards, runs, None, orders, of_function)
     write_table(reliability.measure(shards, runs, None), folder / "reliability.csv")
-    alike = similarity.measure(shards, runs, None, purity.Settings(3, 20))
-    write_table(alike["similarity_purity"], folder / "similarity_purity.csv")
+    of_images = similarity.measure(shards, runs, None, purity.Settings(3, 20))
+    of_images["barrier"] = barrier.measure(shards, runs, None, orders)
+    for name, table in of_images.items():
+        write_table(table, folder / f"{name}.csv")
 
 
 def judge_all(runs, folder):

@@ -176,38 +176,38 @@ def compare(
     runs are read once for each such block.
     """
     n, n_batches = len(runs), -(-len(shown.images) // BATCH)
+    batches = [shown.images[batch::n_batches] for batch in range(n_batches)]
     parts = [(batch, layer) for batch in range(n_batches) for layer in layers]
     size = max(1, BLOCK_BYTES // (2 * n * BATCH**2))
     sums = {layer: np.zeros((n, n)) for layer in layers}
     with Progress(f"{weights} weights", n * -(-len(parts) // size)) as progress:
         for first in range(0, len(parts), size):
-            block = parts[first : first + size]
-            batches = {batch: shown.images[batch::n_batches] for batch, _ in block}
-            found = {part: Triangles.of(n, len(batches[part[0]])) for part in block}
+            block = {p: Triangles.of(n, len(batches[p[0]])) for p in parts[first : first + size]}
+            used = {batch: batches[batch] for batch, _ in block}
             keys: list[dict[str, Any]] = []
             for shard, row, run in runs_in(shards, runs):
-                for batch, layer, outputs in read_outputs(shard, row, weights, shown, batches):
-                    if (batch, layer) in found:
-                        found[batch, layer].put(len(keys), outputs)
+                for part, outputs in read_outputs(shard, row, weights, shown, used):
+                    if part in block:
+                        block[part].put(len(keys), outputs)
                 keys.append(run)
                 progress.add()
-            for (_, layer), triangles in found.items():
-                sums[layer] += triangles.products()
+            for part in list(block):  # each is let go before there is room for the next ones
+                sums[part[1]] += block.pop(part).products()
     members = pd.DataFrame(keys).merge(runs[[*KEYS, "group"]], on=KEYS, how="left")
     return members, {layer: normalise(products) for layer, products in sums.items()}
 
 
 def read_outputs(
     shard: Shard, row: int, weights: str, shown: Shown, batches: dict[int, np.ndarray]
-) -> Iterator[tuple[int, str, np.ndarray]]:
-    """Minibatch, layer and the layer's outputs, of a run whose weights are moderate."""
+) -> Iterator[tuple[tuple[int, str], np.ndarray]]:
+    """Minibatch and layer, and the layer's outputs, of a run whose weights are moderate."""
     network = build_network(shard, shown)
     epoch = shard.header.final_epoch if weights == "final" else 0
     parameters = read_parameters(network, shard, row, epoch)
     if all(map(is_moderate, parameters.values())):
         for batch, images in batches.items():
             for layer, outputs in answer(network, parameters, images)[1].items():
-                yield batch, layer, outputs
+                yield (batch, layer), outputs
 
 
 class Triangles(NamedTuple):

@@ -110,8 +110,9 @@ def test_a_grid_has_a_panel_per_dataset_with_its_own_n(name, tmp_path):
 def test_runs_that_did_not_converge_are_counted_above_and_in_the_legend(name, runs, tmp_path):
     figure = make_figure(name, [runs], tmp_path, ["fc1", "fc2"])
     assert any(text.endswith("non (n = 2)") for text in legend_of(figure))
-    heading = figure.get_suptitle() or figure.axes[0].get_title()
-    assert heading == "DNN on MNIST: n = 9 runs, 2 of them non"
+    *what, runs = figure.get_suptitle().split("\n")
+    assert len(" ".join(what)) > 10
+    assert runs == "DNN on MNIST: n = 9 runs, 2 of them non"
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -138,10 +139,19 @@ LABELS = {
     ),
     "density": ({"weight w", "(w - mean) / std"}, {"density"}),
     "strength": (
-        {"mean S of fc1", "mean S / Gaussian layer's", "final test accuracy (%)"},
-        {"mean S of fc2", "Gini of S over nodes", "r of in and out over nodes"},
+        {"mean S of fc1", "mean S / that of\na Gaussian layer", "final test accuracy (%)"},
+        {
+            "mean S of fc2",
+            "Gini of S over nodes",
+            "Pearson's r over nodes\nof in and out strength",
+        },
     ),
-    "spectra": (set(), {"fc1", "fc2"}),
+    "spectra": ({"final test accuracy (%)"}, {"fc1", "fc2"}),
+    "nulls": ({"Spearman's correlation"}, set()),
+    "function": (
+        {"disagreement (% of test images)"},
+        {"disagreement\n(% of test images)"},
+    ),
     "projection": (set(), {"fc1", "fc2"}),
     "projection_widths": (
         set(),
@@ -317,6 +327,13 @@ def test_widths_are_coloured_by_their_size_or_by_their_order():
 def test_names_of_one_s_own_are_shown_as_they_are():
     own = make_runs([50.0, 10.0], "lstm", "stars")
     assert style.title(Shown(own, None)) == "lstm on stars: n = 2 runs, 1 of them non"
+
+
+def test_a_title_finds_room_in_a_narrow_figure(runs):
+    figure, _ = style.panels([["one"]])
+    style.put_heading(figure, "What " * 20, [Shown(runs, None)])
+    assert collisions_in(figure) == []
+    assert figure.get_suptitle().endswith("\nDNN on MNIST: n = 9 runs, 2 of them non")
 
 
 # rows of panels
@@ -508,10 +525,13 @@ def test_gradients_of_zero_are_drawn(runs, layers):
     table.loc[table["layer"].isin(layers), "gradient_norm"] = 0.0
     figure = telemetry.draw(Shown(runs, table), "test")
     figure.draw_without_rendering()
-    norms = figure.axes[-1]
-    expected = table.loc[table["layer"] == "fc2", "gradient_norm"]
-    low, high = norms.get_ylim()
-    assert low <= expected.median() <= high
+    for axes, layer in zip(figure.axes[-2:], ("fc1", "fc2"), strict=True):
+        drawn = np.concatenate([line.get_ydata() for line in axes.lines])
+        low, high = axes.get_ylim()
+        assert (low < drawn).all()
+        assert (drawn < high).all()
+        notes = ["at the edge: zero or beyond the axis"]
+        assert [text.get_text() for text in axes.texts] == (notes if layer in layers else [])
 
 
 def test_a_model_without_relu_has_gradients_only(runs):
@@ -552,7 +572,7 @@ def test_more_accurate_points_are_darker_and_lie_above(runs):
 
 def test_statistics_name_their_axes(runs):
     figure = statistics.draw([Shown(runs, make_statistics(runs, ["fc1"]))], "test")
-    assert figure.get_supxlabel() == r"mean $\mu_w$ of the weights"
+    assert figure.axes[0].get_xlabel() == r"mean $\mu_w$ of the weights"
     assert figure.get_supylabel() == r"standard deviation $\sigma_w$ of the weights"
 
 
@@ -657,9 +677,9 @@ def test_spectra_stand_against_accuracy_in_the_colour_of_the_width(runs):
     table = make_spectra(runs, ["fc1", "fc2"])
     table.loc[table["seed"] == 3, "log_determinant"] = np.nan
     figure = spectra.draw(Shown(runs, table), "train")
-    assert figure.get_supxlabel() == "final train accuracy (%)"
     assert bars_of(figure) == ["width"]
     panels = panels_of(figure)
+    assert {axes.get_xlabel() for axes in panels[4:]} == {"final train accuracy (%)"}
     scale, numbers = style.width_scale(runs)
     for row, (layer, of_layer) in enumerate(table.groupby("layer")):
         titles = [axes.get_title() for axes in panels[4 * row : 4 * row + 4]]
@@ -690,12 +710,12 @@ def test_effects_of_each_kind_of_weights_are_drawn_with_their_intervals(runs):
     table = make_null_effects(runs, layers)
     panels = named_panels(nulls.draw(Shown(runs, table), "test"))
     assert set(panels) == {
-        f"{layer}, {how} (n = 9)" for layer in layers for how in ("pooled", "within width")
+        f"{layer},\n{how} (n = 9)" for layer in layers for how in ("pooled", "within width")
     }
     for title, axes in panels.items():
         layer, kind = title[:3], "pooled" if "pooled" in title else "within"
         own = table[table["layer"].isin([layer, f"{layer}-fc2"])]
-        names = ["mean", "strength gini", "purity", "strength pair"]
+        names = ["mean", "strength gini", "purity (difference)", "strength pair"]
         labels = [label.get_text() for label in axes.get_yticklabels()]
         assert labels == (names if layer == "fc1" else [])
         marks = [artist for artist in axes.collections if isinstance(artist, PathCollection)]
@@ -705,7 +725,7 @@ def test_effects_of_each_kind_of_weights_are_drawn_with_their_intervals(runs):
             rows = own[own["weights"] == weights]
             x, y = mark.get_offsets().T
             np.testing.assert_allclose(x, rows[kind])
-            placed = [names[round(place)].replace(" ", "_") for place in y]
+            placed = [names[round(place)].split(" (")[0].replace(" ", "_") for place in y]
             assert placed == rows["feature"].tolist()
             ends = [segment[:, 0].tolist() for segment in lines.get_segments()]
             np.testing.assert_allclose(ends, rows[[f"{kind}_low", f"{kind}_high"]])
@@ -718,7 +738,18 @@ def test_a_population_without_effects_is_drawn(runs):
     numbers = table.select_dtypes("float").columns
     figure = nulls.draw(Shown(runs, table.assign(**dict.fromkeys(numbers, np.nan))), "test")
     figure.draw_without_rendering()
-    assert legend_of(figure) == list(nulls.WEIGHTS)
+    assert not legend_of(figure)
+
+
+@pytest.mark.parametrize("p", [0.001, 0.3, None])
+def test_the_legend_tells_filled_from_open_marks_that_there_are(runs, p):
+    table = make_null_effects(runs, ["fc1", "fc2"])
+    if p:
+        table = table.assign(pooled_p_adjusted=p, within_p_adjusted=p)
+    marks = legend_of(nulls.draw(Shown(runs, table), "test"))
+    assert marks[:4] == list(nulls.WEIGHTS)
+    expected = {0.001: ["filled: adjusted p < 0.05"], 0.3: ["open: adjusted p >= 0.05"]}
+    assert marks[4:] == (expected[p] if p else [*expected[0.001], *expected[0.3]])
 
 
 def test_to_import_figures_loads_nothing_that_only_measures_need():

@@ -106,7 +106,9 @@ def test_axis_and_title_say_what_is_shown_of_which_runs(tmp_path):
     figure = draw(make_table(), tmp_path)
     labels = [axes.get_xlabel() for axes in panels_of(figure)]
     assert labels == ["", *["share of the variance (%)"] * 3]
-    assert figure.get_suptitle() == "DNN on MNIST: n = 9 runs, 2 of them non"
+    what, runs = figure.get_suptitle().split("\n")
+    assert what == "What the variance of accuracies and of weights is made of"
+    assert runs == "DNN on MNIST: n = 9 runs, 2 of them non"
 
 
 def test_a_layer_whose_statistics_rest_on_fewer_runs_says_so(tmp_path):

@@ -3,10 +3,14 @@
 Accuracy runs from light to dark in one hue family (its lightness falls steadily, so it survives
 colour-blindness and grey print); groups take their colours from it, with a line style each; `non`
 is Okabe and Ito's blue, which no accuracy takes. Width runs through viridis.
+
+An axis of points holds all of them but those FAR from the others, which are triangles at its edge
+and are named; a logarithmic axis of lines holds what converged, and `non` runs along its edge.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +23,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_rgba
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from weightscape.files import replace_whole
 from weightscape.study.catalogue import TITLES
@@ -50,6 +55,13 @@ ACCURACY_COLOURS = ListedColormap(mpl.colormaps["YlOrRd"](np.linspace(0.3, 1.0, 
 WIDTH_COLOURS = "viridis"
 MANY = 500  # artists beyond which points are rasterised inside the SVG
 
+FAR = 5  # interquartile ranges from the middle half of the converged runs
+EDGE = 3.5  # points between an edge and the middle of its triangles
+FEW = 0.1  # of the converged runs: if more are FAR they are no outliers, and the axis holds all
+NAMED = 3  # of those FAR in a panel
+FAR_RULE = f"{FAR} interquartile ranges or more from the middle half"
+NEAR = 100.0  # a factor: `non` so far from the converged runs is still on a logarithmic axis
+
 mpl.use("agg")
 mpl.rcParams.update(
     {
@@ -63,6 +75,10 @@ mpl.rcParams.update(
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.grid": True,
+        "axes.formatter.useoffset": False,
+        # of a small panel: more than the radius of a point
+        "axes.xmargin": 0.08,
+        "axes.ymargin": 0.08,
         "grid.alpha": 0.25,
         "grid.linewidth": 0.5,
         "legend.frameon": False,
@@ -89,6 +105,13 @@ class Shown(NamedTuple):
         return str(self.runs["dataset"].iloc[0])
 
 
+def put_heading(figure: Figure, what: str, populations: Sequence[Shown]) -> None:
+    """The title over all panels: what they show, and below it of which runs."""
+    letters = int(13 * figure.get_figwidth())
+    lines = [textwrap.fill(line, letters) for line in (what, heading(populations)) if line]
+    figure.suptitle("\n".join(lines))
+
+
 def title(population: Shown) -> str:
     """`DNN on MNIST: n = 40 runs, 3 of them non`; plain names for what the user brings."""
     return f"{name(population.model)} on {name(population.dataset)}: {count(population.runs)}"
@@ -106,10 +129,11 @@ def count(runs: pd.DataFrame) -> str:
 
 
 def heading(populations: Sequence[Shown]) -> str:
-    """The title over all panels: that of a population, or the model of several."""
+    """What all panels are of: a population, or the models of several."""
     if len(populations) == 1:
         return title(populations[0])
-    return f"{name(populations[0].model)}: {count(together(populations))}"
+    models = dict.fromkeys(name(population.model) for population in populations)
+    return f"{', '.join(models)}: {count(together(populations))}"
 
 
 def together(populations: Sequence[Shown]) -> pd.DataFrame:
@@ -134,7 +158,10 @@ def wrap(keys: Iterable[Any], columns: int = COLUMNS) -> list[list[Any]]:
 def panels(
     rows: Sequence[Sequence[Any]], height: float = 2.0, width: float = 2.3
 ) -> tuple[Figure, dict[Any, Axes]]:
-    """A figure with a panel per key, row by row; no wider or higher than a page."""
+    """A figure with a panel per key, row by row; no wider or higher than a page.
+
+    Axes have as many ticks as have room, and write them out.
+    """
     columns = max(len(row) for row in rows)
     size = (
         min(PAGE[0], width * columns + 0.9),
@@ -146,8 +173,39 @@ def panels(
     for axes_of_row, keys in zip(grid, rows, strict=True):
         for axes in axes_of_row[len(keys) :]:
             axes.set_visible(False)
+        for axes in axes_of_row:
+            write_out(axes)
         found.update(zip(keys, axes_of_row, strict=False))
     return figure, found
+
+
+class Ticks(MaxNLocator):
+    """Four intervals, or as many as have room for the numbers at their ends."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Places of ticks from below `vmin` to above `vmax`."""
+        for n in (4, 3, 2, 1):
+            self.set_params(nbins=n, steps=[1, 2, 5, 10], min_n_ticks=min(n, 2))
+            ticks = list(super().tick_values(vmin, vmax))
+            if len(ticks) < 2 or self._has_room(ticks, abs(vmax - vmin)):
+                break
+        return ticks
+
+    def _has_room(self, ticks: list[float], reach: float) -> bool:
+        """Whether numbers at the ticks stand apart on an axis of this length."""
+        axis: Any = self.axis
+        is_x = axis.axis_name == "x"
+        inches = axis.axes.get_position().size * axis.axes.get_figure(root=True).get_size_inches()
+        longest = max(map(len, axis.get_major_formatter().format_ticks(ticks)))
+        needed = mpl.rcParams["font.size"] * (0.65 * longest + 0.7 if is_x else 1.4)
+        return bool(72 * inches[int(not is_x)] * (ticks[1] - ticks[0]) / reach >= needed)
+
+
+def write_out(axes: Axes) -> None:
+    """Ticks that have room, at numbers that need no offset and no factor."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(Ticks())
+        axis.set_major_formatter("{x:.6g}")
 
 
 def spread(items: Sequence[Any], n: int) -> list[Any]:
@@ -157,29 +215,64 @@ def spread(items: Sequence[Any], n: int) -> list[Any]:
     return [items[round(place * (len(items) - 1) / (n - 1))] for place in range(n)]
 
 
-def empty(populations: Sequence[Shown], why: str) -> Figure:
-    """A figure that says why there is nothing to draw."""
+def empty(populations: Sequence[Shown], why: str, what: str = "") -> Figure:
+    """A figure that says why there is nothing to draw of `what` it would show."""
     figure, found = panels([["nothing"]], 1.5, 4.5)
     found["nothing"].set_axis_off()
     found["nothing"].text(0.5, 0.5, why, ha="center", va="center")
     if populations:
-        figure.suptitle(heading(populations))
+        put_heading(figure, what, populations)
     return figure
 
 
 def share(axes: Sequence[Axes]) -> None:
     """Gives panels that stand side by side the same axes, which hold what each of them shows.
 
-    Inner ones drop their tick labels.
+    The margin is that of all of them together, so that no point of a panel of small numbers lies on
+    the edge. Inner ones drop their tick labels.
     """
     lows, highs = zip(*((each.viewLim.min, each.viewLim.max) for each in axes), strict=True)
     low, high = np.min(lows, axis=0), np.max(highs, axis=0)
+    is_free = [axes[0].get_autoscalex_on(), axes[0].get_autoscaley_on()]
     for other in axes[1:]:
         other.sharex(axes[0])
         other.sharey(axes[0])
         other.tick_params(labelleft=False)
-    axes[0].set_xlim(low[0], high[0])
-    axes[0].set_ylim(low[1], high[1])
+    axes[0].set_xlim(low[0], high[0], auto=is_free[0])
+    axes[0].set_ylim(low[1], high[1], auto=is_free[1])
+    axes[0].autoscale_view(scalex=is_free[0], scaley=is_free[1])
+
+
+def note(axes: Axes, text: str, y: float = 0.98) -> None:
+    """A remark at the right of a panel, below a share `y` of its height."""
+    place: dict[str, Any] = {"ha": "right", "va": "top", "transform": axes.transAxes}
+    box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}
+    axes.text(0.98, y, text, color="#444444", fontsize=5.5, zorder=5, bbox=box, **place)
+
+
+def log_ends(values: np.ndarray, is_non: np.ndarray) -> tuple[float, float]:
+    """The ends of a logarithmic axis: what converged is between them, and `non` NEAR it.
+
+    Values beyond, zero too, are to be drawn at the ends.
+    """
+    with np.errstate(invalid="ignore"):
+        usable = np.isfinite(values) & (values > 0)
+    first = values[usable & ~is_non] if (usable & ~is_non).any() else values[usable]
+    if not len(first):
+        return 0.1, 1.0
+    near = values[usable & (values >= first.min() / NEAR) & (values <= first.max() * NEAR)]
+    low, high = near.min(), near.max()
+    return low / 1.3 if (values < low).any() else low, high * 1.3 if (values > high).any() else high
+
+
+def log_scale(axes: Axes, ends: tuple[float, float]) -> None:
+    """A logarithmic y axis with room for lines at its ends."""
+    margin = 1.02 * (ends[1] / ends[0]) ** 0.04
+    axes.set_yscale("log")
+    axes.set_ylim(ends[0] / margin, ends[1] * margin)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ends[1] < 1000 * ends[0] else (1,)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def lowest(rows: Sequence[Sequence[Any]]) -> list[Any]:
@@ -208,10 +301,20 @@ def width_scale(runs: pd.DataFrame) -> tuple[ScalarMappable, dict[str, float]]:
 
 
 def add_colour_bar(
-    figure: Figure, axes: list[Axes], scale: ScalarMappable, split: str, below: bool = False
+    figure: Figure,
+    axes: list[Axes],
+    scale: ScalarMappable,
+    split: str,
+    below: bool = False,
+    size: float = 7.5,
 ) -> None:
-    """A bar of accuracies beside (or below) the panels of one population."""
-    _add_bar(figure, axes, scale, f"final {split} accuracy (%)", below)
+    """A bar of accuracies beside (or below) the panels of one population; size is of its text."""
+    bar = _add_bar(figure, axes, scale, f"final {split} accuracy (%)", below)
+    axis = bar.ax.xaxis if below else bar.ax.yaxis
+    axis.label.set_fontsize(size)
+    axis.set_tick_params(labelsize=size)
+    axis.set_major_locator(Ticks())
+    axis.set_major_formatter("{x:.6g}")
 
 
 def add_width_bar(
@@ -221,9 +324,9 @@ def add_width_bar(
     numbers: dict[str, float],
     below: bool = False,
 ) -> None:
-    """A bar of widths with at most seven of them named."""
+    """A bar of widths with at most seven of them named, or four if it is below."""
     bar = _add_bar(figure, axes, scale, "width", below)
-    chosen = list(numbers)[:: -(-len(numbers) // 7)]
+    chosen = list(numbers)[:: -(-len(numbers) // (4 if below else 7))]
     axis = bar.ax.xaxis if below else bar.ax.yaxis
     axis.set_major_locator(FixedLocator([numbers[width] for width in chosen]))
     axis.set_minor_locator(NullLocator())
@@ -247,8 +350,9 @@ def scatter(
     scale: ScalarMappable,
     split: str,
     colour: str | None = None,
+    is_map: bool = False,
 ) -> int:
-    """A point per run, the best on top; crosses are `non`.
+    """A point per run, the best on top; crosses are `non`. On a map no point is FAR.
 
     Colours are of the accuracy, or of the column `colour`, on its scale. Returns the number of runs
     that are drawn: those whose x and y are finite.
@@ -257,43 +361,136 @@ def scatter(
     converged = table[~is_non].sort_values(f"{split}_accuracy", kind="stable")
     ordered = pd.concat([converged, table[is_non]])
     colours = scale.to_rgba(ordered[colour or f"{split}_accuracy"].to_numpy())
-    draw_points(axes, ordered[[x, y]], ordered["group"] == "non", colours)
+    runs = None if is_map else ordered
+    draw_points(axes, ordered[[x, y]], ordered["group"] == "non", colours, runs=runs)
     return int(np.isfinite(table[[x, y]].to_numpy(float)).all(axis=1).sum())
 
 
 def draw_points(
-    axes: Axes, places: pd.DataFrame, is_non: pd.Series, colours: np.ndarray, scale: float = 1.0
+    axes: Axes,
+    places: pd.DataFrame,
+    is_non: pd.Series,
+    colours: np.ndarray,
+    scale: float = 1.0,
+    runs: pd.DataFrame | None = None,
 ) -> None:
     """A point per run at its x and y, the two columns of `places`; crosses are `non`.
 
-    `colours` (n, 4) are of all runs; `scale` is of the points' size.
+    `colours` (n, 4) are of all runs; `scale` is of the points' size. If `runs` have their widths
+    and seeds, points FAR from the others are triangles at the edge that are named.
     """
-    x, y = places.to_numpy().T
+    values = places.to_numpy(float)
     crosses = is_non.to_numpy(bool)
     many = len(places) > MANY
+    usable = np.isfinite(values).all(axis=1)
+    sides = np.zeros(values.shape, int)
+    if runs is not None:
+        sides[usable] = np.column_stack([_sides(v, crosses[usable]) for v in values[usable].T])
+    is_far = sides.any(axis=1)
+    (x, y), dots, own = values.T, ~crosses & ~is_far, crosses & ~is_far
     axes.scatter(
-        x[~crosses],
-        y[~crosses],
-        c=colours[~crosses],
+        x[dots],
+        y[dots],
+        c=colours[dots],
         s=scale * (5 if many else 11),
         linewidths=0.25,
         edgecolors="#444444",
         rasterized=many,
     )
-    if crosses.any():
+    if own.any():
         axes.scatter(
-            x[crosses],
-            y[crosses],
+            x[own],
+            y[own],
             marker="x",
             s=12,
             linewidths=0.8,
             color=GROUP_COLOURS["non"],
             rasterized=many,
         )
+    if runs is not None and is_far.any():
+        shown = np.where(crosses[:, None], to_rgba(GROUP_COLOURS["non"]), colours)
+        far = values[is_far], sides[is_far]
+        _draw_far(axes, *far, shown[is_far])
+        _name_far(axes, *far, crosses[is_far], runs.iloc[np.flatnonzero(is_far)])
+        # on an axis on which they are not far, their place counts
+        axes.update_datalim(np.where(far[1] == 0, far[0], values[dots & usable][0]))
+
+
+def _sides(values: np.ndarray, is_non: np.ndarray) -> np.ndarray:
+    """-1 or 1 for each value that is FAR below or above the others, 0 for the rest."""
+    converged = values[~is_non]
+    if len(converged) < 5:
+        return np.zeros(len(values), int)
+    low, high = np.quantile(converged, [0.25, 0.75])
+    reach = FAR * (high - low)
+    sides: np.ndarray = (values > high + reach).astype(int) - (values < low - reach)
+    is_few = np.count_nonzero(sides[~is_non]) <= max(1, FEW * len(converged))
+    return sides if is_few and reach > 1e-9 * max(abs(low), abs(high)) else 0 * sides
+
+
+def _draw_far(axes: Axes, values: np.ndarray, sides: np.ndarray, colours: np.ndarray) -> None:
+    """Triangles at the edges, in the direction of their values."""
+    for side in np.unique(sides, axis=0):
+        own = (sides == side).all(axis=1)
+        ways = [axes.transAxes if beyond else axes.transData for beyond in side]
+        dx, dy = -side * EDGE / 72
+        inwards = ScaledTranslation(dx, dy, axes.figure.dpi_scale_trans)
+        x, y = np.where(side != 0, (1 + side) / 2, values[own]).T
+        axes.scatter(
+            x,
+            y,
+            c=colours[own],
+            marker=_triangle(side),
+            s=16,
+            linewidths=0.4,
+            edgecolors="#444444",
+            transform=blended_transform_factory(*ways) + inwards,
+            zorder=4,
+            label=FAR_RULE,
+        )
+
+
+def _triangle(side: np.ndarray) -> str:
+    """Up or down where it is far in y, or else left or right."""
+    x, y = side.tolist()
+    return {-1: "v", 0: "<" if x < 0 else ">", 1: "^"}[y]
+
+
+def _name_far(
+    axes: Axes, values: np.ndarray, sides: np.ndarray, is_non: np.ndarray, runs: pd.DataFrame
+) -> None:
+    """Which runs the triangles are, with the values that are not shown; `non` in one line."""
+    texts = [
+        f"width {width}, seed {seed}: {', '.join(f'{v:.4g}' for v in value[side != 0])}"
+        for value, side, width, seed in zip(values, sides, runs["width"], runs["seed"], strict=True)
+    ]
+    lines = [text for text, non in zip(texts, is_non, strict=True) if not non]
+    if len(lines) > NAMED:
+        lines[NAMED:] = [f"and {len(lines) - NAMED} more"]
+    if (n_non := np.count_nonzero(is_non)) == 1:
+        lines.append(f"non, {texts[is_non.tolist().index(True)]}")
+    elif n_non:
+        beyond = [v[s != 0] for v, s in zip(values[is_non].T, sides[is_non].T, strict=True)]
+        spans = [f"{v.min():.4g} to {v.max():.4g}" for v in beyond if len(v)]
+        lines.append(f"non (n = {n_non}): {', '.join(spans)}")
+    letters = int(20 * axes.get_position().width * axes.figure.bbox.width / axes.figure.dpi)
+    wrapped = [textwrap.fill(line, letters) for line in lines]
+    axes.legend(
+        handles=[Line2D([], [], linestyle="", label=line) for line in wrapped],
+        loc="best",
+        fontsize=5,
+        borderpad=0,
+        labelspacing=0.15,
+        handletextpad=0,
+        handlelength=0,
+        frameon=True,
+        framealpha=0.7,
+        edgecolor="none",
+    ).set_zorder(3)
 
 
 def group_handles(runs: pd.DataFrame, what: str = "", **line: Any) -> list[Line2D]:
-    """Legend of the groups that have runs, each with its n."""
+    """Legend of the groups of these runs, each with its n."""
     counts = runs["group"].value_counts()
     return [
         Line2D(
@@ -315,13 +512,23 @@ def add_legend(figure: Figure, handles: list[Line2D], width: float = 1.4) -> Non
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
 
 
+def point_handles(figure: FigureBase, populations: Sequence[Shown]) -> list[Line2D]:
+    """Legend of the crosses of these populations and of the triangles, where there are any."""
+    n = sum(int((population.runs["group"] == "non").sum()) for population in populations)
+    is_far = figure.findobj(lambda artist: artist.get_label() == FAR_RULE)
+    marks = [("x", GROUP_COLOURS["non"], f"non (n = {n})")] if n else []
+    marks += [(">", "#444444", FAR_RULE)] if is_far else []
+    line: dict[str, Any] = {"linestyle": "", "markersize": 5}
+    return [
+        Line2D([], [], color=colour, marker=marker, label=text, **line)
+        for marker, colour, text in marks
+    ]
+
+
 def add_non_legend(figure: FigureBase, populations: Sequence[Shown]) -> None:
-    """Legend of the crosses, where there are any."""
-    n = int((together(populations)["group"] == "non").sum())
-    colour = GROUP_COLOURS["non"]
-    cross = Line2D([], [], color=colour, marker="x", linestyle="", label=f"non (n = {n})")
-    if n:
-        figure.legend(handles=[cross], loc="outside lower right")
+    """Legend of what is drawn of points besides their colours."""
+    if handles := point_handles(figure, populations):
+        figure.legend(handles=handles, loc="outside lower right")
 
 
 def save(figure: Figure, svg: Path, png: Path, dpi: int, origin: str) -> None:

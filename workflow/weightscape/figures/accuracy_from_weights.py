@@ -58,9 +58,9 @@ def draw(population: style.Shown, split: str) -> Figure:
     scale = style.width_scale(population.runs)
     _draw_runs(panels["runs"], table, predicted, scale, split)
     style.add_width_bar(figure, [panels["runs"]], *scale)
-    figure.suptitle(style.title(population))
-    style.add_legend(figure, _handles(), width=2.6)
-    style.add_non_legend(figure, [population])
+    style.put_heading(figure, "Accuracy predicted from weights", [population])
+    handles = _handles(table) + style.point_handles(figure, [population])
+    style.add_legend(figure, handles, width=2.6)
     return figure
 
 
@@ -78,7 +78,7 @@ def _draw_scores(axes: Axes, table: pd.DataFrame, column: str) -> None:
     axes.set_xlim(max(LEFTMOST, min(-0.1, 1.1 * lowest)), 1.03)
     axes.set_ylim(len(FEATURES) - 0.5, -0.5)
     axes.set_yticks(list(places.values()), list(FEATURES.values()))
-    axes.set_xlabel("R² of runs not learned from")
+    axes.set_xlabel("R² of unseen runs")
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 5, 10]))
 
 
@@ -93,7 +93,7 @@ def _draw_dot(
         axes.plot(value, y, marker=marker, **line)
         return
     axes.plot(LEFTMOST, y, marker="<", clip_on=False, **line)
-    axes.text(LEFTMOST + 0.06, y, f"{value:.1f}", va="center", fontsize=5.5, color=colour)
+    axes.text(LEFTMOST + 0.06, y, f"{value:.1f}", va="bottom", fontsize=5.5, color=colour)
 
 
 def _draw_runs(
@@ -111,16 +111,19 @@ def _draw_runs(
     points = predicted[(predicted[case] == best[case]).all(axis=1)]
     scale, numbers = widths
     colours = scale.to_rgba(points["width"].map(numbers).to_numpy(float))
-    style.draw_points(axes, points[["accuracy", "predicted"]], points["group"] == "non", colours)
+    places, is_non = points[["accuracy", "predicted"]], points["group"] == "non"
+    style.draw_points(axes, places, is_non, colours, runs=points)
     if len(points):
-        both = points[["accuracy", "predicted"]]
-        ends = (both.min().min(), both.max().max())
-        axes.plot(ends, ends, color="black", linewidth=0.5, zorder=0)
+        middle = points["accuracy"].median()
+        axes.axline((middle, middle), slope=1, color="black", linewidth=0.5, zorder=0)
     axes.set_title(f"weights, {best['learner']} (n = {len(points)})")
     axes.set(xlabel=f"final {split} accuracy (%)", ylabel="predicted (%)")
 
 
-def _handles() -> list[Line2D]:
+def _handles(table: pd.DataFrame) -> list[Line2D]:
+    """Legend of the cases that have an R2."""
+    known = table.dropna(subset=list(PANELS), how="all")
+    drawn = set(zip(known["learner"], known["validation"], strict=True))
     return [
         Line2D(
             [],
@@ -134,4 +137,5 @@ def _handles() -> list[Line2D]:
         )
         for learner, (marker, colour) in LEARNERS.items()
         for validation, what in VALIDATIONS.items()
+        if (learner, validation) in drawn
     ]

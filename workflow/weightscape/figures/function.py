@@ -1,7 +1,9 @@
 """Function: where runs predict differently, and how far apart their weights are then."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -34,6 +36,7 @@ RELATIONS = {
 INTERVAL = ["disagreement_low", "disagreement_high"]
 ROW = 0.24  # inches of two groups
 SHOWN_WIDTHS = 4
+WHAT = "Disagreement of runs, and the distance between their weights"
 NAMES = {"matched": "nodes matched", "width": "nodes as they are"}
 
 
@@ -47,7 +50,7 @@ def draw(population: style.Shown, split: str) -> Figure:
     groups, correlations, pairs, answers = (population.measure[name] for name in HEAD.reads)
     n = int(answers["n_classes_predicted"].notna().sum())
     if not len(groups):
-        return style.empty([population], f"nothing to compare: predictions of {n} runs")
+        return style.empty([population], f"nothing to compare: predictions of {n} runs", WHAT)
     embedding = "matched" if (correlations["embedding"] == "matched").any() else "width"
     shown = correlations[correlations["embedding"] == embedding]
     own = {row["width"]: row for _, row in shown.iterrows()}
@@ -64,17 +67,19 @@ def draw(population: style.Shown, split: str) -> Figure:
         panels = parts[1].subplots(1, len(widths), squeeze=False)[0]
         for axes, width in zip(panels, widths, strict=True):
             _draw_pairs(axes, pairs[pairs["width"] == width], own[width], embedding)
-        panels[0].set_ylabel("disagreement (% of test images)")
+        panels[0].set_ylabel("disagreement\n(% of test images)")
         parts[1].supxlabel(
             f"distance between the weights of two runs, {NAMES[embedding]}", size=7.5
         )
         whole = own[ALL_WIDTHS]
         parts[1].suptitle(
-            f"within widths (n = {whole['n']:.0f}): {_r_and_p(whole)}; with the difference of "
-            f"accuracy held fixed: {_r_and_p(whole, partial=True)}",
+            f"within widths (n = {whole['n']:.0f}): Spearman's {_r_and_p(whole)}; with the "
+            f"difference of accuracy held fixed: {_r_and_p(whole, partial=True)}",
             fontsize=7.5,
         )
-    figure.suptitle(style.title(population))
+    style.put_heading(figure, WHAT, [population])
+    if triangles := style.point_handles(figure, []):
+        style.add_legend(figure, triangles)
     return figure
 
 
@@ -140,14 +145,11 @@ def _marks(relations: set[str]) -> list[Line2D]:
 def _draw_pairs(axes: Axes, pairs: pd.DataFrame, correlation: pd.Series, embedding: str) -> None:
     """A point per pair of runs."""
     distance = pairs["matched_distance" if embedding == "matched" else "distance"]
-    axes.scatter(
-        distance,
-        100 * pairs["disagreement"],
-        s=3,
-        color="#222222",
-        linewidths=0,
-        alpha=0.25 if len(pairs) > style.MANY else 0.6,
-        rasterized=len(pairs) > style.MANY,
-    )
+    places = pd.DataFrame({"x": distance, "y": 100 * pairs["disagreement"]})
+    colours = np.tile(to_rgba("#222222", 0.25 if len(pairs) > style.MANY else 0.6), (len(pairs), 1))
+    seeds = pairs["seed_a"].astype(str) + " and " + pairs["seed_b"].astype(str)
+    none = pd.Series(False, places.index)
+    style.draw_points(axes, places, none, colours, 0.3, pairs.assign(seed=seeds))
+    style.write_out(axes)
     named = f"width {correlation['width']} (n = {correlation['n']:.0f})"
-    axes.set_title(f"{named}\n{_r_and_p(correlation)}")
+    axes.set_title(f"{named}\nSpearman's {_r_and_p(correlation)}")

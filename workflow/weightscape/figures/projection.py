@@ -41,6 +41,7 @@ NAMES = {
     "quantiles": "weight quantiles",
 }
 NOTHING = f"no embedding: fewer than {FEWEST} runs of a width have finite weights"
+WHAT = "t-SNE of the weights of each layer"
 TITLE_SIZE = 6  # as many panels stand side by side
 
 
@@ -64,7 +65,7 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
         for layer in layers
     ]
     if not any(rows):
-        return style.empty(populations, NOTHING)
+        return style.empty(populations, NOTHING, WHAT)
     figure, panels = style.panels(rows, 1.75, 1.8)
     for (number, layer, embedding, colour), axes in panels.items():
         population, table = populations[number], tables[number]
@@ -79,7 +80,7 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
         own = {key: axes for key, axes in panels.items() if key[0] == number}
         if own:
             _bars(figure, own, population.runs, split, one)
-    figure.suptitle(style.heading(populations))
+    style.put_heading(figure, WHAT, populations)
     style.add_non_legend(figure, populations)
     return figure
 
@@ -102,6 +103,7 @@ def _of_all_widths(table: pd.DataFrame) -> list[str]:
 
 
 def draw_map(axes: Axes, points: pd.DataFrame, runs: pd.DataFrame, colour: str, split: str) -> None:
+    """A point per run, coloured on the scale of `runs`."""
     accuracy = runs[[*KEYS, f"{split}_accuracy"]]
     drawn = points.merge(accuracy, on=KEYS, validate="one_to_one")
     if colour == "width":
@@ -117,7 +119,8 @@ def draw_map(axes: Axes, points: pd.DataFrame, runs: pd.DataFrame, colour: str, 
             rasterized=many,
         )
     else:
-        style.scatter(axes, drawn, "x", "y", style.accuracy_scale(runs, split), split)
+        scale = style.accuracy_scale(runs, split)
+        style.scatter(axes, drawn, "x", "y", scale, split, is_map=True)
     axes.margins(0.1)  # points are large in small panels
     axes.set_xticks([])
     axes.set_yticks([])
@@ -132,7 +135,8 @@ def put_title(axes: Axes, points: pd.DataFrame, column: pd.DataFrame, head: list
     if head and len(column):
         lines.append("perplexity " + ", ".join(map(str, sorted(set(column["perplexity"])))))
     if len(points):
-        lines.append(f"n = {len(points)}, T = {points['trustworthiness'].iloc[0]:.2f}")
+        n = points["x"].notna().sum()
+        lines.append(f"n = {n}, T = {points['trustworthiness'].iloc[0]:.2f}")
     axes.set_title("\n".join(lines), fontsize=TITLE_SIZE)
 
 
@@ -141,5 +145,5 @@ def _bars(figure: Figure, own: dict[Any, Axes], runs: pd.DataFrame, split: str, 
     by_width = [axes for key, axes in own.items() if key[-1] == "width"]
     if one:
         by_accuracy = by_width = list(own.values())
-    style.add_colour_bar(figure, by_accuracy, style.accuracy_scale(runs, split), split, not one)
+    style.add_colour_bar(figure, by_accuracy, style.accuracy_scale(runs, split), split, not one, 6)
     style.add_width_bar(figure, by_width, *style.width_scale(runs), below=not one)

@@ -1,7 +1,6 @@
 """Spectra of each layer's weights against accuracy, coloured by width."""
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
 from weightscape.heads import FigureHead
@@ -44,12 +43,11 @@ def draw(population: style.Shown, split: str) -> Figure:
         points = table[table["layer"] == layer]
         n = style.scatter(axes, points, f"{split}_accuracy", column, scale, split, "colour")
         axes.set_title(f"{SHOWN[column]} (n = {n})", fontsize=TITLE_SIZE)
-        axes.xaxis.set_major_locator(MaxNLocator(3))
-        axes.yaxis.set_major_locator(MaxNLocator(4))
+    for key in rows[-1]:
+        panels[key].set_xlabel(f"final {split} accuracy (%)", fontsize=TITLE_SIZE)
     for layer, row in zip(layers, rows, strict=True):
         panels[row[0]].set_ylabel(layer)
     style.add_width_bar(figure, list(panels.values()), scale, numbers)
-    figure.suptitle(style.title(population))
-    figure.supxlabel(f"final {split} accuracy (%)", fontsize=7.5)
+    style.put_heading(figure, "Singular values of the weights against accuracy", [population])
     style.add_non_legend(figure, [population])
     return figure

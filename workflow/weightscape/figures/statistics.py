@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import chain
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
 from weightscape.heads import FigureHead
@@ -36,7 +35,8 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     layers = list(first.measure["layer"].unique())
     one = len(populations) == 1
     keys = [[(number, layer) for number in range(len(populations))] for layer in layers]
-    figure, panels = style.panels(style.wrap(chain(*keys)) if one else keys)
+    rows = style.wrap(chain(*keys)) if one else keys
+    figure, panels = style.panels(rows)
     for number, population in enumerate(populations):
         accuracy = population.runs[[*KEYS, f"{split}_accuracy"]]
         table = population.measure.merge(accuracy, on=KEYS, validate="many_to_one")
@@ -46,13 +46,13 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
             of_layer = table[table["layer"] == layer]
             n = style.scatter(axes, of_layer, "mean", "std", scale, split)
             axes.set_title(style.label(populations, population, layer, n))
-            axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
         style.add_colour_bar(figure, own, scale, split, below=not one)
     if not one:
         for layer in layers:
             style.share([panels[number, layer] for number in range(len(populations))])
-    figure.suptitle(style.heading(populations))
-    figure.supxlabel(r"mean $\mu_w$ of the weights", fontsize=7.5)
+    for key in style.lowest(rows):
+        panels[key].set_xlabel(r"mean $\mu_w$ of the weights")
+    style.put_heading(figure, "Mean and standard deviation of the weights", populations)
     figure.supylabel(r"standard deviation $\sigma_w$ of the weights", fontsize=7.5)
     style.add_non_legend(figure, populations)
     return figure

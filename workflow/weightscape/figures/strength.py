@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
 from weightscape.heads import FigureHead
@@ -33,6 +32,7 @@ HEAD = FigureHead(
     ),
 )
 
+WHAT = "Node strength: pairs of layers, spread over nodes, and in against out"
 TITLE_SIZE = 6  # three pairs of a ViT's layers stand side by side
 
 
@@ -43,7 +43,7 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
     width-free mean, and where another layer alone reads the nodes, the correlation over nodes of
     incoming with outgoing strength, against accuracy. Several of one model are pair x dataset.
     """
-    rows = _rows(populations)
+    rows, one = _rows(populations), len(populations) == 1
     figure, panels = style.panels(rows, 1.9 if len(rows) > 1 else 2.4)
     for number, population in enumerate(populations):
         accuracy = population.runs[[*KEYS, f"{split}_accuracy"]]
@@ -53,20 +53,19 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
         for (kind, _, what), axes in own.items():
             panel = PANELS[kind](table, what, split)
             n = style.scatter(axes, panel.points, panel.x, panel.y, scale, split)
-            axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+            axes.set_xlabel(panel.x_label, fontsize=TITLE_SIZE)
+            axes.set_ylabel(panel.y_label, fontsize=TITLE_SIZE)
             title = style.label(populations, population, panel.title, n)
             axes.set_title(title, fontsize=TITLE_SIZE)
-            axes.xaxis.set_major_locator(MaxNLocator(4))
             if kind == "link":
                 axes.axhline(0, color="black", linewidth=0.5)
-        below = len(populations) > 1
-        style.add_colour_bar(figure, list(own.values()), scale, split, below=below)
-    if len(populations) > 1:
+        style.add_colour_bar(figure, list(own.values()), scale, split, below=not one)
+    if not one:
         for row in rows:
             style.share([panels[key] for key in row])
             for key in row[1:]:
                 panels[key].set_ylabel("")
-    figure.suptitle(style.heading(populations))
+    style.put_heading(figure, WHAT if one else "Node strength of neighbouring layers", populations)
     style.add_non_legend(figure, populations)
     return figure
 
@@ -106,14 +105,14 @@ def _pair_panel(table: pd.DataFrame, pair: tuple[str, str], split: str) -> _Pane
 
 def _spread_panel(table: pd.DataFrame, layer: str, split: str) -> _Panel:
     points = table[table["layer"] == layer]
-    labels = ("mean S / Gaussian layer's", "Gini of S over nodes")
+    labels = ("mean S / that of\na Gaussian layer", "Gini of S over nodes")
     return _Panel(points, "relative_mean", "gini", *labels, layer)
 
 
 def _link_panel(table: pd.DataFrame, layer: str, split: str) -> _Panel:
     points = table[table["layer"] == layer]
     title = f"{layer} to {points['target'].iloc[0]}"
-    labels = (f"final {split} accuracy (%)", "r of in and out over nodes")
+    labels = (f"final {split} accuracy (%)", "Pearson's r over nodes\nof in and out strength")
     return _Panel(points, f"{split}_accuracy", "in_out_pearson", *labels, title)
 
 

@@ -66,7 +66,10 @@ def draw(population: style.Shown, split: str) -> Figure:
         pad=0.02,
         label="Spearman's correlation of predicted and true accuracy",
     )
-    figure.suptitle("Accuracy predicted from the weights of another population")
+    figure.suptitle(
+        "Accuracy predicted from the weights of another population: "
+        f"{n_populations} populations, {len(population.runs)} runs"
+    )
     return figure
 
 

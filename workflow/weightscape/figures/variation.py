@@ -53,7 +53,8 @@ def draw(population: style.Shown, split: str) -> Figure:
             _draw_bars(axes, table[table["layer"] == layer], layer or "accuracy")
             axes.tick_params(labelleft=axes is panels[0])
             axes.set_xlabel("share of the variance (%)" if row is rows[-1] else "")
-    figure.suptitle(style.title(population))
+    what = "What the variance of accuracies and of weights is made of"
+    style.put_heading(figure, what, [population])
     names = PLAIN if table["share_init"].isna().all() else CROSSED
     handles = [
         Patch(facecolor=COLOURS[part], edgecolor="#444444", linewidth=0.4, label=names[part])

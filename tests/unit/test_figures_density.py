@@ -108,12 +108,34 @@ def test_steps_are_shares_of_weights_over_the_width_of_a_bin(group, panels, file
     assert sum(areas) == pytest.approx(1, abs=0.02)  # nearly all of the weights are shown
 
 
-def test_the_axis_holds_all_means_from_zero(panels, file):
+def test_the_axis_holds_the_means_of_what_converged_from_zero(panels, file):
     for layer in LAYERS:
-        highest = max(file[layer][group]["density"][()].max() for group in GROUPS)
+        highest = max(file[layer][group]["density"][()].max() for group in GROUPS[1:])
         low, high = panels[f"{layer} (n = 9)"].get_ylim()
         assert low == 0
         assert highest < high < 1.5 * highest
+
+
+def test_weights_of_failed_runs_that_are_all_alike_are_cut_and_said_to_be(tmp_path):
+    runs = make_runs([10.0, 90.0, 50.0])
+    path = make_densities(runs, ["fc1"], tmp_path / "densities.h5")
+    with h5py.File(path, "r+") as file:
+        file["fc1/non/density"][...] *= 1000
+        peak = file["fc1/non/density"][()].max()
+        others = max(file["fc1"][group]["density"][()].max() for group in ("low", "high"))
+    figure = density.draw([Shown(runs, path)], "test")
+    axes = named_panels(figure)["fc1 (n = 3)"]
+    assert axes.get_ylim()[1] < 1.5 * others
+    assert [text.get_text() for text in axes.texts] == [f"non is cut: up to {peak:.3g}"]
+    assert legend_of(figure)[0] == "non (n = 1)"
+    assert style.GROUP_COLOURS["non"] in lines_of(axes)
+
+
+def test_groups_without_a_density_are_not_in_the_legend(tmp_path):
+    runs = make_runs([10.0, 90.0, 50.0])
+    path = make_densities(runs, ["fc1"], tmp_path / "densities.h5", collapsed=(0,))
+    figure = density.draw([Shown(runs, path)], "test")
+    assert legend_of(figure) == ["low (n = 1)", "high (n = 1)", "Gaussian"]
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -182,7 +204,14 @@ def test_datasets_stand_side_by_side_on_axes_that_hold_all_of_them(tmp_path):
         left, right, low, high = limits_of(row[0])
         points = np.hstack([line.get_data() for axes in row for line in axes.lines])
         assert left <= points[0].min() < points[0].max() <= right
-        assert low - 1e-12 <= points[1].min() < points[1].max() < high
+        assert low - 1e-12 <= points[1].min()
+        heights = [
+            line.get_ydata().max()
+            for axes in row
+            for line in axes.lines
+            if line.get_color() != style.GROUP_COLOURS["non"]
+        ]
+        assert max(heights) < high
 
 
 def test_densities_of_shards_are_drawn(synthesise, tmp_path):
@@ -194,4 +223,4 @@ def test_densities_of_shards_are_drawn(synthesise, tmp_path):
     measure([str(path) for path in shards], runs, "silverman", tmp_path / "densities.h5")
     figure = density.draw([Shown(runs, tmp_path / "densities.h5")], "test")
     assert list(named_panels(figure))[:2] == ["conv1 (n = 5)", "fc (n = 5)"]
-    assert figure.get_suptitle() == "CNN on digits: n = 5 runs, 1 of them non"
+    assert figure.get_suptitle().endswith("CNN on digits: n = 5 runs, 1 of them non")

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from weightscape.drawing import style
 from weightscape.heads import FigureHead
@@ -51,12 +52,12 @@ def draw(populations: Sequence[style.Shown], split: str) -> Figure:
         _draw_population(axes, population, scale, split)
         style.add_colour_bar(figure, [axes], scale, split)
         name = f"{style.name(population.model)}, {style.name(population.dataset)}"
-        n = len(population.runs)
-        axes.set_title(style.title(population) if one else f"{name} (n = {n})")
+        axes.set_title(f"{name} (n = {len(population.runs)})")
     for row in rows:
         panels[row[0]].set_ylabel("training loss (nats per image)")
     for number in style.lowest(rows):
         panels[number].set_xlabel("epoch (0: before training)")
+    style.put_heading(figure, "Training loss by epoch", populations)
     handles = style.group_handles(style.together(populations), what="median of ", linewidth=1.4)
     style.add_legend(figure, handles, 2.0)
     return figure
@@ -66,13 +67,15 @@ def _draw_population(
     axes: Axes, population: style.Shown, scale: ScalarMappable, split: str
 ) -> None:
     curves, runs = population.measure, population.runs
+    loss = curves["train_loss"].to_numpy(float)
+    ends = style.log_ends(loss, (curves["group"] == "non").to_numpy())
+    curves = curves.assign(train_loss=np.clip(loss, *ends))
     by_run = dict(iter(curves.groupby(KEYS, sort=False)))
     is_non = runs["group"] == "non"
     converged = runs[~is_non].sort_values(f"{split}_accuracy", kind="stable")
     colours = scale.to_rgba(converged[f"{split}_accuracy"].to_numpy())
     _add_lines(axes, converged, by_run, colours)
     _add_lines(axes, runs[is_non], by_run, style.GROUP_COLOURS["non"])
-    axes.autoscale()
     medians = curves.groupby(["group", "epoch"])["train_loss"].median()
     for group in GROUPS:
         if group in medians.index:
@@ -89,11 +92,10 @@ def _draw_population(
         axes.text(0.5, 0.5, "no curves are known", text)
         axes.set(xticks=[], yticks=[])
         return
-    if (curves["train_loss"] > 0).any():  # not so if every run is NaN
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.autoscale(axis="x")
+    style.log_scale(axes, ends)
+    if (curves["train_loss"] != loss)[~np.isnan(loss)].any():
+        style.note(axes, "at the edge: beyond the axis", 0.92)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

@@ -28,6 +28,7 @@ KINDS = {
     "gradient_norm": "gradient norm (L2)",
 }
 
+WHAT = "Dead units and gradient norms by epoch"
 NOTHING = "no telemetry: these networks were trained elsewhere"
 
 
@@ -39,23 +40,22 @@ def draw(population: style.Shown, split: str) -> Figure:
         has = table.groupby("layer", sort=False)[kind].apply(lambda values: values.notna().any())
         rows += style.wrap((kind, layer) for layer in has.index[has])
     if not rows:
-        return style.empty([population], NOTHING)
+        return style.empty([population], NOTHING, WHAT)
     figure, panels = style.panels(rows, 1.8)
     for kind in KINDS:
-        limits = _limits(table, kind)
+        ends = _ends(table) if kind == "gradient_norm" else None
         own = {layer: axes for (of_kind, layer), axes in panels.items() if of_kind == kind}
         for layer, axes in own.items():
             of_layer = table[table["layer"] == layer]
-            _draw_bands(axes, of_layer, kind)
+            _draw_bands(axes, of_layer, kind, ends)
             n = len(of_layer.drop_duplicates(["width", "seed"]))
             axes.set_title(style.label([population], population, layer, n))
             axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            if kind == "dead_units":
+            if ends:
+                style.log_scale(axes, ends)
+            else:
                 axes.set_ylim(-0.03, 1.03)
-            elif limits:
-                axes.set_ylim(*limits)
-                axes.set_yscale("log")
-    figure.suptitle(style.title(population))
+    style.put_heading(figure, WHAT, [population])
     for row in rows:
         style.share([panels[key] for key in row])
         panels[row[0]].set_ylabel(KINDS[row[0][0]])
@@ -69,15 +69,23 @@ def _quartiles(table: pd.DataFrame, by: list[str], kind: str) -> pd.DataFrame:
     return table.groupby(by)[kind].quantile(np.array([0.25, 0.5, 0.75])).unstack()
 
 
-def _limits(table: pd.DataFrame, kind: str) -> tuple[float, float] | None:
+def _ends(table: pd.DataFrame) -> tuple[float, float]:
     """Of a logarithmic axis for all layers, since one may have gradients of zero only."""
-    drawn = _quartiles(table, ["layer", "group", "epoch"], kind).to_numpy()
-    positive = drawn[drawn > 0]
-    return (positive.min() / 1.3, positive.max() * 1.3) if len(positive) else None
+    drawn = _quartiles(table, ["layer", "group", "epoch"], "gradient_norm")
+    is_non = drawn.index.get_level_values("group") == "non"
+    return style.log_ends(drawn.to_numpy().ravel(), np.repeat(is_non, 3))
 
 
-def _draw_bands(axes: Axes, table: pd.DataFrame, kind: str) -> None:
+def _draw_bands(
+    axes: Axes, table: pd.DataFrame, kind: str, ends: tuple[float, float] | None
+) -> None:
+    """Values beyond the ends of a logarithmic axis are drawn there."""
     by_epoch = _quartiles(table, ["group", "epoch"], kind)
+    if ends:
+        beyond = (by_epoch < ends[0]) | (by_epoch > ends[1])
+        by_epoch = by_epoch.clip(*ends)
+        if beyond.to_numpy().any():
+            style.note(axes, "at the edge: zero or beyond the axis", 0.16)
     for group in GROUPS:
         if group in by_epoch.index:
             found, colour = by_epoch.loc[group], style.GROUP_COLOURS[group]

@@ -3,6 +3,7 @@
 import functools
 import io
 import itertools
+import math
 import re
 
 import h5py
@@ -13,10 +14,15 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.path import Path
 from matplotlib.text import Text
 
+from weightscape.claims.analyses.accuracy_from_weights import COLUMNS, FEATURES, INNER, PREDICTED
+from weightscape.claims.analyses.causes import explain
+from weightscape.claims.learners import LEARNERS
 from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure
 from weightscape.measures.density import Densities
 from weightscape.measures.layer import LayerWeights
+from weightscape.measures.runs import function
+from weightscape.measures.runs.function import compare, compare_groups
 from weightscape.runs.collecting import KEYS
 from weightscape.storage.densities import DENSITIES_VERSION
 from weightscape.storage.tables import write_table
@@ -28,6 +34,8 @@ LAYERS = {
 }
 # the layers whose nodes another layer alone reads
 TARGETS = {"fc1": "fc2", "fc2": "fc3", "conv1": "fc", "mlp1": "mlp2"}
+
+EPOCHS, CLASSES = 4, 5
 
 # one of each group at least, in no order
 MIXED = (90.0, 10.0, 50.0, 97.0, 10.4, 70.0, 40.0, 80.0, 88.0)
@@ -83,8 +91,11 @@ def make_telemetry(runs, layers, epochs=5):
 def make_statistics(runs, layers):
     table = _cross(runs, layer=layers)
     random = np.random.default_rng(2)
+    n = len(table)
     return table.assign(
-        mean=random.normal(0, 0.01, len(table)), std=random.uniform(0.05, 0.2, len(table))
+        mean=random.normal(0, 0.01, n),
+        std=random.uniform(0.05, 0.2, n),
+        initial_std=random.uniform(0.05, 0.2, n),
     )
 
 
@@ -183,22 +194,124 @@ def _densities(keys, layers, collapsed, scale):
     return buffer.getvalue()
 
 
-def make_figure(name, tables, folder, layers=("fc1", "fc2", "fc3"), split="test"):
-    """The figure `name` of the registry for these tables of runs, by way of files in `folder`."""
+def function_tables(runs, layers=(), matched=True):
+    """Tables of random predictions and distances."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, CLASSES, 50)
+    predicted = random.integers(0, CLASSES, (len(runs), 50))
+    found = compare(predicted, labels, CLASSES)
+    pair = dict(runs[KEYS[:2]].iloc[0])
+    groups = pd.DataFrame([pair | row for row in compare_groups(found, runs)])
+    groups = groups.reindex(columns=function.DISAGREEMENT_COLUMNS)
+    names = ["width", "matched"] if matched else ["width"]
+    widths = runs["width"].value_counts()
+    widths = widths[widths > 1]
+    of_widths = [*widths.items(), ("all", sum(widths))]
+    rows = [
+        {
+            **pair,
+            "width": width,
+            "embedding": name,
+            "n": n,
+            "n_pairs": n * (n - 1) // 2,
+            "spearman": 0.1 * place + (name == "matched") / 2,
+            "p": 0.01,
+            "partial": 0.25,
+            "p_partial": 0.02,
+        }
+        for name in names
+        for place, (width, n) in enumerate(of_widths)
+    ]
+    pairs = [
+        {
+            **pair,
+            "width": width,
+            "seed_a": a,
+            "seed_b": b,
+            "disagreement": found.disagreement[a, b],
+            "accuracy_difference": 1.0,
+            "distance": 10.0 + a,
+            "matched_distance": 1.0 + b,
+        }
+        for width in widths.index
+        for a, b in itertools.combinations(runs.index[runs["width"] == width], 2)
+    ]
+    predictions = runs[[*KEYS, "group"]].assign(n_classes_predicted=CLASSES, largest_class_share=30)
+    columns = (function.WEIGHT_COLUMNS, function.PAIR_COLUMNS)
+    both = (pd.DataFrame(r, columns=list(c)) for r, c in zip((rows, pairs), columns, strict=True))
+    return [groups, *both, predictions]
+
+
+def failure_tables(runs, layers=("fc1", "fc2", "fc3")):
+    """Telemetry whose gradient and dead share tell the group: planted by hand."""
+    curves, telemetry = [], []
+    size = {"non": 0.0, "low": 0.5, "high": 2.0, "mid": 1.0, "ungrouped": 1.0}
+    dead = {"non": 1.0, "low": 0.8}
+    for row in runs.itertuples():
+        key = {name: getattr(row, name) for name in (*KEYS, "group")}
+        for epoch in range(EPOCHS + 1):
+            curves.append({**key, "epoch": epoch, "train_loss": 2.0, "test_loss": 2.0})
+            for layer in ("fc1", "fc2", "fc3"):
+                share = {"fc1": 0.1, "fc2": dead.get(row.group, 0.0), "fc3": math.nan}[layer]
+                telemetry.append(
+                    {
+                        **key,
+                        "layer": layer,
+                        "epoch": epoch,
+                        "dead_units": share,
+                        "gradient_norm": size[row.group],
+                    }
+                )
+    curves, telemetry = pd.DataFrame(curves), pd.DataFrame(telemetry)
+    predictions = runs[KEYS].assign(n_classes_predicted=10)
+    found, causes = explain(runs, curves, telemetry, predictions, "test")
+    statistics = make_statistics(runs, layers)
+    return [causes, found, telemetry, statistics]
+
+
+def predict(runs, layers=(), r2=0.5, within=0.1, n=None):
+    """Both tables of a prediction: R2 `r2` of width by ridge regression, 0.02 more with each case.
+
+    Boosting on weights is the best on weights, and one point too high for each run.
+    """
+    cases = itertools.product(INNER, FEATURES, LEARNERS)
+    table = pd.DataFrame(cases, columns=["validation", "features", "learner"])
+    table["n"] = len(runs) if n is None else n
+    for number, column in ((r2, "r2"), (within, "r2_within_width")):
+        table[column] = number + 0.02 * np.arange(len(table))
+        table[f"{column}_low"], table[f"{column}_high"] = table[column] - 0.1, table[column] + 0.1
+    predicted = runs.assign(accuracy=runs["test_accuracy"]).merge(table, how="cross")
+    best = (predicted["features"] == "weights") & (predicted["learner"] == "boosting")
+    predicted["predicted"] = predicted["accuracy"] + np.where(best, 1.0, -9.0)
+    return [table.reindex(columns=list(COLUMNS)), predicted.reindex(columns=list(PREDICTED))]
+
+
+def make_figure(
+    name, tables, folder, layers=("fc1", "fc2", "fc3"), split="test", spoil=lambda table: table
+):
+    """The figure `name` of the registry for these tables of runs, by way of files in `folder`.
+
+    `spoil` changes each table that it reads.
+    """
     layers, files = list(layers), []
     for number, runs in enumerate(tables):
         file = folder / f"{name}-{number}"
         if name == "density":
             make_densities(runs, layers, file)
-        elif name == "convergence":
-            write_table(make_curves(runs), file)
-        else:
-            write_table(MAKERS[name](runs, layers), file)
-        files.append(str(file))
+            files.append(str(file))
+            continue
+        made = MAKERS[name](runs, layers)
+        for part, table in enumerate(made if isinstance(made, list) else [made]):
+            files.append(f"{file}-{part}")
+            write_table(spoil(table), files[-1])
     return draw_figure(name, list(tables), files, split)
 
 
 MAKERS = {
+    "convergence": lambda runs, layers: make_curves(runs),
+    "accuracy_from_weights": predict,
+    "function": function_tables,
+    "failures": failure_tables,
     "telemetry": make_telemetry,
     "statistics": make_statistics,
     "strength": make_strength,
@@ -309,6 +422,36 @@ def lightness(colour):
     return to_lab(colour)[0]
 
 
+def dots_beyond(figure):
+    """What is drawn of points and lies, a marker's radius included, beyond its axes."""
+    figure.draw_without_rendering()
+    found = []
+    for axes in panels_of(figure):
+        for places, radius in _markers_of(axes):
+            (x0, y0), (x1, y1) = axes.bbox.min, axes.bbox.max
+            inside = np.minimum(places - (x0, y0), (x1, y1) - places).min(axis=1)
+            # a point is 1/72 inch; half a pixel is left to rounding
+            found += [(axes.get_title(), *xy) for xy in places[inside < radius - 0.5]]
+    return found
+
+
+def _markers_of(axes):
+    """(places in pixels, radius in pixels) of all markers of an artist that have a place."""
+    pixels = axes.figure.get_figure(root=True).dpi / 72
+    for artist in axes.collections:
+        if isinstance(artist, PathCollection):
+            places = artist.get_offset_transform().transform(np.ma.getdata(artist.get_offsets()))
+            yield _finite(places), np.sqrt(artist.get_sizes().max()) / 2 * pixels
+    for line in axes.lines:
+        if line.get_marker() not in ("None", "", None) and line.get_clip_on():
+            places = line.get_transform().transform(line.get_xydata())
+            yield _finite(places), line.get_markersize() / 2 * pixels
+
+
+def _finite(places):
+    return places[np.isfinite(places).all(axis=1)]
+
+
 def boxes_of(figure):
     """(text, its box in pixels) of all text that shows once the figure is drawn."""
     canvas = FigureCanvasAgg(figure)
@@ -316,7 +459,8 @@ def boxes_of(figure):
     hidden = set()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
-            shown = set(map(id, axis._update_ticks())) if axes.get_visible() else set()
+            is_shown = axes.get_visible() and axes.axison
+            shown = set(map(id, axis._update_ticks())) if is_shown else set()
             for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
                 if id(tick) not in shown:
                     hidden |= {tick.label1, tick.label2}

@@ -18,10 +18,11 @@ from drawings import (
     panels_of,
     places_of,
     points_of,
+    predict,
     svg_of,
 )
 
-from weightscape.claims.analyses.accuracy_from_weights import COLUMNS, FEATURES, INNER, PREDICTED
+from weightscape.claims.analyses.accuracy_from_weights import FEATURES, INNER
 from weightscape.claims.analyses.transfer import CASES
 from weightscape.claims.learners import LEARNERS
 from weightscape.drawing import style
@@ -29,23 +30,6 @@ from weightscape.figures import draw as draw_figure
 from weightscape.storage.tables import write_table
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-def predict(runs, r2=0.5, within=0.1, n=None):
-    """Both tables of a prediction: R2 `r2` of width by ridge regression, 0.02 more with each case.
-
-    Boosting on weights is the best on weights, and one point too high for each run.
-    """
-    cases = itertools.product(INNER, FEATURES, LEARNERS)
-    table = pd.DataFrame(cases, columns=["validation", "features", "learner"])
-    table["n"] = len(runs) if n is None else n
-    for number, column in ((r2, "r2"), (within, "r2_within_width")):
-        table[column] = number + 0.02 * np.arange(len(table))
-        table[f"{column}_low"], table[f"{column}_high"] = table[column] - 0.1, table[column] + 0.1
-    predicted = runs.assign(accuracy=runs["test_accuracy"]).merge(table, how="cross")
-    best = (predicted["features"] == "weights") & (predicted["learner"] == "boosting")
-    predicted["predicted"] = predicted["accuracy"] + np.where(best, 1.0, -9.0)
-    return table.reindex(columns=list(COLUMNS)), predicted.reindex(columns=list(PREDICTED))
 
 
 def draw(runs, folder, **how):
@@ -108,7 +92,9 @@ def test_an_r2_below_the_axis_is_an_arrow_and_a_number(tmp_path):
 
 def test_it_says_what_it_shows(tmp_path):
     figure = draw(make_runs(), tmp_path)
-    assert figure.get_suptitle() == "DNN on MNIST: n = 9 runs, 2 of them non"
+    what, runs = figure.get_suptitle().split("\n")
+    assert what == "Accuracy predicted from weights"
+    assert runs == "DNN on MNIST: n = 9 runs, 2 of them non"
     assert any(text.endswith("non (n = 2)") for text in legend_of(figure))
     assert "linear, runs of a new width" in legend_of(figure)
     assert bars_of(figure) == ["width"]

@@ -1,24 +1,27 @@
 """Figures of function and of failures, read back from what is drawn."""
 
-import itertools
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
-from drawings import collisions_in, legend_of, make_runs, panels_of, saved
+from drawings import (
+    collisions_in,
+    failure_tables,
+    function_tables,
+    legend_of,
+    make_runs,
+    panels_of,
+    points_of,
+    saved,
+)
 from matplotlib.colors import to_rgb
 
-from weightscape.claims.analyses.causes import CAUSES, explain
+from weightscape.claims.analyses.causes import CAUSES
 from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure
 from weightscape.figures import failures
-from weightscape.measures.runs import function
-from weightscape.measures.runs.function import compare, compare_groups
-from weightscape.runs.collecting import KEYS
 from weightscape.storage.tables import write_table
 
-EPOCHS, CLASSES = 4, 5
 WIDTHS = ("5", "10", "20", "50", "100", "200")
 
 
@@ -31,54 +34,6 @@ def draw(name, runs, tables, folder, split="test"):
 
 
 # ---- function
-
-
-def function_tables(runs, matched=True):
-    """Tables of random predictions and distances."""
-    random = np.random.default_rng(0)
-    labels = random.integers(0, CLASSES, 50)
-    predicted = random.integers(0, CLASSES, (len(runs), 50))
-    found = compare(predicted, labels, CLASSES)
-    pair = dict(runs[KEYS[:2]].iloc[0])
-    groups = pd.DataFrame([pair | row for row in compare_groups(found, runs)])
-    groups = groups.reindex(columns=function.DISAGREEMENT_COLUMNS)
-    names = ["width", "matched"] if matched else ["width"]
-    widths = runs["width"].value_counts()
-    widths = widths[widths > 1]
-    of_widths = [*widths.items(), ("all", sum(widths))]
-    rows = [
-        {
-            **pair,
-            "width": width,
-            "embedding": name,
-            "n": n,
-            "n_pairs": n * (n - 1) // 2,
-            "spearman": 0.1 * place + (name == "matched") / 2,
-            "p": 0.01,
-            "partial": 0.25,
-            "p_partial": 0.02,
-        }
-        for name in names
-        for place, (width, n) in enumerate(of_widths)
-    ]
-    pairs = [
-        {
-            **pair,
-            "width": width,
-            "seed_a": a,
-            "seed_b": b,
-            "disagreement": found.disagreement[a, b],
-            "accuracy_difference": 1.0,
-            "distance": 10.0 + a,
-            "matched_distance": 1.0 + b,
-        }
-        for width in widths.index
-        for a, b in itertools.combinations(runs.index[runs["width"] == width], 2)
-    ]
-    predictions = runs[[*KEYS, "group"]].assign(n_classes_predicted=CLASSES, largest_class_share=30)
-    columns = (function.WEIGHT_COLUMNS, function.PAIR_COLUMNS)
-    both = (pd.DataFrame(r, columns=list(c)) for r, c in zip((rows, pairs), columns, strict=True))
-    return [groups, *both, predictions]
 
 
 @pytest.fixture
@@ -122,7 +77,7 @@ def test_pairs_of_a_width_are_drawn_by_their_matched_distance(runs, tmp_path):
     panels = panels_of(figure)[1:]
     rows = tables[1][tables[1]["embedding"] == "matched"].set_index("width")
     assert [axes.get_title() for axes in panels] == [
-        f"width {width} (n = 8)\nr = {rows.loc[width, 'spearman']:.2f}, p = 0.01"
+        f"width {width} (n = 8)\nSpearman's r = {rows.loc[width, 'spearman']:.2f}, p = 0.01"
         for width in ("5", "10", "20")
     ]
     for axes, width in zip(panels, ("5", "10", "20"), strict=True):
@@ -153,40 +108,15 @@ def test_runs_without_predictions_leave_a_figure_that_says_so(runs, tmp_path):
 # ---- failures
 
 
-def failure_tables(runs):
-    """Telemetry whose gradient and dead share tell the group: planted by hand."""
-    curves, telemetry = [], []
-    size = {"non": 0.0, "low": 0.5, "high": 2.0, "mid": 1.0, "ungrouped": 1.0}
-    dead = {"non": 1.0, "low": 0.8}
-    for row in runs.itertuples():
-        key = {name: getattr(row, name) for name in (*KEYS, "group")}
-        for epoch in range(EPOCHS + 1):
-            curves.append({**key, "epoch": epoch, "train_loss": 2.0, "test_loss": 2.0})
-            for layer in ("fc1", "fc2", "fc3"):
-                share = {"fc1": 0.1, "fc2": dead.get(row.group, 0.0), "fc3": math.nan}[layer]
-                telemetry.append(
-                    {
-                        **key,
-                        "layer": layer,
-                        "epoch": epoch,
-                        "dead_units": share,
-                        "gradient_norm": size[row.group],
-                    }
-                )
-    curves, telemetry = pd.DataFrame(curves), pd.DataFrame(telemetry)
-    predictions = runs[KEYS].assign(n_classes_predicted=10)
-    found, causes = explain(runs, curves, telemetry, predictions, "test")
-    return [causes, found, telemetry]
-
-
 def test_causes_are_stacked_by_width(tmp_path):
     runs = make_runs([10.0, 10.0, 50.0, 10.0, *[95.0] * 6], widths=("5", "10"))
     figure = draw("failures", runs, failure_tables(runs), tmp_path)
     non, low, *_ = panels_of(figure)
     assert (non.get_title(), low.get_title()) == ("non (n = 3)", "low (n = 1)")
     assert [label.get_text() for label in non.get_xticklabels()] == ["5", "10"]
+    assert non.get_ylabel() == "share of the width's runs (%)"
     heights = [bar.get_height() for bar in non.patches]
-    assert heights == [1, 2]
+    assert heights == [100 / 5, 200 / 5]
     assert {bar.get_facecolor()[:3] for bar in non.patches} == {
         to_rgb(failures.COLOURS["dead layer"])
     }
@@ -194,7 +124,29 @@ def test_causes_are_stacked_by_width(tmp_path):
         "successful (n = 6)",
         "dead layer (n = 3)",
         "nearly dead layer (n = 1)",
+        "non (n = 3)",
     ]
+
+
+def test_initial_weights_of_failed_runs_stand_by_their_width(tmp_path):
+    runs = make_runs([10.0, 10.0, 50.0, 10.0, *[95.0] * 6], widths=("5", "10"))
+    tables = failure_tables(runs)
+    panels = panels_of(draw("failures", runs, tables, tmp_path))[2:4]
+    for axes, layer in zip(panels, ("fc1", "fc3"), strict=True):
+        assert axes.get_title() == f"{layer} (n = 10)"
+        own = tables[-1][tables[-1]["layer"] == layer]
+        for is_non, crosses in ((own["group"] != "non", False), (own["group"] == "non", True)):
+            drawn = sorted((x, y) for x, y, _, cross in points_of(axes) if cross == crosses)
+            rows = own[is_non]
+            expected = zip(rows["width"].map({"5": 0, "10": 1}), rows["initial_std"], strict=True)
+            np.testing.assert_allclose(drawn, sorted(expected))
+
+
+def test_a_group_without_runs_has_no_panel(tmp_path):
+    runs = make_runs([50.0, *[95.0] * 6], widths=("5",))
+    low, *_ = panels = panels_of(draw("failures", runs, failure_tables(runs), tmp_path))
+    assert low.get_title() == "low (n = 1)"
+    assert len(panels) == 3  # nothing of initial weights either, since none is non
 
 
 def test_gradients_are_relative_to_successful_runs_and_dead_units_are_shares(tmp_path):
@@ -222,7 +174,7 @@ def test_without_successful_runs_failures_are_drawn_all_the_same(tmp_path):
     runs = make_runs([10.0, 50.0], widths=("5",))
     figure = draw("failures", runs, failure_tables(runs), tmp_path)
     figure.draw_without_rendering()
-    assert legend_of(figure)[0] == "successful (n = 0)"
+    assert legend_of(figure) == ["dead layer (n = 1)", "nearly dead layer (n = 1)", "non (n = 1)"]
 
 
 def test_colours_of_causes_differ():
@@ -241,7 +193,7 @@ def test_no_text_covers_another_and_the_figure_fits_a_page(name, tmp_path):
     runs = make_runs(accuracies, widths=WIDTHS)
     runs.loc[::7, "group"] = "ungrouped"
     figure = draw(name, runs, MAKERS[name](runs), tmp_path)
-    assert figure.get_suptitle() == style.title(style.Shown(runs, None))
+    assert figure.get_suptitle().endswith(style.title(style.Shown(runs, None)))
     assert collisions_in(figure) == []
     assert all(figure.get_size_inches() <= style.PAGE)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -22,11 +23,14 @@ from weightscape.heads import FigureHead
 from weightscape.runs.collecting import KEYS
 
 HEAD = FigureHead(
-    reads=("causes", "failures", "telemetry"),
+    reads=("causes", "failures", "telemetry", "statistics"),
     category="Convergence",
     caption=(
-        "Why runs of {model} on {dataset} failed ({runs}). Above: the runs of the groups non and "
-        "low by cause, the first that fits (docs/claims.md has the rules). Below, by epoch, for "
+        "Why runs of {model} on {dataset} failed ({runs}). Above: the share of each width's runs "
+        "that are of the groups non and low, by cause, the first that fits (docs/claims.md has the "
+        "rules). In the middle, if there are runs of the group non (crosses): the standard "
+        "deviation of each run's initial weights by its width, in the first and last layer. Claim "
+        "C6 is that crosses stand on the left and low. Below, by epoch, for "
         "the failed runs of each cause and for the successful ones (the group high of a width, or "
         "its best third): the norm of the first layer's gradient relative to the median of the "
         "successful runs of the same width, zero at the lower edge, and the share of dead units in "
@@ -49,7 +53,9 @@ COLOURS = {
     "plateau": "#8C8C8C",
     "unknown": "#F0E442",
 }
+WHAT = "Why runs failed: by width, by initial weights, and by epoch"
 SUCCESSFUL = style.GROUP_COLOURS["high"]
+TOP = 1000.0  # of successful runs' gradients
 BY_EPOCH = {
     "gradient": "gradient norm of the first layer\n/ median of successful runs",
     "dead": "dead units (share), of the\nlayer with most at the end",
@@ -57,17 +63,24 @@ BY_EPOCH = {
 
 
 def draw(population: style.Shown, split: str) -> Figure:
-    """Above, a panel per failed group: runs by cause, a bar per width. Below, by epoch: the median
-    of the runs of each cause and of the successful ones, and the middle half.
+    """Above, a panel per failed group: its share of each width's runs, by cause.
+
+    In the middle the initial weights of `non` and of the others, by width. Below, by epoch: the
+    median of the runs of each cause and of the successful ones, and the middle half.
     """
     runs = population.runs
-    causes, failures, telemetry = (population.measure[name] for name in HEAD.reads)
+    causes, failures, telemetry, statistics = (population.measure[name] for name in HEAD.reads)
     if not len(failures):
-        return style.empty([population], "no run is of the groups non and low")
-    figure, panels = style.panels([FAILED, list(BY_EPOCH)], 2.3, 3.1)
-    for group in FAILED:
-        _draw_counts(panels[group], causes[causes["group"] == group], group)
-    panels[FAILED[0]].set_ylabel("runs")
+        return style.empty([population], "no run is of the groups non and low", WHAT)
+    groups = [group for group in FAILED if (failures["group"] == group).any()]
+    layers = _layers(statistics) if "non" in groups else []
+    rows = [groups, *([layers] if layers else []), list(BY_EPOCH)]
+    figure, panels = style.panels(rows, 2.3, 3.1)
+    for group in groups:
+        _draw_shares(panels[group], causes, group)
+    for layer in layers:
+        _draw_initial(panels[layer], statistics[statistics["layer"] == layer], causes, layer)
+    panels[groups[0]].set_ylabel("share of the width's runs (%)")
     good = np.concatenate([[], *(one.rows for one in successful(runs, split).values())]).astype(int)
     members = {
         cause: np.flatnonzero(_causes_of(runs, failures) == cause)
@@ -75,17 +88,22 @@ def draw(population: style.Shown, split: str) -> Figure:
         if (failures["cause"] == cause).any()
     }
     for kind, values in _values(runs, telemetry, split).items():
-        axes = panels[kind]
-        _draw_band(axes, values[good], SUCCESSFUL, "-")
-        for cause, rows in members.items():
-            _draw_band(axes, values[rows], COLOURS[cause], "--")
+        axes, shown = panels[kind], np.minimum(values, TOP)
+        _draw_band(axes, shown[good], SUCCESSFUL, "-")
+        for cause, failed in members.items():
+            _draw_band(axes, shown[failed], COLOURS[cause], "--")
+        if (values > TOP).any():
+            style.note(axes, "at the edge: beyond the axis")
         axes.set_title(f"failed (n = {len(failures)})")
         axes.set_ylabel(BY_EPOCH[kind])
         axes.set_xlabel("epoch (0: before training)")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     _scale(panels)
-    figure.suptitle(style.title(population))
-    style.add_legend(figure, _handles(members, len(good)), 2.2)
+    style.put_heading(figure, WHAT, [population])
+    handles = _handles(members, len(good))
+    if layers:
+        handles += style.point_handles(figure, [population])
+    style.add_legend(figure, handles, 2.3)
     return figure
 
 
@@ -110,23 +128,45 @@ def _values(runs: pd.DataFrame, telemetry: pd.DataFrame, split: str) -> dict[str
     return {"gradient": relative, "dead": stacked[deadest, np.arange(len(runs))]}
 
 
-def _draw_counts(axes: Axes, causes: pd.DataFrame, group: str) -> None:
-    """Runs by cause, stacked, a bar per width; n in the title is of all widths."""
+def _draw_shares(axes: Axes, causes: pd.DataFrame, group: str) -> None:
+    """The group's share of the runs of each width (%), stacked by cause; n is of all widths."""
     of_width = causes[causes["width"] != ALL_WIDTHS]
-    table = of_width.pivot(index="width", columns="cause", values="count")
-    table = table.reindex(list(dict.fromkeys(of_width["width"])))
+    n = of_width.groupby("width", sort=False)["count"].sum()
+    of_group = of_width[of_width["group"] == group]
+    table = of_group.pivot(index="width", columns="cause", values="count").reindex(n.index)
     below = np.zeros(len(table))
     for cause in CAUSES:
         if table[cause].any():
-            axes.bar(range(len(table)), table[cause], bottom=below, color=COLOURS[cause], width=0.7)
-            below += table[cause].to_numpy()
-    axes.set_xticks(range(len(table)), table.index, fontsize=6 if len(table) > 10 else None)
-    axes.set_xlim(-0.6, max(len(table), 4) - 0.4)
-    axes.set_ylim(0, max(1.0, 1.05 * below.max()))
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+            share = 100 * (table[cause] / n).to_numpy()
+            axes.bar(range(len(table)), share, bottom=below, color=COLOURS[cause], width=0.7)
+            below += share
+    axes.set_ylim(0, 1.05 * below.max())
     axes.grid(axis="x", visible=False)
+    _name_widths(axes, list(n.index))
+    axes.set_title(f"{group} (n = {of_group['count'].sum()})")
+
+
+def _layers(statistics: pd.DataFrame) -> list[str]:
+    """The first and the last layer whose initial weights are known."""
+    known = statistics.dropna(subset="initial_std")
+    return style.spread(list(dict.fromkeys(known["layer"])), 2)
+
+
+def _draw_initial(axes: Axes, table: pd.DataFrame, causes: pd.DataFrame, layer: str) -> None:
+    """A point per run: the standard deviation of its initial weights, at its width."""
+    widths = [width for width in dict.fromkeys(causes["width"]) if width != ALL_WIDTHS]
+    places = table.assign(place=table["width"].map(widths.index))[["place", "initial_std"]]
+    grey = np.tile(to_rgba("#BBBBBB"), (len(table), 1))
+    style.draw_points(axes, places, table["group"] == "non", grey, runs=table)
+    _name_widths(axes, widths)
+    axes.set_ylabel("std of the initial weights")
+    axes.set_title(f"{layer} (n = {table['initial_std'].notna().sum()})")
+
+
+def _name_widths(axes: Axes, widths: list[str]) -> None:
+    axes.set_xticks(range(len(widths)), widths, fontsize=6 if len(widths) > 10 else None)
+    axes.set_xlim(-0.6, max(len(widths), 4) - 0.4)
     axes.set_xlabel("width")
-    axes.set_title(f"{group} (n = {int(below.sum())})")
 
 
 def _draw_band(axes: Axes, values: np.ndarray, colour: str, line: str) -> None:
@@ -151,7 +191,7 @@ def _scale(panels: dict[str, Axes]) -> None:
 
 def _handles(members: dict[str, np.ndarray], good: int) -> list[Line2D]:
     lines = [Line2D([], [], color=SUCCESSFUL, label=f"successful (n = {good})")]
-    return lines + [
+    return lines[: bool(good)] + [
         Line2D(
             [],
             [],

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from weightscape.claims.scorecard import COLOURS, SIGNS, statistic_name
 from weightscape.drawing import style
@@ -24,8 +23,10 @@ HEAD = FigureHead(
         "(dots) and with width held fixed (diamonds), with 95 % intervals over runs, and "
         "the effect in each width (strokes, coloured by width). The grey half is what the claim "
         "predicts; verdicts at alpha = {claims[alpha]} after adjustment over all statements of the "
-        "study. Below, the runs themselves, coloured by width, crosses where they are non: pooled, "
-        "and by their ranks within their width. By final {claims[accuracy]} accuracy. The table of "
+        "study. Below, the runs that count, coloured by width, crosses where they are non: pooled, "
+        "and by their ranks within their width; triangles are far from the others, and named. Runs "
+        "that did not converge: {claims[non]} (C6 has them always). By final {claims[accuracy]} "
+        "accuracy. The table of "
         "all statements has n, p and Cliff's delta."
     ),
     layers=False,
@@ -38,6 +39,7 @@ MEASURES = {
     "cliffs_delta": "Cliff's delta",
     "purity": "purity less that of shuffled groups",
 }
+_RUN = ["width", "seed"]
 POOLED, WITHIN = "#222222", "#0072B2"
 ROW = 0.21  # inches of a statement
 SHOWN_LAYERS = 3
@@ -69,9 +71,10 @@ def draw(population: style.Shown, split: str, claim: str) -> Figure:
         for column, layer in zip(panels.T, layers, strict=True):
             _draw_runs(column, first[first["layer"].fillna("") == layer], scale, numbers)
         style.add_width_bar(parts[1], list(panels.ravel()), scale, numbers)
-    title = f"{style.title(population)}\n{claim}: {claims()[claim].says}"
-    figure.suptitle(title, fontsize=8)
-    style.add_non_legend(parts[-1], [population])
+    style.put_heading(figure, f"{claim}: {claims()[claim].says}", [population])
+    is_drawn = pd.MultiIndex.from_frame(runs[_RUN]).isin(pd.MultiIndex.from_frame(first[_RUN]))
+    drawn = population._replace(runs=runs[is_drawn])
+    style.add_non_legend(parts[-1], [drawn])
     return figure
 
 
@@ -203,9 +206,9 @@ def _draw_runs(
     )
     colours = scale.to_rgba(there["width"].map(numbers).to_numpy(float))
     for axes, points, x_label, y_label, what in shown:
-        style.draw_points(axes, points[["x", "y"]], there["group"] == "non", colours, 0.8)
+        style.write_out(axes)
+        style.draw_points(axes, points[["x", "y"]], there["group"] == "non", colours, 0.8, there)
         axes.set_title(f"{layers[0]}, {what} (n = {len(points)})", fontsize=6.5)
         axes.set_xlabel(x_label, fontsize=6.5)
         axes.set_ylabel(y_label, fontsize=6.5)
         axes.tick_params(labelsize=6)
-        axes.xaxis.set_major_locator(MaxNLocator(4))

@@ -11,6 +11,7 @@ correlations are those of the Gaussian copula, 6/pi asin(r/2), or of a million d
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,6 +30,7 @@ from weightscape.claims.effects import (
     spearman,
     spearman_difference,
 )
+from weightscape.measures.ranks import average_ranks
 
 STUDIES = 1000
 DRAWS = Draws(199)
@@ -72,17 +74,30 @@ def cases() -> Iterator[Case]:
 def draw_correlation(
     widths: int, runs: int, kind: str, r: float, random: np.random.Generator
 ) -> tuple[Pair, float, float]:
+    x, y = correlated(widths, runs, r, random)
+    truth, pooled = 6 / math.pi * math.asin(r / 2), correlation_of_many(widths, r)
+    if kind == "ties":
+        x, y, truth, pooled = x.round(), y.round(), math.nan, math.nan  # another in each width
+    if kind == "outlier":
+        x[0] = 1e9
+    return spearman(x, y, names(widths, runs), DRAWS), truth, pooled
+
+
+def correlated(
+    widths: int, runs: int, r: float, random: np.random.Generator
+) -> tuple[Array, Array]:
     x, noise = random.normal(size=(2, widths * runs))
     y = r * x + math.sqrt(1 - r * r) * noise
     step = np.repeat(np.arange(widths), runs)
     scale = np.exp(step / max(widths - 1, 1))
-    x, y = x * scale + step, y * scale[::-1] + step
-    truth = 6 / math.pi * math.asin(r / 2)
-    if kind == "ties":
-        x, y, truth = x.round(), y.round(), math.nan  # another in each width
-    if kind == "outlier":
-        x[0] = 1e9
-    return spearman(x, y, names(widths, runs), DRAWS), truth, math.nan
+    return x * scale + step, y * scale[::-1] + step
+
+
+@functools.cache
+def correlation_of_many(widths: int, r: float) -> float:
+    """Over all runs, of a million."""
+    x, y = correlated(widths, 10**6 // widths, r, np.random.default_rng(0))
+    return float(np.corrcoef(average_ranks(x), average_ranks(y))[0, 1])
 
 
 def draw_difference(

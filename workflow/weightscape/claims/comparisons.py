@@ -111,6 +111,8 @@ class Contrast(Comparison):
 
     def effects(self, rows: Array, counts: Array) -> Numbers:
         """delta = 2 (mean rank of upper - mean rank of lower) / n."""
+        if np.ptp(self.x[rows]) == 0:
+            return np.full(len(counts), np.nan)
         ranks, upper = _Ranks(self.x[rows])(counts), self.upper[rows]
         n_upper, n_lower = counts[:, upper].sum(1), counts[:, ~upper].sum(1)
         with np.errstate(all="ignore"):

@@ -243,7 +243,6 @@ def _within(
         heterogeneity=share,
         heterogeneity_p=share_p,
     )
-    whole = whole._replace(error=whole.error or quiet)
     found = _with_interval(known, whole, on_z=comparison.is_unbiased)
     return found if p is None else replace(found, p=p)
 
@@ -317,7 +316,8 @@ def _jackknife(comparison: Comparison, rows: Array, widths: Array) -> _Part:
     """Runs are left out of one cell at a time, whose others then count for more.
 
     A cell of many runs is cut into MOST_LEFT_OUT parts, which are left out in one piece. Where a
-    cell has one run only, the error is that of an effect of nothing.
+    cell has one run only, or leaving runs out changes nothing, the error is that of an effect of
+    nothing.
     """
     cells = comparison.cells(rows, widths)
     smallest = min(map(len, cells))
@@ -342,7 +342,10 @@ def _jackknife(comparison: Comparison, rows: Array, widths: Array) -> _Part:
         variance = (n_parts - 1) ** 2 / n_parts * left_out.var(ddof=1)
         parts.append((float(variance), float(n_parts - 1)))
         bias += (n_parts - 1) * (left_out.mean() - whole)
-    return _Part(bias, *_add(parts), smallest)
+    error, freedom = _add(parts)
+    if error < ROUNDING:  # as of an effect that is as large as it can be
+        error, freedom = math.sqrt(comparison.noise(rows)), len(rows) - 1
+    return _Part(bias, error, freedom, smallest)
 
 
 def _add(parts: list[tuple[float, float]]) -> tuple[float, float]:

@@ -12,12 +12,15 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.scale import STUDIES, Copy
+from weightscape import heads
 from weightscape.measures import convergence
 from weightscape.measures.layers import spectra, statistics, strength
 from weightscape.measures.runs import nulls
@@ -125,19 +128,22 @@ def draw(population: Population, folder: Path) -> None:
         table = pd.DataFrame(numbers, columns=list(names), index=every.index)
         return pd.concat([every.drop(columns="step"), table], axis=1)
 
+    similarity_purity = heads.tables()["similarity_purity"].names
     of_nulls = tuple(name for name in nulls.COLUMNS if name not in {*KEYS, "layer", "weights"})
     epochs = list(range(21))
     tables = {
         "runs": runs.drop(columns="group"),
         "grouping": runs[[*KEYS, "group"]],
         "statistics": by({"layer": layers}, statistics.COLUMNS),
-        "strength": by({"layer": layers}, strength.COLUMNS).assign(target=None),
+        "strength": _linked(by({"layer": layers}, strength.COLUMNS), layers),
         "spectra": by({"layer": layers}, spectra.COLUMNS),
         "nulls": by({"layer": layers, "weights": list(nulls.KINDS)}, of_nulls),
         "convergence": by({"epoch": epochs}, CURVES),
         "telemetry": by({"layer": layers, "epoch": epochs}, convergence.TELEMETRY),
         "predicted_classes": by({}, CLASSES_COLUMNS[-2:]),
         "purity": _purity(runs, layers, random),
+        "similarity_purity": _purity(runs, layers, random, similarity_purity),
+        "reliability": _reliability(runs, random),
     }
     for name, table in tables.items():
         write_table(table, own / f"{name}.csv")
@@ -172,15 +178,37 @@ def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _purity(runs: pd.DataFrame, layers: list[str], random: np.random.Generator) -> pd.DataFrame:
-    every = pd.MultiIndex.from_product(
-        [layers, ("padded", "quantiles"), (nulls.FINAL, *nulls.KINDS)],
-        names=["layer", "embedding", "weights"],
-    ).to_frame(index=False)
-    numbers = {name: random.random(len(every)) for name in PURITY_COLUMNS[8:]}
+def _linked(strengths: pd.DataFrame, layers: list[str]) -> pd.DataFrame:
+    """With each layer read by the next."""
+    return strengths.assign(target=strengths["layer"].map(dict(pairwise(layers))))
+
+
+def _purity(
+    runs: pd.DataFrame,
+    layers: list[str],
+    random: np.random.Generator,
+    columns: Sequence[str] = PURITY_COLUMNS,
+) -> pd.DataFrame:
+    told = {
+        "layer": layers,
+        "embedding": ("padded", "quantiles"),
+        "groups": ("all", "high"),
+        "weights": (nulls.FINAL, *nulls.KINDS),
+    }
+    names = [name for name in told if name in columns]
+    every = pd.MultiIndex.from_product([told[name] for name in names], names=names)
+    table = every.to_frame(index=False)
+    for name in columns[columns.index("purity") :]:
+        table[name] = random.random(len(table))
     pair = {key: runs[key].iloc[0] for key in KEYS[:2]}
-    table = every.assign(**pair, width="all", n=len(runs), neighbours=10, **numbers)
-    return table[list(PURITY_COLUMNS)]
+    return table.assign(**pair, width="all", n=len(runs), neighbours=10)[list(columns)]
+
+
+def _reliability(runs: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
+    names = heads.tables()["reliability"].names
+    table = runs[["model", "dataset", "width"]].drop_duplicates()
+    table = table.merge(pd.DataFrame({"runs": ["all", "converged"]}), how="cross")
+    return table.assign(reliability=random.random(len(table))).reindex(columns=names)
 
 
 if __name__ == "__main__":

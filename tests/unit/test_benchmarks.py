@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import claims, floor, gpu, jobs, measures, scale, torch_peers, training
+from benchmarks import claim_tests, claims, floor, gpu, jobs, measures, scale, torch_peers, training
 from benchmarks.case import BATCH, STACKED, Case, make_case
 from benchmarks.population import make_population
 from weightscape import heads, models
@@ -321,12 +321,30 @@ def test_drawn_measures_are_tables_that_claims_are_made_of(tmp_path):
     population = Population("dnn", "mnist", ("5", "50"), 12)
     claims.draw(population, tmp_path)
     folder = tmp_path / "dnn" / "mnist"
-    tables = {name: read_table(folder / f"{name}.csv") for name in heads.read_by_claims()}
+    names = "reliability", *heads.read_by_claims()
+    tables = {name: read_table(folder / f"{name}.csv") for name in names}
     groups = read_table(folder / "grouping.csv", "grouping")
     runs = add_groups(read_table(folder / "runs.csv", "runs"), groups)
     assert len(runs) == 24
-    found = statements.measure(runs, tables, "test", Draws(20, 99)).effects
+    way = statements.Way("test", "exclude")
+    found = statements.measure(runs, tables, way, Draws(99), 0.2).effects
     of_std = found[(found["claim"] == "C1") & (found["statistic"] == "std")]
     assert of_std["layer"].tolist() == ["fc1", "fc2", "fc3"]
     assert (of_std["n"] == 24).all()
     assert (of_std["pooled"].abs() > 0).all()
+    assert set(found["claim"]) == {f"C{number}" for number in range(1, 7)}
+
+
+def test_of_a_test_of_claims_its_level_its_interval_and_its_power_are_told(monkeypatch):
+    monkeypatch.setattr(claim_tests, "STUDIES", 40)
+    every = list(claim_tests.cases())
+    (number,) = (
+        place
+        for place, case in enumerate(every)
+        if (case.case, case.design, case.effect) == ("Gaussian", "4 x 9", 0.9)
+    )
+    within, pooled = claim_tests.simulate(number)
+    assert (within["kind"], pooled["kind"], within["studies"]) == ("within", "pooled", 40)
+    assert within["p_below_0.05"] == 1  # such an effect is always seen
+    assert min(within["held"], pooled["held"]) > 0.8
+    assert within["detectable"] == pytest.approx(2.8016 / 32**0.5)

@@ -58,7 +58,9 @@ def draw(population: style.Shown, split: str) -> Figure:
         axes.set_xlabel("width")
         axes.set_ylabel(BARRIERS[name])
         axes.set_title(f"barrier of test {name.partition('_')[0]} (n = {max(n)})")
-    figure.suptitle(style.title(population))
+    style.put_heading(
+        figure, "Barriers on the line from each run to the best of its width", [population]
+    )
     style.add_legend(figure, _marks(table), 1.7)
     return figure
 

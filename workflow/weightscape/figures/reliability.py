@@ -50,7 +50,7 @@ def draw(population: style.Shown, split: str) -> Figure:
     axes.set_ylabel("reliability of the ranking\nby test accuracy (1: no luck)")
     axes.set_title(f"reliability of the ranking by test accuracy (n = {n})")
     figure.legend(loc="outside lower center", ncols=2)
-    figure.suptitle(style.title(population))
+    style.put_heading(figure, "How reliable the ranking of runs by test accuracy is", [population])
     return figure
 
 

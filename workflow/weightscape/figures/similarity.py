@@ -46,7 +46,7 @@ def draw(population: style.Shown, split: str) -> Figure:
             panels[layer].tick_params(labelleft=layer == row[0])
     for layer in style.lowest(layers):
         panels[layer].set_xlabel("similarity of two runs' outputs (CKA)")
-    figure.suptitle(style.title(population))
+    style.put_heading(figure, "How alike two runs represent the test images", [population])
     style.add_legend(figure, _marks(set(table["widths"])), 1.7)
     return figure
 

@@ -21,8 +21,10 @@ from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure
 from weightscape.measures.density import Densities
 from weightscape.measures.layer import LayerWeights
+from weightscape.measures.pairs import pairs_of_groups
 from weightscape.measures.runs import function
 from weightscape.measures.runs.function import compare, compare_groups
+from weightscape.measures.runs.similarity import HEAD as SIMILARITY
 from weightscape.runs.collecting import KEYS
 from weightscape.storage.densities import DENSITIES_VERSION
 from weightscape.storage.tables import write_table
@@ -286,6 +288,45 @@ def predict(runs, layers=(), r2=0.5, within=0.1, n=None):
     return [table.reindex(columns=list(COLUMNS)), predicted.reindex(columns=list(PREDICTED))]
 
 
+def make_barriers(runs):
+    """Matched barriers are lower."""
+    random, n = np.random.default_rng(0), len(runs)
+    return runs[[*KEYS, "group"]].assign(
+        reference_seed=0,
+        n_images=100,
+        loss_barrier=random.uniform(1, 2, n),
+        matched_loss_barrier=random.uniform(0, 1, n),
+        error_barrier=random.uniform(10, 50, n),
+        matched_error_barrier=random.uniform(0, 10, n),
+    )
+
+
+def make_similarities(runs, layers=("fc1", "fc2")):
+    """Random similarities; the initial ones are lower."""
+    random, pair = np.random.default_rng(0), dict(runs[KEYS[:2]].iloc[0])
+    between = random.uniform(0.4, 0.9, (len(runs), len(runs)))
+    rows = [
+        {**pair, "layer": layer, "weights": weights, **pairs.names}
+        | pairs.mean_with_interval("cka", between if weights == "final" else between / 2)
+        for layer, weights in itertools.product(layers, ("final", "initial"))
+        for pairs in pairs_of_groups(runs)
+    ]
+    return pd.DataFrame(rows, columns=SIMILARITY.tables["similarity"].names)
+
+
+def make_reliabilities(runs):
+    """Numbers that fall with the width."""
+    rows = []
+    for width in dict.fromkeys(runs["width"]):
+        for name, shift in (("all", 0.0), ("converged", -0.1)):
+            own = {"model": "dnn", "dataset": "mnist", "width": width, "runs": name}
+            value = 1 / (1 + float(width.partition("x")[0]) / 50) + shift
+            ends = {"reliability_low": value - 0.9, "reliability_high": value + 0.05}
+            n = int((runs["width"] == width).sum())
+            rows.append(own | {"n": n, "n_images": 100, "reliability": value} | ends)
+    return pd.DataFrame(rows).assign(half=0.5, ceiling=0.5)
+
+
 def make_figure(
     name, tables, folder, layers=("fc1", "fc2", "fc3"), split="test", spoil=lambda table: table
 ):
@@ -319,6 +360,9 @@ MAKERS = {
     "nulls": make_null_effects,
     "projection": make_projection,
     "projection_widths": make_projection,
+    "barrier": lambda runs, layers: make_barriers(runs),
+    "similarity": lambda runs, layers: make_similarities(runs),
+    "reliability": lambda runs, layers: make_reliabilities(runs),
 }
 
 

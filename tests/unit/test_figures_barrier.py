@@ -4,26 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from drawings import collisions_in, make_runs, panels_of, points_of, saved
+from drawings import collisions_in, make_barriers, make_runs, panels_of, points_of, saved
 
 from weightscape.drawing import style
 from weightscape.figures import draw
-from weightscape.runs.collecting import KEYS
 from weightscape.storage.tables import write_table
 
 WIDTHS = ("5", "10", "20", "50", "100", "200")
-
-
-def table_of(runs):
-    random, n = np.random.default_rng(0), len(runs)
-    return runs[[*KEYS, "group"]].assign(
-        reference_seed=0,
-        n_images=100,
-        loss_barrier=random.uniform(1, 2, n),
-        matched_loss_barrier=random.uniform(0, 1, n),
-        error_barrier=random.uniform(10, 50, n),
-        matched_error_barrier=random.uniform(0, 10, n),
-    )
 
 
 def draw_table(runs, table, folder):
@@ -33,7 +20,7 @@ def draw_table(runs, table, folder):
 
 def test_each_run_has_a_point_before_and_one_after_matching(tmp_path):
     runs = make_runs(np.linspace(10, 99, 24), widths=("5", "10", "20"))
-    table = table_of(runs)
+    table = make_barriers(runs)
     for axes, name in zip(
         panels_of(draw_table(runs, table, tmp_path)), ("loss", "error"), strict=True
     ):
@@ -50,7 +37,7 @@ def test_each_run_has_a_point_before_and_one_after_matching(tmp_path):
 @pytest.mark.parametrize("column", ["loss_barrier", "matched_loss_barrier"])
 def test_what_is_not_there_is_not_drawn(column, tmp_path):
     runs = make_runs([50.0, 60.0, 95.0], widths=("5",))
-    table = table_of(runs).assign(**{column: math.nan})
+    table = make_barriers(runs).assign(**{column: math.nan})
     figure = draw_table(runs, table, tmp_path)
     text = saved(figure, tmp_path)[0]
     assert ("no two runs of a width" in text) == (column == "loss_barrier")
@@ -59,12 +46,12 @@ def test_what_is_not_there_is_not_drawn(column, tmp_path):
 
 def test_an_empty_table_is_drawn(tmp_path):
     runs = make_runs([50.0])
-    draw_table(runs, table_of(runs).iloc[:0], tmp_path).draw_without_rendering()
+    draw_table(runs, make_barriers(runs).iloc[:0], tmp_path).draw_without_rendering()
 
 
 @pytest.mark.parametrize("widths", [("5x10",), WIDTHS, tuple(map(str, range(1, 25)))])
 def test_no_text_covers_another_and_the_figure_fits_a_page(widths, tmp_path):
     runs = make_runs(np.linspace(5, 99, 48), widths=widths)
-    figure = draw_table(runs, table_of(runs), tmp_path)
+    figure = draw_table(runs, make_barriers(runs), tmp_path)
     assert collisions_in(figure) == []
     assert all(figure.get_size_inches() <= style.PAGE)

@@ -280,12 +280,15 @@ def test_maps_of_a_width_are_coloured_within_the_width():
 
 WORDS = {
     "accuracy_from_weights": "accuracy predicted from weights",
+    "barrier": "barriers on the line",
     "convergence": "training loss",
     "failures": "failed",
     "function": "disagreement",
     "nulls": "null models",
     "projection": "t-sne",
     "projection_widths": "t-sne",
+    "reliability": "ranking of runs by test accuracy",
+    "similarity": "represent the test images",
     "spectra": "singular values",
     "statistics": "mean and standard deviation",
     "strength": "strength",

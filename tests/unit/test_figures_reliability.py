@@ -3,9 +3,8 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
-from drawings import collisions_in, make_runs, panels_of, saved
+from drawings import collisions_in, make_reliabilities, make_runs, panels_of, saved
 
 from weightscape.drawing import style
 from weightscape.figures import draw
@@ -15,19 +14,6 @@ from weightscape.storage.tables import write_table
 WIDTHS = ("5", "10", "20", "50", "100", "200")
 
 
-def table_of(runs):
-    """Numbers that fall with the width."""
-    rows = []
-    for width in dict.fromkeys(runs["width"]):
-        for name, shift in (("all", 0.0), ("converged", -0.1)):
-            own = {"model": "dnn", "dataset": "mnist", "width": width, "runs": name}
-            value = 1 / (1 + float(width.partition("x")[0]) / 50) + shift
-            ends = {"reliability_low": value - 0.9, "reliability_high": value + 0.05}
-            n = int((runs["width"] == width).sum())
-            rows.append(own | {"n": n, "n_images": 100, "reliability": value} | ends)
-    return pd.DataFrame(rows).assign(half=0.5, ceiling=0.5)
-
-
 def draw_table(runs, table, folder):
     write_table(table, folder / "reliability.csv")
     return draw("reliability", [runs], [str(folder / "reliability.csv")], "test")
@@ -35,7 +21,7 @@ def draw_table(runs, table, folder):
 
 def test_each_width_has_a_point_and_an_interval_of_both_kinds_of_runs(tmp_path):
     runs = make_runs(np.linspace(50, 99, 30), widths=WIDTHS[::-1])
-    table = table_of(runs)
+    table = make_reliabilities(runs)
     (axes,) = panels_of(draw_table(runs, table, tmp_path))
     assert [label.get_text() for label in axes.get_xticklabels()] == [f"{w}\n5" for w in WIDTHS]
     for (name, (colour, *_)), line, bars in zip(
@@ -52,13 +38,13 @@ def test_each_width_has_a_point_and_an_interval_of_both_kinds_of_runs(tmp_path):
 
 def test_without_predictions_the_figure_says_so(tmp_path):
     runs = make_runs([50.0, 60.0], widths=("5",))
-    figure = draw_table(runs, table_of(runs).assign(n=0, reliability=math.nan), tmp_path)
+    figure = draw_table(runs, make_reliabilities(runs).assign(n=0, reliability=math.nan), tmp_path)
     assert "predictions of 0 runs" in saved(figure, tmp_path)[0]
 
 
 @pytest.mark.parametrize("widths", [("5x10",), WIDTHS, tuple(map(str, range(1, 25)))])
 def test_no_text_covers_another_and_the_figure_fits_a_page(widths, tmp_path):
     runs = make_runs(np.linspace(5, 99, 48), widths=widths)
-    figure = draw_table(runs, table_of(runs), tmp_path)
+    figure = draw_table(runs, make_reliabilities(runs), tmp_path)
     assert collisions_in(figure) == []
     assert all(figure.get_size_inches() <= style.PAGE)

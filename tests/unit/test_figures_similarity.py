@@ -3,32 +3,15 @@
 import itertools
 
 import numpy as np
-import pandas as pd
 import pytest
-from drawings import collisions_in, make_runs, named_panels, panels_of, saved
+from drawings import collisions_in, make_runs, make_similarities, named_panels, panels_of, saved
 
 from weightscape.drawing import style
 from weightscape.figures import draw
 from weightscape.figures.similarity import RELATIONS
-from weightscape.measures.pairs import pairs_of_groups
-from weightscape.measures.runs.similarity import HEAD
-from weightscape.runs.collecting import KEYS
 from weightscape.storage.tables import write_table
 
 WIDTHS = ("5", "10", "20", "50", "100", "200")
-
-
-def table_of(runs, layers=("fc1", "fc2")):
-    """Random similarities; the initial ones are lower."""
-    random, pair = np.random.default_rng(0), dict(runs[KEYS[:2]].iloc[0])
-    between = random.uniform(0.4, 0.9, (len(runs), len(runs)))
-    rows = [
-        {**pair, "layer": layer, "weights": weights, **pairs.names}
-        | pairs.mean_with_interval("cka", between if weights == "final" else between / 2)
-        for layer, weights in itertools.product(layers, ("final", "initial"))
-        for pairs in pairs_of_groups(runs)
-    ]
-    return pd.DataFrame(rows, columns=HEAD.tables["similarity"].names)
 
 
 def draw_table(runs, table, folder):
@@ -38,7 +21,7 @@ def draw_table(runs, table, folder):
 
 def test_each_two_groups_have_a_row_with_final_and_initial_means(tmp_path):
     runs = make_runs(np.linspace(10, 99, 24), widths=("5", "10", "20"))
-    table = table_of(runs)
+    table = make_similarities(runs)
     panels = named_panels(draw_table(runs, table, tmp_path))
     assert list(panels) == ["fc1 (n = 24)", "fc2 (n = 24)"]
     first = next(iter(panels.values()))
@@ -57,13 +40,13 @@ def test_each_two_groups_have_a_row_with_final_and_initial_means(tmp_path):
 
 def test_n_counts_a_group_of_one_run(tmp_path):
     runs = make_runs([10.0, 90.0, 95.0], widths=("5",))
-    (axes,) = panels_of(draw_table(runs, table_of(runs, ["mlp1"]), tmp_path))
+    (axes,) = panels_of(draw_table(runs, make_similarities(runs, ["mlp1"]), tmp_path))
     assert axes.get_title() == "mlp1 (n = 3)"
 
 
 def test_without_pairs_the_figure_says_so(tmp_path):
     runs = make_runs([50.0])
-    figure = draw_table(runs, table_of(runs), tmp_path)
+    figure = draw_table(runs, make_similarities(runs), tmp_path)
     assert "no two runs whose layers' outputs are known" in saved(figure, tmp_path)[0]
 
 
@@ -71,7 +54,7 @@ def test_without_pairs_the_figure_says_so(tmp_path):
 def test_no_text_covers_another_and_the_figure_fits_a_page(layers, tmp_path):
     runs = make_runs(np.tile([10.0, 50.0, 70.0, 95.0, 96.0], 18), widths=WIDTHS)
     runs.loc[::7, "group"] = "ungrouped"
-    table = table_of(runs, [f"mlp1_{block}" for block in range(layers)])
+    table = make_similarities(runs, [f"mlp1_{block}" for block in range(layers)])
     figure = draw_table(runs, table, tmp_path)
     assert collisions_in(figure) == []
     assert all(figure.get_size_inches() <= style.PAGE)

@@ -22,9 +22,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.population import make_population
+from benchmarks.population import make_images, make_population
 from weightscape.measures import density
-from weightscape.measures.runs import densities, matching, nulls, projection, purity, weights
+from weightscape.measures.runs import (
+    barrier,
+    densities,
+    matching,
+    nulls,
+    projection,
+    purity,
+    similarity,
+    weights,
+)
 from weightscape.storage.shards import read_population
 from weightscape.storage.tables import write_table
 
@@ -67,6 +76,14 @@ def compare_groups(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
     purity.measure(shards, runs, out / "matching.h5", OF_GROUPS, out / "purity.csv")
 
 
+def compare_layers(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
+    similarity.measure(shards, runs, make_images(out), OF_GROUPS)
+
+
+def cross(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
+    barrier.measure(shards, runs, make_images(out), out / "matching.h5")
+
+
 def plain_kde(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
     """scipy's estimator on all weights of PLAIN_RUNS runs: its time is linear in runs."""
     from scipy.stats import gaussian_kde
@@ -99,6 +116,8 @@ MEASURES: dict[str, Callable[[list[str], pd.DataFrame, Path], None]] = {
     "null models": null_models,
     "matching": match,
     "purity of groups": compare_groups,
+    "similarity": compare_layers,
+    "barriers": cross,
     **{f"projection, {layer}": project(layer) for layer in LAYERS},
     f"plain: scipy KDE, {PLAIN_RUNS} runs": plain_kde,
     "plain: scikit-learn t-SNE, fc1, once": plain_tsne,
@@ -129,12 +148,12 @@ def measure(name: str, folder: Path, n: int) -> dict[str, object]:
 
 def benchmark(folder: Path, n: int, plain: bool) -> list[dict[str, object]]:
     make_population(folder, n)
-    rows = [measure(name, folder, n) for name in list(MEASURES)[:4]]
+    rows = [measure(name, folder, n) for name in list(MEASURES)[:6]]
     started = time.perf_counter()
     with ThreadPoolExecutor(2) as two:
         rows += two.map(lambda layer: measure(f"projection, {layer}", folder, n), LAYERS)
     seconds = round(time.perf_counter() - started, 1)
-    peak = max(row["peak_mb"] for row in rows[4:])  # type: ignore[type-var]
+    peak = max(row["peak_mb"] for row in rows[6:])  # type: ignore[type-var]
     rows.append(
         {"measure": "projection, two at a time", "n": n, "seconds": seconds, "peak_mb": peak}
     )

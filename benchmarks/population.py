@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from weightscape import models
+from weightscape.storage.images import write_dataset
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
 from weightscape.study.paths import seeds_text
 from weightscape.study.sections import GROUPS
@@ -43,6 +44,17 @@ def make_population(
     accuracy = 90 + 10 * quality
     runs = runs.assign(group=np.array(GROUPS[1:4])[(3 * quality).astype(int)])
     return paths, runs.assign(train_accuracy=accuracy, test_accuracy=accuracy - 1)
+
+
+def make_images(folder: Path) -> Path:
+    """A dataset of 10,000 drawn test images like MNIST's; one that is there is kept."""
+    path = folder / "images.h5"
+    if not path.exists():
+        random = np.random.default_rng(0)
+        images = random.integers(0, 256, (10_000, 1, 28, 28)).astype(np.uint8)
+        split = images, random.integers(0, 10, len(images))
+        write_dataset("drawn", path, {"train": split, "test": split}, {})
+    return path
 
 
 def _quality(seed: int) -> float:

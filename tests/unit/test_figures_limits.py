@@ -205,6 +205,16 @@ def test_many_that_are_far_are_no_outliers():
     assert style.FAR_RULE not in legend_of(figure)
 
 
+def test_what_is_far_and_flattens_nothing_is_no_outlier():
+    def change(table):
+        # the middle half is 0.5 to 1.5, and so beyond -4.5 and 6.5 it is far
+        table["std"] = [-4.4, *np.linspace(0, 2, len(table) - 3), 6.4, 7.0]
+
+    table, _, axes = draw_outlier(change)
+    assert names_in(axes) == []
+    assert axes.get_ylim()[1] > 7
+
+
 def test_runs_without_an_outlier_have_no_triangles():
     _, figure, axes = draw_outlier(lambda table: None)
     assert names_in(axes) == []

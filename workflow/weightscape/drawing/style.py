@@ -4,8 +4,9 @@ Accuracy runs from light to dark in one hue family (its lightness falls steadily
 colour-blindness and grey print); groups take their colours from it, with a line style each; `non`
 is Okabe and Ito's blue, which no accuracy takes. Width runs through viridis.
 
-An axis of points holds all of them but those FAR from the others, which are triangles at its edge
-and are named; a logarithmic axis of lines holds what converged, and `non` runs along its edge.
+An axis of points holds all of them but those FAR from the others that would make it FLAT, which are
+triangles at its edge and are named; a logarithmic axis of lines holds what converged, and `non`
+runs along its edge.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ MANY = 500  # artists beyond which points are rasterised inside the SVG
 
 FAR = 5  # interquartile ranges from the middle half of the converged runs
 EDGE = 3.5  # points between an edge and the middle of its triangles
+FLAT = 3  # times as long as for the others: a shorter axis holds what is FAR as well
 FEW = 0.1  # of the converged runs: if more are FAR they are no outliers, and the axis holds all
 NAMED = 3  # of those FAR in a panel
 FAR_RULE = f"{FAR} interquartile ranges or more from the middle half"
@@ -425,7 +427,9 @@ def _sides(values: np.ndarray, is_non: np.ndarray) -> np.ndarray:
     reach = FAR * (high - low)
     sides: np.ndarray = (values > high + reach).astype(int) - (values < low - reach)
     is_few = np.count_nonzero(sides[~is_non]) <= max(1, FEW * len(converged))
-    return sides if is_few and reach > 1e-9 * max(abs(low), abs(high)) else 0 * sides
+    is_flat = np.ptp(values) > FLAT * np.ptp(values[sides == 0])
+    moves = reach > 1e-9 * max(abs(low), abs(high))
+    return sides if is_few and is_flat and moves else 0 * sides
 
 
 def _draw_far(axes: Axes, values: np.ndarray, sides: np.ndarray, colours: np.ndarray) -> None:

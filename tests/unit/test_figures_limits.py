@@ -210,7 +210,7 @@ def test_what_is_far_and_flattens_nothing_is_no_outlier():
         # the middle half is 0.5 to 1.5, and so beyond -4.5 and 6.5 it is far
         table["std"] = [-4.4, *np.linspace(0, 2, len(table) - 3), 6.4, 7.0]
 
-    table, _, axes = draw_outlier(change)
+    _, _, axes = draw_outlier(change)
     assert names_in(axes) == []
     assert axes.get_ylim()[1] > 7
 

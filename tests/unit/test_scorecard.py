@@ -74,10 +74,18 @@ def test_the_page_begins_with_an_answer_on_each_claim(page, judged):
     told = re.findall(r'title="([^"]*)">([^<]*)</b> <small>\((\d+), (\d+), (\d+)\)', first)
     found = answer(judged, SMALLEST)
     assert {word for _, word, *_ in told} <= set(ANSWERS)
-    assert len(told) == len(found) == 2 * 6
-    for (_, *counts), row in zip(told, found.sort_values("claim").itertuples(), strict=True):
+    assert len(told) == len(found) == 3 * 6
+    by_claim = found.sort_values("claim", kind="stable")
+    for (_, *counts), row in zip(told, by_claim.itertuples(), strict=True):
         assert sum(map(int, counts[1:])) == row.n_statements
-    assert first.count("not tested") == 2  # C7 needs two families on one dataset
+    assert first.count("not tested") == 3  # C7 needs two families on one dataset
+    together = found[found["model"] == "all"].set_index("claim")
+    for name in ("n_statements", "n_for", "n_against", "n_undecided", "n"):
+        own = found[found["model"] != "all"].groupby("claim")[name].sum()
+        assert own.to_dict() == together[name].to_dict()
+    assert set(together["n"]) == {200}
+    assert together.loc["C1", "sentence"].startswith("C1 holds in part for 2 populations together")
+    assert "as in CNN on MNIST (" in together.loc["C1", "sentence"]
 
 
 def test_families_are_told_apart_where_they_differ(judged):

@@ -15,6 +15,8 @@ from weightscape.claims.judge import FOR, HEAD, NEGLIGIBLE, UNDECIDED, is_about_
 from weightscape.study.catalogue import TITLES
 
 ANSWERS = ("holds", "holds in part", "fails in part", "does not hold", "undecided")
+ALL = "all"
+"""Model and dataset of the answer by the statements of all populations."""
 COLUMNS = tuple(HEAD.tables["answers"].names)
 
 _MEASURES = {
@@ -28,12 +30,18 @@ _MEASURES = {
 def answer(claims: pd.DataFrame, smallest: float) -> pd.DataFrame:
     """COLUMNS, a row per claim and population, of the judged statements in their order.
 
-    `smallest` is the smallest effect of interest.
+    Of several populations there is a row of them all as well, by all their statements. `smallest`
+    is the smallest effect of interest.
     """
     rows = [
         dict(zip(COLUMNS[:3], key, strict=True)) | _answer(of, smallest)
         for key, of in claims.groupby(list(COLUMNS[:3]), sort=False)
     ]
+    if len(claims.drop_duplicates(list(COLUMNS[1:3]))) > 1:
+        rows += [
+            {"claim": claim, "model": ALL, "dataset": ALL} | _answer(of, smallest)
+            for claim, of in claims.groupby("claim", sort=False)
+        ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -48,19 +56,24 @@ def _answer(of: pd.DataFrame, smallest: float) -> dict[str, object]:
         f"{len(of)} statement{'s' * (len(of) != 1)}: {n_for} for it, {n_against} against, "
         f"{n_undecided} undecided"
     )
-    row = of.iloc[0]
-    where = " on ".join(TITLES.get(row[name], row[name]) for name in ("model", "dataset"))
-    shown = f"{row['claim']} {'is undecided' if word == 'undecided' else word} for {where}: "
-    shown += _surest(decisive, smallest) if len(decisive) else _undecided(of)
+    populations = of.groupby(["model", "dataset"], sort=False)
+    several = len(populations) > 1
+    where = f"{len(populations)} populations together" if several else _population(of.iloc[0])
+    shown = f"{of['claim'].iloc[0]} {'is ' * (word == 'undecided')}{word} for {where}: "
+    shown += _surest(decisive, smallest, several) if len(decisive) else _undecided(of)
     return {
         "answer": word,
         "n_statements": len(of),
         "n_for": n_for,
         "n_against": n_against,
         "n_undecided": n_undecided,
-        "n": of["n"].max(),
+        "n": populations["n"].max().sum(),
         "sentence": f"{shown} ({counts}).",
     }
+
+
+def _population(row: pd.Series) -> str:
+    return " on ".join(TITLES.get(row[name], row[name]) for name in ("model", "dataset"))
 
 
 def _word(n_for: int, n_against: int, n: int) -> str:
@@ -71,8 +84,9 @@ def _word(n_for: int, n_against: int, n: int) -> str:
     return "undecided"
 
 
-def _surest(decisive: pd.DataFrame, smallest: float) -> str:
-    """The statement of the smallest p, of those that decide."""
+def _surest(decisive: pd.DataFrame, smallest: float, several: bool) -> str:
+    """The statement of the smallest p, of those that decide; of `several` populations, with its
+    own."""
     about_width = decisive.apply(is_about_width, axis=1)
     is_negligible = decisive["verdict"].isin(NEGLIGIBLE)
     p = decisive["within_p"].mask(about_width, decisive["pooled_p"])
@@ -88,7 +102,8 @@ def _surest(decisive: pd.DataFrame, smallest: float) -> str:
         )
     if row["verdict"] in NEGLIGIBLE:
         told += f", shown to be smaller than {smallest:g}"
-    return f"{told}, and claimed to be {claimed}"
+    told += f", and claimed to be {claimed}"
+    return f"{told}, as in {_population(row)}" if several else told
 
 
 def _undecided(of: pd.DataFrame) -> str:

@@ -222,15 +222,14 @@ def _within(
     weights = kept / noise / (kept / noise).sum()
     value = float(weights @ values)
     used = [strata[name] for name in of_width]
-    quiet = math.sqrt(weights**2 @ noise)  # the standard error if there is nothing to find
     drawn = _permuted(comparison, used, weights, draws)
-    p = None if drawn is None else _p_of(drawn, value)
     if drawn is not None and comparison.is_permuted_error:
-        quiet = float(drawn.std())
         smallest = sum(min(map(len, comparison.cells(rows, widths))) for rows in used)
-        whole = _Part(0.0, quiet, math.inf, smallest)
+        whole = _Part(0.0, float(drawn.std()), math.inf, smallest)
+        quiet = whole.error
     else:
         whole = _together([_jackknife(comparison, rows, widths) for rows in used], weights)
+        quiet = math.sqrt(weights**2 @ noise)  # the error if there is nothing to find
     share, share_p = _heterogeneity(values, noise, value / comparison.limit)
     known = Effect(
         value,
@@ -244,7 +243,7 @@ def _within(
         heterogeneity_p=share_p,
     )
     found = _with_interval(known, whole, on_z=comparison.is_unbiased)
-    return found if p is None else replace(found, p=p)
+    return found if drawn is None else replace(found, p=_p_of(drawn, value))
 
 
 def _with_interval(known: Effect, part: _Part, on_z: bool) -> Effect:

@@ -190,7 +190,10 @@ HEAD = MeasureHead(
             texts=("effects", "verdict"),
         ),
         "answers": Table(
-            row="claim and population: whether the claim holds, by its statements together",
+            row=(
+                "claim and population, and all populations together: whether the claim holds, by "
+                "its statements"
+            ),
             keys=("claim", "model", "dataset"),
             columns={
                 "answer": "holds, holds in part, fails in part, does not hold, or undecided",
@@ -204,7 +207,7 @@ HEAD = MeasureHead(
                     "within width, or contradicted"
                 ),
                 "n_undecided": "statements that are inconclusive or have too few runs",
-                "n": "runs of the population in these statements",
+                "n": "runs in these statements",
                 "sentence": "the answer in one sentence, with the surest statement behind it",
             },
             texts=("answer", "sentence"),

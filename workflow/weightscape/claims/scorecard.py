@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from weightscape import heads
+from weightscape.claims.answers import ALL
 from weightscape.claims.judge import VERDICTS, is_about_width
 from weightscape.runs.paper_tables import PAGE_STYLE
 from weightscape.study.catalogue import TITLES
@@ -110,6 +111,8 @@ def render(
 def _answers(answers: pd.DataFrame, pairs: list[tuple[str, str]], study: str) -> str:
     """Whether each claim holds for each population, on a few lines."""
     head = "".join(f"<th>{_title(pair)}</th>" for pair in pairs)
+    if len(pairs) > 1:
+        pairs, head = [*pairs, (ALL, ALL)], f"{head}<th>all</th>"
     by_cell = {(row["claim"], row["model"], row["dataset"]): row for _, row in answers.iterrows()}
     rows = ""
     for claim, of in heads.claims().items():
@@ -227,6 +230,10 @@ def _details(row: pd.Series) -> str:
         )
     if np.isfinite(row["corrected"]):
         parts.append(f"within width if accuracies were reliable {row['corrected']:+.2f}")
+    if np.isfinite(row["heterogeneity"]):
+        parts.append(
+            f"widths differ by I2 = {row['heterogeneity']:.2f}, p = {row['heterogeneity_p']:.2g}"
+        )
     parts.append(f"adjusted p that it is not negligible = {row['negligible_p_adjusted']:.2g}")
     parts.append(f"{row['ways_agree']:.0f} of {row['ways']:.0f} ways to analyse agree")
     return f"{row['verdict']}: {'; '.join(parts)}"

@@ -258,7 +258,7 @@ def test_report_quotes_config_and_n(finished, tmp_path):
     ):
         assert text.count(words) == 1, words
     # the scorecard stands on the first page
-    assert "The paper's claims on the study test, over all runs and with width held fixed" in text
+    assert "Do the paper's claims hold among networks of one width? Study test." in text
 
 
 def test_graphs_own_standard_output(fresh):

@@ -1,9 +1,8 @@
 """Answers: whether each claim holds, by all its statements together, in a sentence.
 
-The rule is in docs/claims.md. A claim holds if more than half of its statements speak for it and
-none against it, and does not hold if more than half speak against it and none for it. It holds in
-part if some speak for it, and fails in part if none does and some speak against it. Otherwise it is
-undecided.
+The rule is in docs/claims.md. A claim is mixed if some of its statements speak for it and some
+against it. It holds if more than half speak for it, and holds in part if fewer do; it does not hold
+if more than half speak against it, and fails in part if fewer do. Otherwise it is undecided.
 """
 
 from __future__ import annotations
@@ -14,10 +13,12 @@ from weightscape import heads
 from weightscape.claims.judge import FOR, HEAD, NEGLIGIBLE, UNDECIDED, is_about_width
 from weightscape.study.catalogue import TITLES
 
-ANSWERS = ("holds", "holds in part", "fails in part", "does not hold", "undecided")
+ANSWERS = ("holds", "holds in part", "mixed", "fails in part", "does not hold", "undecided")
 ALL = "all"
 """Model and dataset of the answer by the statements of all populations."""
 COLUMNS = tuple(HEAD.tables["answers"].names)
+
+_STATES = ("mixed", "undecided")  # which a claim is; all other answers are what it does
 
 _MEASURES = {
     "spearman": "the rank correlation of {what} with accuracy",
@@ -51,7 +52,6 @@ def _answer(of: pd.DataFrame, smallest: float) -> dict[str, object]:
     is_against = ~(is_for | is_undecided)
     n_for, n_against, n_undecided = (int(s.sum()) for s in (is_for, is_against, is_undecided))
     word = _word(n_for, n_against, len(of))
-    decisive = of[is_for if n_for else is_against]
     counts = (
         f"{len(of)} statement{'s' * (len(of) != 1)}: {n_for} for it, {n_against} against, "
         f"{n_undecided} undecided"
@@ -59,8 +59,9 @@ def _answer(of: pd.DataFrame, smallest: float) -> dict[str, object]:
     populations = of.groupby(["model", "dataset"], sort=False)
     several = len(populations) > 1
     where = f"{len(populations)} populations together" if several else _population(of.iloc[0])
-    shown = f"{of['claim'].iloc[0]} {'is ' * (word == 'undecided')}{word} for {where}: "
-    shown += _surest(decisive, smallest, several) if len(decisive) else _undecided(of)
+    shown = f"{of['claim'].iloc[0]} {'is ' * (word in _STATES)}{word} for {where}: "
+    sides = [of[side] for side in (is_for, is_against) if side.any()]
+    shown += "; but ".join(_surest(side, smallest, several) for side in sides) or _undecided(of)
     return {
         "answer": word,
         "n_statements": len(of),
@@ -77,8 +78,10 @@ def _population(row: pd.Series) -> str:
 
 
 def _word(n_for: int, n_against: int, n: int) -> str:
+    if n_for and n_against:
+        return "mixed"
     if n_for:
-        return "holds" if 2 * n_for > n and not n_against else "holds in part"
+        return "holds" if 2 * n_for > n else "holds in part"
     if n_against:
         return "does not hold" if 2 * n_against > n else "fails in part"
     return "undecided"

@@ -31,6 +31,8 @@ class Comparison:
     """the largest effect that there can be"""
     is_unbiased = False
     """whether the effect in few runs is on average that in many"""
+    is_noise_known = True
+    """whether `noise` is the variance, and not only a bound of it"""
     is_permuted_error = False
     """whether the error within width is the spread of the permutations, and not a jackknife's"""
     valid: Array
@@ -85,6 +87,7 @@ class Difference(Comparison):
     """Spearman's correlation of x with y less that of `other` with y."""
 
     limit = 2.0
+    is_noise_known = False
 
     def __init__(self, x: Numbers, other: Numbers, y: Numbers):
         self.x, self.other, self.y = (np.asarray(column, float) for column in (x, other, y))
@@ -148,6 +151,7 @@ class Scatter(Comparison):
     and their spread tells the error, which a jackknife of medians does not.
     """
 
+    is_noise_known = False
     is_permuted_error = True
 
     def __init__(self, points: Numbers, accuracy: Numbers):

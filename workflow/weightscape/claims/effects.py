@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import chdtrc, ndtri, stdtr, stdtrit
@@ -106,12 +106,8 @@ NOTHING = Effect()
 
 def from_interval(value: float, low: float, high: float) -> Effect:
     """An effect of which no more is known than its 95 % interval."""
-    return Effect(value, low, high, centre=value, error=float(error_of(low, high)))
-
-
-def error_of(low: Any, high: Any) -> Any:
-    """The standard error that a 95 % interval stands for, or several."""
-    return (high - low) / (2 * ndtri((1 + LEVEL) / 2))
+    error = (high - low) / (2 * ndtri((1 + LEVEL) / 2))
+    return Effect(value, low, high, centre=value, error=float(error))
 
 
 class Pair(NamedTuple):
@@ -199,8 +195,8 @@ def _pooled(comparison: Comparison, rows: Array, widths: Array) -> Effect:
     known = Effect(_value(comparison, rows), n=comparison.used(rows), limit=comparison.limit)
     if math.isnan(known.value):
         return known
-    part = _jackknife(comparison, rows, widths)
-    return _with_interval(known, part, on_z=True)
+    quiet = math.sqrt(comparison.noise(rows))
+    return _with_interval(known, _jackknife(comparison, rows, widths), quiet, on_z=True)
 
 
 def _within(
@@ -224,13 +220,14 @@ def _within(
     used = [strata[name] for name in of_width]
     drawn = _permuted(comparison, used, weights, draws)
     if drawn is not None and comparison.is_permuted_error:
-        smallest = sum(min(map(len, comparison.cells(rows, widths))) for rows in used)
-        whole = _Part(0.0, float(drawn.std()), math.inf, smallest)
+        whole = _Part(0.0, float(drawn.std()), math.inf)
         quiet = whole.error
     else:
         whole = _together([_jackknife(comparison, rows, widths) for rows in used], weights)
         quiet = math.sqrt(weights**2 @ noise)  # the error if there is nothing to find
-    share, share_p = _heterogeneity(values, noise, value / comparison.limit)
+    share, share_p = math.nan, math.nan
+    if comparison.is_noise_known:
+        share, share_p = _heterogeneity(values, noise, kept)
     known = Effect(
         value,
         n=sum(n_of_width.values()),
@@ -238,21 +235,26 @@ def _within(
         of_width=of_width,
         limit=comparison.limit,
         attenuation=float(weights @ kept) if reliability else math.nan,
-        detectable=min(comparison.limit, POWER * quiet),
+        detectable=min(
+            comparison.limit, POWER * (quiet if comparison.is_noise_known else whole.error)
+        ),
         heterogeneity=share,
         heterogeneity_p=share_p,
     )
-    found = _with_interval(known, whole, on_z=comparison.is_unbiased)
+    found = _with_interval(known, whole, quiet, on_z=comparison.is_unbiased)
     return found if drawn is None else replace(found, p=_p_of(drawn, value))
 
 
-def _with_interval(known: Effect, part: _Part, on_z: bool) -> Effect:
+def _with_interval(known: Effect, part: _Part, quiet: float, on_z: bool) -> Effect:
     """With its interval and p by the error: on Fisher's z scale, where the ends stay within the
-    limits, or about the effect less its bias, as the mean of effects in few runs has one."""
+    limits, or about the effect less its bias, as the mean of effects in few runs has one.
+
+    `quiet` is the error if there is nothing to find.
+    """
     value, limit = known.value, known.limit
     share = value / limit
     if abs(share) > 1 - ROUNDING:
-        return _of_all_alike(known, part)
+        return _of_all_alike(known, quiet)
     reach = _reach(part.freedom)
     if on_z:
         centre, z, error = value, math.atanh(share), part.error / limit / (1 - share**2)
@@ -307,26 +309,23 @@ class _Part(NamedTuple):
     bias: float
     error: float
     freedom: float
-    smallest: int
-    """runs of the smallest cell"""
 
 
 def _jackknife(comparison: Comparison, rows: Array, widths: Array) -> _Part:
     """Runs are left out of one cell at a time, whose others then count for more.
 
-    A cell of many runs is cut into MOST_LEFT_OUT parts, which are left out in one piece. Where a
-    cell has one run only, or leaving runs out changes nothing, the error is that of an effect of
-    nothing.
+    A cell of many runs is cut into MOST_LEFT_OUT parts at random, which are left out in one piece.
+    Where a cell has one run only, or leaving runs out changes nothing, the error is that of an
+    effect of nothing.
     """
     cells = comparison.cells(rows, widths)
-    smallest = min(map(len, cells))
-    if smallest < 2:
-        return _Part(0.0, math.sqrt(comparison.noise(rows)), len(rows) - 1, smallest)
+    if min(map(len, cells)) < 2:
+        return _Part(0.0, math.sqrt(comparison.noise(rows)), len(rows) - 1)
     whole = _value(comparison, rows)
-    bias, parts = 0.0, []
+    bias, parts, random = 0.0, [], np.random.default_rng(0)
     for cell in cells:
         n_parts = min(len(cell), MOST_LEFT_OUT)
-        part_of = np.arange(len(cell)) % n_parts
+        part_of = random.permutation(np.arange(len(cell)) % n_parts)
         found = []
         first = 0
         for size in blocks(n_parts, len(rows)):
@@ -344,7 +343,7 @@ def _jackknife(comparison: Comparison, rows: Array, widths: Array) -> _Part:
     error, freedom = _add(parts)
     if error < ROUNDING:  # as of an effect that is as large as it can be
         error, freedom = math.sqrt(comparison.noise(rows)), len(rows) - 1
-    return _Part(bias, error, freedom, smallest)
+    return _Part(bias, error, freedom)
 
 
 def _add(parts: list[tuple[float, float]]) -> tuple[float, float]:
@@ -362,19 +361,21 @@ def _together(parts: list[_Part], weights: Numbers) -> _Part:
     scaled = zip(weights, parts, strict=True)
     error, freedom = _add([((w * part.error) ** 2, part.freedom) for w, part in scaled])
     bias = sum(w * part.bias for w, part in zip(weights, parts, strict=True))
-    return _Part(float(bias), error, freedom, sum(part.smallest for part in parts))
+    return _Part(float(bias), error, freedom)
 
 
-def _of_all_alike(known: Effect, part: _Part) -> Effect:
+def _of_all_alike(known: Effect, quiet: float) -> Effect:
     """An effect as large as it can be, of which leaving runs out tells no error.
 
-    Its interval ends where all runs of the smallest cell would be alike in 2.5 % of studies.
+    Its variance falls with its size e as 1 - e^2, from that of nothing to find: the interval has
+    all e that are within the reach of their own error (Wilson 1927).
     """
-    end = known.limit * (2 * ((1 - LEVEL) / 2) ** (1 / part.smallest) - 1)
+    z, variance = 1 / (quiet / known.limit), (quiet / known.limit) ** 2
+    far = _reach(math.inf) ** 2 * variance
+    end = known.limit * (1 - far) / (1 + far)
     low, high = (end, known.value) if known.value > 0 else (known.value, -end)
-    p = min(1.0, 2 * 0.5**part.smallest)
-    error = max(part.error, (high - low) / 4)
-    return replace(known, low=low, high=high, p=p, centre=known.value, error=error)
+    p = float(2 * stdtr(math.inf, -z))
+    return replace(known, low=low, high=high, p=p, centre=known.value, error=quiet)
 
 
 def _reach(freedom: float) -> float:
@@ -402,15 +403,15 @@ def _p_of(drawn: Numbers, value: float) -> float:
     return float((1 + far) / (1 + len(drawn)))
 
 
-def _heterogeneity(values: Numbers, noise: Numbers, share: float) -> tuple[float, float]:
+def _heterogeneity(values: Numbers, noise: Numbers, kept: Numbers) -> tuple[float, float]:
     """I2 (Higgins and Thompson 2002) and p of Cochran's Q, of the effects of several widths.
 
-    The variance of an effect falls with its size, as that of a rank correlation does (Bonett and
-    Wright 2000).
+    What is expected of a width is the corrected effect times what its accuracies keep of it. The
+    variance falls with that size, as a rank correlation's does (Bonett and Wright 2000).
     """
     if len(values) < 2:
         return math.nan, math.nan
-    variances = noise * max((1 - share**2) ** 2 * (1 + share**2 / 2), ROUNDING)
-    mean = (values / variances).sum() / (1 / variances).sum()
-    q, freedom = float(((values - mean) ** 2 / variances).sum()), len(values) - 1
+    expected = kept * float(np.clip((kept * values / noise).sum() / (kept**2 / noise).sum(), -1, 1))
+    variances = noise * np.maximum((1 - expected**2) ** 2 * (1 + expected**2 / 2), ROUNDING)
+    q, freedom = float(((values - expected) ** 2 / variances).sum()), len(values) - 1
     return max(0.0, 1 - freedom / q) if q > 0 else 0.0, float(chdtrc(freedom, q))

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import chdtrc, ndtr
 
-from weightscape.claims.effects import error_of
 from weightscape.claims.judge import HEAD, adjust
 
 COLUMNS = tuple(HEAD.tables["families"].names)
@@ -26,11 +25,11 @@ def compare(claims: pd.DataFrame, alpha: float, smallest: float) -> pd.DataFrame
     Families differ if the adjusted p of Cochran's Q is below alpha. They are alike if two one-sided
     tests show that the largest and the smallest effect are less than `smallest` apart.
     """
-    known = claims.dropna(subset=["within", "within_low", "within_high"])
+    known = claims.dropna(subset=["within", "within_error"])
     known = known[known["claim"] != "C7"]
     known = known.assign(
         within=known["within"] * known["predicted"],
-        error=error_of(known["within_low"], known["within_high"]),
+        error=known["within_error"],
     )
     rows = []
     for keys, of in known.groupby(list(COLUMNS[:3]), sort=False):

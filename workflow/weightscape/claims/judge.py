@@ -47,8 +47,8 @@ HEAD = MeasureHead(
                     "interval (of purity, and of C6 by width: from permutations)"
                 ),
                 "pooled_p_adjusted": (
-                    "pooled_p adjusted over all statements of the study for the false "
-                    "discovery rate (Benjamini and Hochberg 1995)"
+                    "pooled_p adjusted over all statements of the study that have enough runs, "
+                    "for the false discovery rate (Benjamini and Hochberg 1995)"
                 ),
                 "n_widths": "widths that between rests on; 0 where it is not measured",
                 "between": (
@@ -69,13 +69,14 @@ HEAD = MeasureHead(
                     "width (of purity: bootstrap; of scatter: spread of permutations)"
                 ),
                 "within_high": "upper end of the 95 % interval of within",
+                "within_error": "standard error of within, by which the interval is made",
                 "within_p": (
                     "two-sided p of within, from permutations within each width (of "
                     "spearman_difference: by the same error as its interval)"
                 ),
                 "within_p_adjusted": (
-                    "within_p adjusted over all statements of the study for the false "
-                    "discovery rate (Benjamini and Hochberg 1995)"
+                    "within_p adjusted over all statements of the study that have enough runs, "
+                    "for the false discovery rate (Benjamini and Hochberg 1995)"
                 ),
                 "corrected": (
                     "within as it would be if accuracies were reliable: within over the "
@@ -94,7 +95,8 @@ HEAD = MeasureHead(
                 ),
                 "heterogeneity": (
                     "I2: share of the scatter of the widths' effects that is more than noise, "
-                    "from 0 to 1 (Higgins and Thompson 2002)"
+                    "and more than their reliabilities explain, from 0 to 1 (Higgins and "
+                    "Thompson 2002); empty for C2 and scatter"
                 ),
                 "heterogeneity_p": "p of Cochran's Q: whether the widths' effects are alike",
                 "sign_flip": "True where pooled and within differ in sign, whatever their p",
@@ -196,7 +198,7 @@ HEAD = MeasureHead(
             ),
             keys=("claim", "model", "dataset"),
             columns={
-                "answer": "holds, holds in part, fails in part, does not hold, or undecided",
+                "answer": "holds, holds in part, mixed, fails in part, does not hold, or undecided",
                 "n_statements": "statements of the claim",
                 "n_for": (
                     "statements that speak for it: supported, supported but small, or masked by "
@@ -245,12 +247,13 @@ _WAY = ["split", "non", "widths"]
 def judge(effects: pd.DataFrame, alpha: float, smallest: float) -> pd.DataFrame:
     """The rows of `effects` with adjusted p and a verdict: COLUMNS, but for those on ways.
 
-    p is adjusted by Benjamini and Hochberg 1995 over all rows, each kind apart; `smallest` is the
-    smallest effect of interest.
+    p is adjusted by Benjamini and Hochberg 1995 over all rows of enough runs, each kind apart;
+    `smallest` is the smallest effect of interest.
     """
     judged = effects.copy()
+    enough = np.array([_is_enough(row) for _, row in judged.iterrows()], bool)
     for name in _ADJUSTED:
-        judged[f"{name}_adjusted"] = adjust(judged[name].to_numpy(float))
+        judged[f"{name}_adjusted"] = adjust(judged[name].where(enough).to_numpy(float))
     judged["verdict"] = [_verdict(row, alpha, smallest) for _, row in judged.iterrows()]
     return judged
 
@@ -263,7 +266,12 @@ def judge_ways(
     The statements of each way are judged by themselves, as a study that had chosen it.
     """
     parts = [claims.assign(**way)]
-    parts += [judge(own, alpha, smallest) for _, own in ways.groupby(_WAY, sort=False)]
+    for _, own in ways.groupby(_WAY, sort=False):
+        # statements that are the same in this way are judged with it, but told once
+        same = claims.merge(own[_STATEMENT], on=_STATEMENT, how="left", indicator=True)
+        same = claims[(same["_merge"] == "left_only").to_numpy()]
+        every_of_way = pd.concat([own, same[own.columns.intersection(claims.columns)]])
+        parts.append(judge(every_of_way, alpha, smallest).head(len(own)))
     every = pd.concat([part[list(WAY_COLUMNS)] for part in parts], ignore_index=True)
     agree = every.merge(claims[[*_STATEMENT, "verdict"]], on=_STATEMENT, suffixes=("", "_own"))
     agree["agrees"] = agree["verdict"] == agree["verdict_own"]
@@ -288,20 +296,15 @@ def adjust(p: np.ndarray) -> np.ndarray:
 
 def _verdict(row: pd.Series, alpha: float, smallest: float) -> str:
     """The first rule that fits; comparisons with NaN are false, and so nothing is sure of it."""
-    of_width = is_about_width(row)
-    enough = all(
-        row[n] >= FEWEST and np.isfinite(row[effect])
-        for n, effect in (("n", "pooled"), ("n_within", "within"))
-        if not (of_width and effect == "within")
-    )
-    if row["n_smaller"] < FEWEST_OF_SIDE or not enough:
+    if not _is_enough(row):
         return "too few runs"
+    of_width = is_about_width(row)
     pooled, is_pooled = _signed(row, "pooled", alpha)
     within, is_within = (pooled, is_pooled) if of_width else _signed(row, "within", alpha)
     best = row["corrected"] if np.isfinite(row["corrected"]) else row["predicted"] * within
     is_negligible = not of_width and row["negligible_p_adjusted"] < alpha
     if is_within and within > 0:
-        if not pooled > 0:
+        if not (is_pooled and pooled > 0):
             return "masked by width"
         return "supported, but small" if is_negligible or abs(best) < smallest else "supported"
     if is_negligible:
@@ -309,6 +312,13 @@ def _verdict(row: pd.Series, alpha: float, smallest: float) -> str:
     if is_within:
         return "reversed within width" if is_pooled and pooled > 0 else "contradicted"
     return "inconclusive"
+
+
+def _is_enough(row: pd.Series) -> bool:
+    """Whether there are runs enough for a verdict."""
+    kinds = [("n", "pooled")] + [("n_within", "within")] * (not is_about_width(row))
+    there = all(row[n] >= FEWEST and np.isfinite(row[effect]) for n, effect in kinds)
+    return there and not row["n_smaller"] < FEWEST_OF_SIDE
 
 
 def _signed(row: pd.Series, name: str, alpha: float) -> tuple[float, bool]:

@@ -45,6 +45,7 @@ _LIGHT = (
 _ANSWER_COLOURS = {
     "holds": "#0072B2",
     "holds in part": "#009E73",
+    "mixed": "#CC79A7",
     "fails in part": "#E69F00",
     "does not hold": "#D55E00",
     "undecided": "#8C8C8C",
@@ -52,7 +53,7 @@ _ANSWER_COLOURS = {
 MEANINGS = {
     "supported": "within width as claimed",
     "supported, but small": "the same, but below the smallest effect of interest",
-    "masked by width": "within width as claimed, over all runs not",
+    "masked by width": "within width as claimed, over all runs not seen",
     "explained by width": "over all runs as claimed, within width shown to be negligible",
     "no effect": "within width shown to be negligible, over all runs not as claimed",
     "reversed within width": "over all runs as claimed, within width the other way",

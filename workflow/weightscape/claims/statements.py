@@ -262,6 +262,7 @@ def _with_errors(effects: pd.DataFrame, smallest_effect: float) -> pd.DataFrame:
         for _, row in effects.iterrows()
     ]
     return effects.assign(
+        within_error=[effect.error for effect in within],
         negligible_p=[effect.negligible_p(smallest_effect) for effect in within],
         detectable=[min(1.0, POWER * effect.error) for effect in within],
     )
@@ -290,6 +291,7 @@ def _row(statement: Statement, smallest_effect: float) -> dict[str, Any]:
         "corrected": corrected,
         "corrected_low": corrected_low,
         "corrected_high": corrected_high,
+        "within_error": within.error,
         "negligible_p": within.negligible_p(smallest_effect),
         "detectable": within.detectable,
         "heterogeneity": within.heterogeneity,

@@ -481,6 +481,15 @@ def test_runs_that_did_not_converge_are_in_c6_alone(tables):
     assert row(found, "C1", "std", "fc1")["n"] == 100
 
 
+def test_without_a_run_that_converged_statements_have_too_few_runs(tables):
+    tables = tables._replace(runs=tables.runs.assign(group="non"))
+    found = measure(tables, WAY, DRAWS)
+    judged = judge.judge(found.effects, ALPHA, SMALLEST)
+    assert set(judged.loc[judged["claim"] == "C1", "n"]) == {0}
+    assert set(judged["verdict"]) == {"too few runs"}
+    assert set(judged["claim"]) == {f"C{number}" for number in range(1, 7)}
+
+
 def test_accuracies_that_are_unreliable_are_corrected_for(tables):
     own = tables.reliability.assign(reliability=0.25)
     found = [measure(t, WAY, DRAWS) for t in (tables, tables._replace(reliability=own))]

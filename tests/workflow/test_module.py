@@ -28,6 +28,8 @@ JOBS = {
     "networks_group_runs": 1,
     "networks_join_tables_runs": 1,
     "networks_measure_matching": 1,
+    "networks_measure_reliability": 1,
+    "networks_measure_similarity": 1,
     "networks_measure_weights": 1,
     "networks_measure_purity": 1,
     "networks_measure_claims": 1,
@@ -178,7 +180,7 @@ def test_the_report_s_first_page_is_the_scorecard(finished_outer, tmp_path):
     page = re.search(r'var workflow_desc = "(.*)', (tmp_path / "report.html").read_text())[1]
     assert "Study <strong>tiny</strong>" in page
     assert "n = 2 runs (1 widths x 2 seeds)" in page
-    assert "The paper's claims on the study tiny" in page
+    assert "Do the paper's claims hold among networks of one width? Study tiny." in page
     assert "system-message" not in page
 
 

@@ -59,7 +59,7 @@ class Evidence:
         """Accuracies are the final ones on `split`, with their reliability in each width."""
         self.runs, self.tables, self.draws = runs.reset_index(drop=True), tables, draws
         self.reliability = reliability
-        self.family = self.runs["model"].iloc[0]
+        self.family = tables["statistics"]["model"].iloc[0]
         self.widths = self.runs["width"].to_numpy()
         self.accuracy = self.runs[f"{split}_accuracy"].to_numpy(float)
         self.groups = self.runs["group"].to_numpy()

@@ -219,9 +219,7 @@ def _statements(
         if head.each != "population" or (claims is not None and claim not in claims):
             continue
         own = way if "non" in head.varies else way._replace(non="include")
-        chosen = own.choose(runs)
-        if not len(chosen):
-            continue
+        chosen = own.choose(runs)  # none, if none converged: statements say so
         read = {name: tables[name] for name in head.reads if name != "runs"}
         reliability = _reliability(tables["reliability"], own)
         evidence = Evidence(chosen, read, way.split, draws, reliability)

@@ -158,6 +158,13 @@ def test_a_width_of_few_runs_counts_only_in_the_pool():
     assert found.within.n_of_width == own
 
 
+def test_one_width_of_few_runs_counts_in_the_pool():
+    found = spearman(np.arange(3.0), np.arange(3.0), np.full(3, "5"), FEW)
+    assert (found.pooled.n, found.pooled.n_of_width) == (3, {"5": 3})
+    assert found.within.n == 0
+    assert spearman(np.ones(1), np.ones(1), np.full(1, "5"), FEW).pooled.n == 1
+
+
 @pytest.mark.parametrize("x", [np.ones(30), np.full(30, np.nan)])
 def test_without_variation_there_is_no_effect(x):
     _, y, widths = population(3, 10)

@@ -183,7 +183,7 @@ def _pair(comparison: Comparison, widths: Array, draws: Draws, reliability: Reli
     by_width = rows_of(widths, comparison.valid)
     enough = {name: rows for name, rows in by_width.items() if len(rows) >= FEWEST_OF_WIDTH}
     within = _within(comparison, enough, widths, draws, reliability)
-    if len(by_width) == 1:
+    if len(by_width) == len(enough) == 1:
         return Pair(within, within)
     pooled = _pooled(comparison, np.flatnonzero(comparison.valid), widths)
     n_of_width = {name: len(rows) for name, rows in by_width.items()}

@@ -354,8 +354,8 @@ def test_a_side_of_two_runs_is_too_few(tables, n, verdict):
 
 
 def test_a_vit_s_strength_is_to_fall(tables):
-    runs = tables.runs.assign(model="vit")
-    told = measure(tables._replace(runs=runs), WAY, DRAWS).effects
+    runs, statistics = (table.assign(model="vit") for table in (tables.runs, tables.statistics))
+    told = measure(tables._replace(runs=runs, statistics=statistics), WAY, DRAWS).effects
     signs = told.loc[told["statistic"] == "strength_mean", "predicted"]
     assert set(signs) == {-1}
 

@@ -105,11 +105,11 @@ HEAD = MeasureHead(
 
 log = logging.getLogger(__name__)
 
-IMAGES = 2560  # of the test split at most; ten minibatches
+IMAGES = {"final": 10_000, "initial": 2560}
+"""Of the test split at most; of the null a quarter, as its mean needs no more."""
 BATCH = 256  # images of a Gram matrix
 FEWEST_IMAGES = 4  # the unbiased estimate divides by m - 3
 BLOCK_BYTES = 2**29  # of Gram matrices at a time
-WEIGHTS = ("final", "initial")
 
 
 def make(job: Job) -> None:
@@ -127,11 +127,14 @@ def measure(
     make a layer's outputs equal is left out there.
     """
     pair, rows, purities = runs[KEYS[:2]].iloc[0].to_dict(), [], []
-    shown = read_test_images(dataset, IMAGES) if dataset else NO_IMAGES
-    layers = find_layers(runs, shown)
-    for weights in WEIGHTS if layers else ():
+    shown = {
+        weights: read_test_images(dataset, most) if dataset else NO_IMAGES
+        for weights, most in IMAGES.items()
+    }
+    layers = find_layers(runs, shown["final"])
+    for weights in IMAGES if layers else ():
         with threadpool_limits(1):  # of small products a second thread would make slow ones
-            members, between = compare(shards, runs, shown, layers, weights)
+            members, between = compare(shards, runs, shown[weights], layers, weights)
         for layer, similar in between.items():
             known = ~np.isnan(similar.diagonal())
             if not known.all():

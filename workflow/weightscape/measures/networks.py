@@ -31,8 +31,13 @@ class Shown(NamedTuple):
 NO_IMAGES = Shown(np.zeros((0, 1, 1, 1), np.uint8), np.zeros(0, np.int64), 2)
 
 
-def read_test_images(dataset: Path, most: int) -> Shown:
-    """At most so many test images, spread evenly over the split: its order may have a trend."""
+def read_test_images(dataset: Path | None, most: int) -> Shown:
+    """At most so many test images, spread evenly over the split: its order may have a trend.
+
+    Without a dataset, as of imports, there are none.
+    """
+    if dataset is None:
+        return NO_IMAGES
     with open_dataset(dataset) as file:
         n = len(file["test/labels"])
         rows = np.arange(min(n, most)) * n // max(min(n, most), 1)

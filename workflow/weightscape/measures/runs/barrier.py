@@ -25,7 +25,6 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.measures.job import Job
 from weightscape.measures.layer import is_moderate, tell_left_out
 from weightscape.measures.networks import (
-    NO_IMAGES,
     Parameters,
     Shown,
     answer,
@@ -102,7 +101,7 @@ def measure(
     runs, and what a network makes of BATCH images.
     """
     model, columns = runs["model"].iloc[0], HEAD.tables["barrier"].written
-    shown = read_test_images(dataset, IMAGES) if dataset else NO_IMAGES
+    shown = read_test_images(dataset, IMAGES)
     if not len(shown.labels) or not is_known(model):
         log.info("%s answers no test images here, so no run has a barrier", model)
         return pd.DataFrame(columns=columns)

@@ -27,7 +27,6 @@ from weightscape.heads import MeasureHead, Table
 from weightscape.measures.job import Job
 from weightscape.measures.layer import is_moderate
 from weightscape.measures.networks import (
-    NO_IMAGES,
     Shown,
     answer,
     build_network,
@@ -127,10 +126,7 @@ def measure(
     make a layer's outputs equal is left out there.
     """
     pair, rows, purities = runs[KEYS[:2]].iloc[0].to_dict(), [], []
-    shown = {
-        weights: read_test_images(dataset, most) if dataset else NO_IMAGES
-        for weights, most in IMAGES.items()
-    }
+    shown = {weights: read_test_images(dataset, most) for weights, most in IMAGES.items()}
     layers = find_layers(runs, shown["final"])
     for weights in IMAGES if layers else ():
         with threadpool_limits(1):  # of small products a second thread would make slow ones

@@ -370,11 +370,11 @@ def _of_all_alike(known: Effect, quiet: float) -> Effect:
     Its variance falls with its size e as 1 - e^2, from that of nothing to find: the interval has
     all e that are within the reach of their own error (Wilson 1927).
     """
-    z, variance = 1 / (quiet / known.limit), (quiet / known.limit) ** 2
-    far = _reach(math.inf) ** 2 * variance
+    error = quiet / known.limit
+    far = (_reach(math.inf) * error) ** 2
     end = known.limit * (1 - far) / (1 + far)
     low, high = (end, known.value) if known.value > 0 else (known.value, -end)
-    p = float(2 * stdtr(math.inf, -z))
+    p = float(2 * stdtr(math.inf, -1 / error))
     return replace(known, low=low, high=high, p=p, centre=known.value, error=quiet)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from weightscape import heads
+from weightscape.claims.statements import Way
 from weightscape.errors import WeightscapeError
 from weightscape.heads.checks import check
 from weightscape.measures.layer import LayerWeights
@@ -168,6 +169,16 @@ def test_a_bad_head_is_one_error_that_names_the_file(library, text, why):
 
 
 CLAIM = "HEAD = ClaimHead(\n    says='s',\n    reads=(),\n    statistics={},\n)\n"
+
+
+def test_a_choice_that_no_analyst_has_is_an_error(library):
+    library("claims/paper/c8_new.py", CLAIM.replace("reads", "varies=('accuracy',),\n    reads"))
+    with pytest.raises(WeightscapeError, match="varies is accuracy; it can be split, non, widths"):
+        heads.claims()
+
+
+def test_a_way_has_all_choices():
+    assert Way._fields == heads.WAYS
 
 
 def test_a_figure_of_a_table_that_nothing_writes_is_an_error(library):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from weightscape.heads import MeasureHead, Table
+from weightscape.heads import WAYS, MeasureHead, Table
 
 HEAD = MeasureHead(
     reads=(),
@@ -241,7 +241,7 @@ _ADJUSTED = ("pooled_p", "within_p", "negligible_p")
 COLUMNS = tuple(HEAD.tables["claims"].names)
 WAY_COLUMNS = tuple(HEAD.tables["multiverse"].names)
 _STATEMENT = ["claim", "model", "dataset", "layer", "statistic"]
-_WAY = ["split", "non", "widths"]
+_WAY = [*WAYS]
 
 
 def judge(effects: pd.DataFrame, alpha: float, smallest: float) -> pd.DataFrame:

@@ -199,7 +199,7 @@ def measure_ways(
     draws = Draws(min(draws.permutations, MOST_OF_WAYS))
     varying = {claim: head.varies for claim, head in heads.claims().items()}
     rows = []
-    for other in way.others(("split", "non", "widths")):
+    for other in way.others(heads.WAYS):
         claims = [claim for claim, varies in varying.items() if other in way.others(varies)]
         for _, of, statement in _statements(runs, tables, other, draws, claims):
             rows.append(of | other._asdict() | _row(statement, smallest_effect))

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 import tracemalloc
 
 import numpy as np
@@ -87,16 +86,14 @@ def test_expected_disagreement_is_that_of_independent_errors(a, b, classes):
         assert math.isnan(found.same_wrong[0, 1])
 
 
-def test_a_thousand_runs_are_compared_in_seconds_and_little_memory():
+def test_a_thousand_runs_are_compared_in_little_memory():
     random = np.random.default_rng(0)
     labels = random.integers(0, 10, 1000)
     predicted = draw_predictions(np.full(1000, 0.8), labels, 10, random)
-    started = time.process_time()
     tracemalloc.start()
     compare(predicted, labels, 10)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert time.process_time() - started < 10  # a tenth of the images; it takes 0.3 s
     assert most < 2**28
 
 

@@ -28,7 +28,7 @@ from weightscape.measures.runs.function import CLASSES_COLUMNS
 from weightscape.measures.runs.purity import COLUMNS as PURITY_COLUMNS
 from weightscape.models import layer_names
 from weightscape.runs.collecting import KEYS
-from weightscape.runs.groups import PAPER_EDGES, assign
+from weightscape.runs.groups import EDGED, PAPER_EDGES, assign
 from weightscape.storage.shards import CURVES
 from weightscape.storage.tables import write_table
 from weightscape.study.config import check
@@ -132,8 +132,8 @@ def draw(population: Population, folder: Path) -> None:
     of_nulls = tuple(name for name in nulls.COLUMNS if name not in {*KEYS, "layer", "weights"})
     epochs = list(range(21))
     tables = {
-        "runs": runs.drop(columns="group"),
-        "grouping": runs[[*KEYS, "group"]],
+        "runs": runs.drop(columns=["group", "other_group"]),
+        "grouping": runs[[*KEYS, "group", "other_group"]],
         "statistics": by({"layer": layers}, statistics.COLUMNS),
         "strength": _linked(by({"layer": layers}, strength.COLUMNS), layers),
         "spectra": by({"layer": layers}, spectra.COLUMNS),
@@ -156,7 +156,10 @@ def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
     n = len(widths)
     accuracy = np.clip(30 + 65 * place**0.5 + 3 * random.normal(size=n), 10, 100)
     pair = population.model, population.dataset
-    groups = assign(accuracy, np.zeros(n, bool), PAPER_EDGES[pair])
+    non = np.zeros(n, bool)
+    groups = assign(accuracy, non, PAPER_EDGES[pair])
+    quantiles = np.quantile(accuracy, [0, 0.25, 0.375, 0.625, 0.75, 1]).reshape(3, 2)
+    others = dict(zip(EDGED, map(tuple, quantiles), strict=True))
     seeds = np.tile(np.arange(population.n_seeds), len(population.widths))
     return pd.DataFrame(
         {
@@ -170,6 +173,7 @@ def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
             "test_loss": 0.5,
             "test_accuracy": accuracy + random.normal(size=n),
             "group": groups,
+            "other_group": assign(accuracy, non, others),
             "n_classes_predicted": 10,
             "dead_unit_share": 0.1,
             "init_seed": seeds,
@@ -193,6 +197,8 @@ def _purity(
         "layer": layers,
         "embedding": ("padded", "quantiles"),
         "groups": ("all", "high"),
+        "edges": heads.WAYS["edges"],
+        "widths": heads.WAYS["widths"],
         "weights": (nulls.FINAL, *nulls.KINDS),
     }
     names = [name for name in told if name in columns]

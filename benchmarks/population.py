@@ -42,7 +42,8 @@ def make_population(
     runs = pd.concat(tables, ignore_index=True).assign(model="dnn", dataset="mnist", width=width)
     quality = np.array([_quality(seed) for seed in runs["seed"]])
     accuracy = 90 + 10 * quality
-    runs = runs.assign(group=np.array(GROUPS[1:4])[(3 * quality).astype(int)])
+    groups = np.array(GROUPS[1:4])[(3 * quality).astype(int)]
+    runs = runs.assign(group=groups, other_group=groups)
     return paths, runs.assign(train_accuracy=accuracy, test_accuracy=accuracy - 1)
 
 

@@ -18,7 +18,7 @@ from weightscape.claims.effects import Draws
 from weightscape.measures.runs import matching
 from weightscape.preparing.datasets import prepare
 from weightscape.storage.shards import open_shard, read_population
-from weightscape.storage.tables import add_groups, read_table
+from weightscape.storage.tables import read_table
 from weightscape.study.population import Population
 
 SMALL_VIT = {"tokens": "patches", "d_model": 8, "feedforward": 12, "dropout": 0.0, "depth": 1}
@@ -324,7 +324,7 @@ def test_drawn_measures_are_tables_that_claims_are_made_of(tmp_path):
     names = "reliability", *heads.read_by_claims()
     tables = {name: read_table(folder / f"{name}.csv") for name in names}
     groups = read_table(folder / "grouping.csv", "grouping")
-    runs = add_groups(read_table(folder / "runs.csv", "runs"), groups)
+    runs = read_table(folder / "runs.csv", "runs").merge(groups)
     assert len(runs) == 24
     way = statements.Way("test", "exclude")
     found = statements.measure(runs, tables, way, Draws(99), 0.2).effects

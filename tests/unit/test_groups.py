@@ -1,6 +1,7 @@
 """Groups: Table 2's edges, and who did not converge."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from weightscape.runs.groups import (
     Baseline,
     assign,
     choose_edges,
+    choose_other_edges,
+    find_smallest,
+    groups_in,
     is_non,
     summarise,
 )
@@ -127,6 +131,27 @@ def test_the_paper_s_edges_are_taken_where_it_has_them():
     assert (edges, source) == (PAPER_EDGES["dnn", "mnist"], "paper")
     assert choose_edges("dnn", "digits", BY_PAPER, None, np.array([50.0]))[1] == "quantiles"
     assert choose_edges("dnn", "mnist", BY_QUANTILES, None, np.array([50.0]))[1] == "quantiles"
+
+
+def test_other_edges_are_those_that_an_analyst_could_have_chosen():
+    converged = np.arange(101.0)
+    other = partial(choose_other_edges, converged=converged)
+    quantiles = {"low": (0, 25), "mid": (37.5, 62.5), "high": (75, 100)}
+    assert other("dnn", "mnist", BY_PAPER, "paper") == quantiles
+    assert other("dnn", "mnist", BY_PAPER, "config") == quantiles
+    assert other("dnn", "mnist", BY_QUANTILES, "quantiles") == PAPER_EDGES["dnn", "mnist"]
+    assert other("dnn", "digits", BY_PAPER, "quantiles") is None
+
+
+def test_the_smallest_width_is_by_size_and_not_by_name():
+    runs = pd.DataFrame({"width": ["10", "9", "100x2"], "group": "low", "other_group": "high"})
+    assert find_smallest(runs) == "9"
+    assert groups_in(runs, "as set", "all").tolist() == ["low"] * 3
+    assert groups_in(runs, "other", "without the smallest").tolist() == [
+        "high",
+        "ungrouped",
+        "high",
+    ]
 
 
 def test_quantile_groups_of_101_runs_by_hand():

@@ -178,7 +178,7 @@ def test_a_choice_that_no_analyst_has_is_an_error(library):
 
 
 def test_a_way_has_all_choices():
-    assert Way._fields == heads.WAYS
+    assert Way._fields == tuple(heads.WAYS)
 
 
 def test_a_figure_of_a_table_that_nothing_writes_is_an_error(library):

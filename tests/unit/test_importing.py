@@ -579,7 +579,8 @@ def least(source, load, tmp_path):
     runs = collect(population, shards, has_all=False)
     groups, _ = group(runs, Baseline(3, 40, imported=True), section, None)
     write_table(runs, tmp_path / "runs.csv")
-    return shards, add_groups(read_table(tmp_path / "runs.csv"), groups)
+    of_run = groups.drop(columns="group")
+    return shards, add_groups(read_table(tmp_path / "runs.csv"), groups).merge(of_run)
 
 
 def measure_all(folder, shards, runs):

@@ -66,11 +66,15 @@ def test_a_job_has_the_groups_of_runs_if_its_head_reads_them(job, tmp_path):
     assert "group" not in job.runs
     assert "group" not in job.table("statistics")
     grouping = pd.DataFrame(RUNS, columns=["width", "seed"])
-    grouping = grouping.assign(model="dnn", dataset="digits", group=["low", "high"])
+    of = {"model": "dnn", "dataset": "digits", "group": ["low", "high"]}
+    grouping = grouping.assign(**of, other_group=["", "mid"])[
+        [*heads.RUN_KEYS, "group", "other_group"]
+    ]
     write_table(grouping, tmp_path / "grouping.csv")
     inputs = job.inputs | {"grouping": str(tmp_path / "grouping.csv")}
     other = Job(inputs, {"failures": str(tmp_path / "failures.csv")}, {})
     assert other.runs["group"].tolist() == ["low", "high"]
+    assert other.runs_regrouped["other_group"].tolist() == ["", "mid"]
     assert other.table("statistics")["group"].tolist() == ["low", "high"]
     assert Path(path).read_text().startswith("model,dataset,width,seed,layer,")
     # what tells of runs is written without groups, whether the job knows them or not

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from itertools import product
 
 import numpy as np
 import openTSNE
@@ -29,7 +30,7 @@ from weightscape.measures.runs.projection import (
 )
 from weightscape.measures.runs.purity import COLUMNS as PURITY_COLUMNS
 from weightscape.measures.runs.purity import Settings as OfGroups
-from weightscape.measures.runs.purity import compare_groups
+from weightscape.measures.runs.purity import compare_groups, compare_high
 from weightscape.measures.runs.purity import measure as compare_all
 from weightscape.storage.shards import open_shard, write_shard
 from weightscape.storage.tables import add_groups, read_table
@@ -303,7 +304,8 @@ def population(synthesise, header, tmp_path_factory):
             rows += [("dnn", "digits", width, run.seed, str(path), 50.0) for run in written]
         names = ["model", "dataset", "width", "seed", "shard", "test_accuracy"]
         runs = pd.DataFrame(rows, columns=names)
-        return paths, runs.assign(group=["low"] * len(runs) if groups is None else groups)
+        runs["group"] = ["low"] * len(runs) if groups is None else groups
+        return paths, runs.assign(other_group="")
 
     return write
 
@@ -444,6 +446,26 @@ def purity_of(away, groups, k):
 def compare(away, groups, widths, which="all", **changes):
     groups, widths = (pd.Series(list(map(str, values))) for values in (groups, widths))
     return compare_groups(away, groups, widths, OF_GROUPS._replace(**changes), which)
+
+
+def test_high_runs_are_compared_by_either_edges_and_with_and_without_the_smallest_width():
+    random = np.random.default_rng(0)
+    runs = pd.DataFrame({"width": ["9", "10x3", "9", "40"] * 8})
+    runs["group"] = random.choice(["low", "mid", "high"], 32)
+    runs["other_group"] = random.choice(["low", "mid", "high", "ungrouped"], 32)
+    away = matrix(random.normal(size=(32, 3)))
+    found = list(compare_high(away, runs, OF_GROUPS))
+    ways = [(row.pop("edges"), row.pop("widths")) for row in found]
+    assert ways == list(product(("as set", "other"), ("all", "without the smallest")))
+    for row, (edges, widths) in zip(found, ways, strict=True):
+        kept = runs if widths == "all" else runs[runs["width"] != "9"]
+        groups = kept["group" if edges == "as set" else "other_group"]
+        own = away[np.ix_(kept.index, kept.index)]
+        assert row == compare(own, groups, kept["width"], "high")
+    one = list(compare_high(away, runs.assign(other_group=""), OF_GROUPS))
+    assert [row["edges"] for row in one] == ["as set", "as set"]
+    (alone,) = compare_high(away, runs, OF_GROUPS, is_varied=False)
+    assert alone == one[0]
 
 
 @pytest.mark.parametrize("k", [1, 4, 19])

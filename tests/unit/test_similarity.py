@@ -147,7 +147,7 @@ def study(synthesise, header, images, tmp_path):
             write_shard(path, ours, 1, [], [own])
             shards.append(str(path))
             rows.append((model, "digits", width, seed, group, str(path)))
-        runs = pd.DataFrame(rows, columns=[*KEYS, "group", "shard"])
+        runs = pd.DataFrame(rows, columns=[*KEYS, "group", "shard"]).assign(other_group="")
         return shards, runs, tmp_path / "own.h5"
 
     return write
@@ -226,12 +226,16 @@ def test_high_runs_are_compared_with_their_neighbours_by_cka(study, images):
     shards, runs, dataset = study(members)
     found = similarity.measure(shards, runs, dataset, SETTINGS)["similarity_purity"]
     assert list(found) == HEAD.tables["similarity_purity"].names
-    for row in found.to_dict("records"):
-        outputs = [hidden_of(member[3], images)[row["layer"]] for member in members]
+    in_ways = found[found["edges"] == "as set"]
+    assert in_ways["widths"].tolist() == 2 * ["all", "without the smallest"]
+    assert in_ways["layer"].unique().tolist() == LAYERS[:2]
+    for row in in_ways.to_dict("records"):
+        kept = [m for m in members if row["widths"] == "all" or m[0] != "4"]
+        outputs = [hidden_of(member[3], images)[row["layer"]] for member in kept]
         away = 1 - np.array([[cka(a, b) for a in outputs] for b in outputs])
-        expected = compare_groups(away, runs["group"], runs["width"], SETTINGS, HIGH)
-        assert {name: row[name] for name in expected} == pytest.approx(expected)
-    assert found["layer"].tolist() == LAYERS[:2]
+        widths, groups = (pd.Series([member[i] for member in kept]) for i in (0, 1))
+        expected = compare_groups(away, groups, widths, SETTINGS, HIGH)
+        assert {name: row[name] for name in expected} == pytest.approx(expected, nan_ok=True)
 
 
 # ---- what is not there

@@ -1,5 +1,6 @@
 """The paper's claims on planted populations: the effects, the adjustment and the verdicts."""
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from weightscape import heads
 from weightscape.claims import judge, statements
 from weightscape.claims.effects import Draws
 from weightscape.claims.statements import (
@@ -17,11 +19,10 @@ from weightscape.claims.statements import (
     WIDTH_COLUMNS,
     Way,
 )
-from weightscape.heads import claims
 
 LAYERS = ("fc1", "fc2", "fc3")
 DRAWS = Draws(999)
-STATISTICS = ("mean", "std", *claims()["C3"].statistics, "initial_std")
+STATISTICS = ("mean", "std", *heads.claims()["C3"].statistics, "initial_std")
 ALPHA = 0.05
 SMALLEST = 0.2
 WAY = Way("test", "exclude")
@@ -65,6 +66,7 @@ def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
     )
     edges = np.quantile(accuracy, [0.25, 0.75])
     runs["group"] = np.select([accuracy < edges[0], accuracy > edges[1]], ["low", "high"], "mid")
+    runs["other_group"] = runs["group"]
     by_layer, strengths = [], []
     for layer, following in zip(layers, [*layers[1:], None], strict=True):
         keys = runs[["model", "dataset", "width", "seed"]].assign(layer=layer)
@@ -96,11 +98,14 @@ def plant(random, effect=None, widths=(5, 10, 20, 40), seeds=25, layers=LAYERS):
                 "p_less_within_width": 0.6,
                 "weights": weights,
                 "groups": groups,
+                "edges": edges,
+                "widths": kept,
             }
             for layer in layers
             for embedding in ("quantiles", "padded", "width")
             for weights in ("final", "shuffled")
             for groups in ("all", "high")
+            for edges, kept in itertools.product(heads.WAYS["edges"], heads.WAYS["widths"])
         ]
     )
     keys = runs[["model", "dataset", "width", "seed"]]
@@ -446,7 +451,7 @@ def test_c7_is_what_one_family_tells_of_another_on_the_same_images(found):
 
 def test_statements_are_judged_in_every_way_that_makes_another_of_them(tables):
     runs = tables.runs.copy()
-    runs.loc[runs.index[:6], "group"] = "non"
+    runs.loc[runs.index[:6], ["group", "other_group"]] = "non"
     tables = tables._replace(runs=runs)
     found = measure(tables, WAY, DRAWS).effects
     given = tables.runs, tables._asdict(), WAY, DRAWS, SMALLEST
@@ -457,7 +462,12 @@ def test_statements_are_judged_in_every_way_that_makes_another_of_them(tables):
     assert tuple(claims.columns) == judge.COLUMNS
     assert tuple(multiverse.columns) == judge.WAY_COLUMNS
     n_ways = claims.groupby("claim")["ways"].unique().map(list).to_dict()
-    assert n_ways == {"C1": [8], "C2": [8], "C3": [8], "C4": [8], "C5": [1], "C6": [2]}
+    # of C4 the pairs of high runs depend on edges
+    n_c4 = claims[claims["claim"] == "C4"].groupby("statistic")["ways"].unique().map(list)
+    assert n_c4.pop("strength_pair_high") == [16]
+    assert set(map(tuple, n_c4)) == {(8,)}
+    n_ways.pop("C4")
+    assert n_ways == {"C1": [8], "C2": [8], "C3": [8], "C5": [4], "C6": [2]}
     std = multiverse[(multiverse["statistic"] == "std") & (multiverse["layer"] == "fc1")]
     own = claims[(claims["statistic"] == "std") & (claims["layer"] == "fc1")].iloc[0]
     assert own["ways_agree"] == (std["verdict"] == own["verdict"]).sum()
@@ -470,9 +480,36 @@ def test_statements_are_judged_in_every_way_that_makes_another_of_them(tables):
     assert other["n"].item() == 75
 
 
+def test_other_edges_make_other_statements_of_groups(tables):
+    """The pairs of runs that other edges call high, and the purity that was measured of these."""
+    is_high = (tables.runs["test_accuracy"] > tables.runs["test_accuracy"].median()).to_numpy()
+    runs = tables.runs.assign(other_group=np.where(is_high, "high", "mid"))
+    is_other = tables.purity["edges"] == "other"
+    purity = tables.purity.assign(purity=np.where(is_other, 0.8, 0.5), purity_low=0.4)
+    given = tables._replace(purity=purity)._asdict()
+    ways = statements.measure_ways(runs, given, WAY, DRAWS, SMALLEST)
+    of_edges = ways[(ways["edges"] == "other") & (ways["widths"] == "all")]
+    assert set(of_edges["claim"]) == {"C4", "C5"}
+    pair = of_edges[(of_edges["split"] == "test") & (of_edges["layer"] == "fc1-fc2")].iloc[0]
+    x, y = (of_layer(tables.strength, layer, "mean")[is_high] for layer in ("fc1", "fc2"))
+    assert pair["n"] == is_high.sum() == 50
+    assert pair["pooled"] == pytest.approx(stats.spearmanr(x, y).statistic)
+    of_c5 = of_edges[(of_edges["statistic"] == "purity_padded") & (of_edges["layer"] == "fc1")]
+    assert of_c5["pooled"].item() == pytest.approx(0.3)
+    assert of_c5["n_smaller"].item() == 50
+
+
+def test_without_other_edges_there_is_no_statement_of_them(tables):
+    runs = tables.runs.assign(other_group="")
+    of_set = tables.purity[tables.purity["edges"] == "as set"]
+    given = tables._replace(purity=of_set, similarity_purity=tables.similarity_purity[:0])
+    ways = statements.measure_ways(runs, given._asdict(), WAY, DRAWS, SMALLEST)
+    assert set(ways["edges"]) == {"as set"}
+
+
 def test_runs_that_did_not_converge_are_in_c6_alone(tables):
     runs = tables.runs.copy()
-    runs.loc[runs.index[:6], "group"] = "non"
+    runs.loc[runs.index[:6], ["group", "other_group"]] = "non"
     tables = tables._replace(runs=runs)
     found = measure(tables, WAY, DRAWS)
     assert row(found, "C1", "std", "fc1")["n"] == 94
@@ -482,7 +519,7 @@ def test_runs_that_did_not_converge_are_in_c6_alone(tables):
 
 
 def test_without_a_run_that_converged_statements_have_too_few_runs(tables):
-    tables = tables._replace(runs=tables.runs.assign(group="non"))
+    tables = tables._replace(runs=tables.runs.assign(group="non", other_group="non"))
     found = measure(tables, WAY, DRAWS)
     judged = judge.judge(found.effects, ALPHA, SMALLEST)
     assert set(judged.loc[judged["claim"] == "C1", "n"]) == {0}

@@ -159,9 +159,9 @@ def grouped_parts(folder):
     tables, groupings, whole = [], [], []
     for number, own in enumerate(runs.values()):
         grouping = pd.DataFrame(own, columns=list(heads.RUN_KEYS)).assign(
-            group=["low", "non"][: len(own)]
+            group=["low", "non"][: len(own)], other_group=""
         )
-        table = grouping.drop(columns="group").merge(
+        table = grouping[[*heads.RUN_KEYS]].merge(
             pd.DataFrame({"layer": ["fc1", "fc2"]}), how="cross"
         )
         table["std"] = np.linspace(0.1, 0.3, len(table))

@@ -34,6 +34,7 @@ rule judge_claims:
             "split": config["claims"]["accuracy"],
             "non": config["claims"]["non"],
             "widths": "all",
+            "edges": "as set",
         },
         study=config["study"],
         columns=get_columns(*heads.judged()),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product, starmap
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +21,38 @@ from weightscape.claims.effects import (
     spearman,
 )
 from weightscape.errors import WeightscapeError
+from weightscape.heads import WAYS
 from weightscape.measures.runs.purity import OBSERVED
+from weightscape.runs.groups import find_smallest, groups_in
+
+
+class Way(NamedTuple):
+    """How a study is analysed: what an analyst chooses before a statement is measured."""
+
+    split: str
+    """train or test, whose accuracy statements are about"""
+    non: str
+    """exclude or include"""
+    widths: str = WAYS["widths"][0]
+    edges: str = WAYS["edges"][0]
+
+    def others(self, varies: tuple[str, ...]) -> Iterator[Way]:
+        """All other ways, where only some of the choices vary."""
+        free = (WAYS[name] if name in varies else (getattr(self, name),) for name in WAYS)
+        return (way for way in starmap(Way, product(*free)) if way != self)
+
+    @property
+    def is_of_other_edges(self) -> bool:
+        return self.edges != WAYS["edges"][0]
+
+    def choose(self, runs: pd.DataFrame) -> pd.DataFrame:
+        """The runs that are analysed, with the groups that these edges make."""
+        kept = runs.assign(group=groups_in(runs, self.edges, WAYS["widths"][0]))
+        if self.non == "exclude":
+            kept = kept[kept["group"] != "non"]
+        if self.widths != WAYS["widths"][0]:
+            kept = kept[kept["width"] != find_smallest(runs)]
+        return kept
 
 
 class Statement(NamedTuple):
@@ -52,16 +85,18 @@ class Evidence:
         self,
         runs: pd.DataFrame,
         tables: dict[str, pd.DataFrame],
-        split: str,
+        way: Way,
         draws: Draws,
         reliability: dict[str, float] | None = None,
     ):
-        """Accuracies are the final ones on `split`, with their reliability in each width."""
+        """`runs` are those that the way chooses, with the reliability of their accuracies in each
+        width."""
+        self.way = way
         self.runs, self.tables, self.draws = runs.reset_index(drop=True), tables, draws
         self.reliability = reliability
         self.family = tables["statistics"]["model"].iloc[0]
         self.widths = self.runs["width"].to_numpy()
-        self.accuracy = self.runs[f"{split}_accuracy"].to_numpy(float)
+        self.accuracy = self.runs[f"{way.split}_accuracy"].to_numpy(float)
         self.groups = self.runs["group"].to_numpy()
         self.layers = list(dict.fromkeys(tables["statistics"]["layer"]))
         self.upper, self.lower = thirds(self.accuracy, self.widths)

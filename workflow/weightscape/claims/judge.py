@@ -136,13 +136,18 @@ HEAD = MeasureHead(
         "multiverse": Table(
             row=(
                 "statement and way to analyse the study: train or test accuracy, with or "
-                "without non, with or without the smallest width; effects and verdict"
+                "without non, with or without the smallest width, groups by other edges; effects "
+                "and verdict"
             ),
             keys=("claim", "model", "dataset", "layer", "statistic"),
             columns={
                 "split": "train or test: whose final accuracy the statement is about",
                 "non": "exclude or include: whether runs that did not converge are in it",
                 "widths": "all, or without the smallest",
+                "edges": (
+                    "which edges make the groups: as set (groups.edges), or other, as in "
+                    "grouping.csv"
+                ),
                 "predicted": "sign of the effect that the claim predicts: 1 or -1",
                 "n": "runs that pooled rests on",
                 "n_smaller": "runs in the smaller of two sets compared",
@@ -159,7 +164,7 @@ HEAD = MeasureHead(
                 "negligible_p": "p of an effect within width of at least claims.smallest_effect",
                 "verdict": "as in claims.csv; p is adjusted over the statements of the same way",
             },
-            texts=("split", "non", "widths", "verdict"),
+            texts=("split", "non", "widths", "edges", "verdict"),
         ),
         "families": Table(
             row=(
@@ -266,11 +271,11 @@ def judge_ways(
     The statements of each way are judged by themselves, as a study that had chosen it.
     """
     parts = [claims.assign(**way)]
-    for _, own in ways.groupby(_WAY, sort=False):
+    of_way = dict(iter(ways.groupby(_WAY, sort=False)))
+    for key, own in of_way.items():
         # statements that are the same in this way are judged with it, but told once
-        same = claims.merge(own[_STATEMENT], on=_STATEMENT, how="left", indicator=True)
-        same = claims[(same["_merge"] == "left_only").to_numpy()]
-        every_of_way = pd.concat([own, same[own.columns.intersection(claims.columns)]])
+        with_set_edges = of_way.get((*key[:-1], WAYS["edges"][0]), own)
+        every_of_way = _complete(_complete(own, with_set_edges), claims)
         parts.append(judge(every_of_way, alpha, smallest).head(len(own)))
     every = pd.concat([part[list(WAY_COLUMNS)] for part in parts], ignore_index=True)
     agree = every.merge(claims[[*_STATEMENT, "verdict"]], on=_STATEMENT, suffixes=("", "_own"))
@@ -278,6 +283,13 @@ def judge_ways(
     counts = agree.groupby(_STATEMENT, dropna=False)["agrees"].agg(ways="size", ways_agree="sum")
     found = claims.merge(counts.reset_index(), on=_STATEMENT, how="left")
     return found[list(COLUMNS)], every
+
+
+def _complete(own: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `own`, and after them those of others whose statements it lacks."""
+    both = others.merge(own[_STATEMENT], on=_STATEMENT, how="left", indicator=True)
+    missing = others[(both["_merge"] == "left_only").to_numpy()]
+    return pd.concat([own, missing[own.columns.intersection(others.columns)]])
 
 
 def adjust(p: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ could have chosen; the verdict is `judge`'s.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -16,12 +15,11 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.claims.effects import POWER, Draws, Pair, from_interval
-from weightscape.claims.evidence import Evidence, Statement
+from weightscape.claims.evidence import Evidence, Statement, Way
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.measures.job import Job
 from weightscape.runs.collecting import KEYS
-from weightscape.study.widths import width_order
 
 HEAD = MeasureHead(
     reads=(),
@@ -99,35 +97,6 @@ WIDTH_COLUMNS = tuple(heads.tables()["claim_widths"].names)
 VALUE_COLUMNS = tuple(heads.tables()["claim_values"].names)
 
 MOST_OF_WAYS = 999  # permutations, as there are seven other ways to make each statement
-ALL_WIDTHS, NOT_SMALLEST = "all", "without the smallest"
-
-
-class Way(NamedTuple):
-    """How a study is analysed: what an analyst chooses before a statement is measured."""
-
-    split: str
-    """train or test, whose accuracy statements are about"""
-    non: str
-    """exclude or include"""
-    widths: str = ALL_WIDTHS
-
-    def others(self, varies: tuple[str, ...]) -> Iterator[Way]:
-        """All other ways, where only some of the choices vary."""
-        choices = {
-            "split": ("train", "test"),
-            "non": ("exclude", "include"),
-            "widths": (ALL_WIDTHS, NOT_SMALLEST),
-        }
-        free = (choices[name] if name in varies else (getattr(self, name),) for name in choices)
-        return (way for way in itertools.starmap(Way, itertools.product(*free)) if way != self)
-
-    def choose(self, runs: pd.DataFrame) -> pd.DataFrame:
-        """The runs that are analysed."""
-        kept = runs if self.non == "include" else runs[runs["group"] != "non"]
-        if self.widths == NOT_SMALLEST:
-            smallest = min(runs["width"].unique(), key=width_order)
-            kept = kept[kept["width"] != smallest]
-        return kept
 
 
 class Sums(NamedTuple):
@@ -145,10 +114,11 @@ def make(job: Job) -> None:
     way = Way(settings["accuracy"], settings["non"])
     draws = Draws(settings["permutations"])
     smallest = settings["smallest_effect"]
-    found = measure(job.runs, tables, way, draws, smallest)
+    runs = job.runs_regrouped
+    found = measure(runs, tables, way, draws, smallest)
     job.write(
         claim_effects=found.effects,
-        claim_ways=measure_ways(job.runs, tables, way, draws, smallest),
+        claim_ways=measure_ways(runs, tables, way, draws, smallest),
         claim_widths=found.widths,
         claim_values=found.values,
     )
@@ -163,7 +133,7 @@ def measure(
 ) -> Sums:
     """The statements of one population's claims, made in one way.
 
-    `tables` has each table that a claim names in its head.
+    `runs` has their groups by either edges, and `tables` each table that a claim names in its head.
     """
     effects, widths, values = [], [], []
     for evidence, of, statement in _statements(runs, tables, way, draws):
@@ -199,7 +169,10 @@ def measure_ways(
     draws = Draws(min(draws.permutations, MOST_OF_WAYS))
     varying = {claim: head.varies for claim, head in heads.claims().items()}
     rows = []
-    for other in way.others(heads.WAYS):
+    has_other_edges = (runs["other_group"] != "").any()
+    for other in way.others(tuple(heads.WAYS)):
+        if other.is_of_other_edges and not has_other_edges:
+            continue
         claims = [claim for claim, varies in varying.items() if other in way.others(varies)]
         for _, of, statement in _statements(runs, tables, other, draws, claims):
             rows.append(of | other._asdict() | _row(statement, smallest_effect))
@@ -222,7 +195,7 @@ def _statements(
         chosen = own.choose(runs)  # none, if none converged: statements say so
         read = {name: tables[name] for name in head.reads if name != "runs"}
         reliability = _reliability(tables["reliability"], own)
-        evidence = Evidence(chosen, read, way.split, draws, reliability)
+        evidence = Evidence(chosen, read, own, draws, reliability)
         for statement in import_module(heads.claim_module(claim)).statements(evidence):
             _check_words(claim, statement.statistic)
             keys = {"layer": statement.layer, "statistic": statement.statistic}

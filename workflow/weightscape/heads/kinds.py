@@ -20,7 +20,12 @@ RUN_KEYS = ("model", "dataset", "width", "seed")
 """Which together name a run."""
 COSTS = ("tables", "shards", "pairs")
 """What a measure's memory and time grow with, from the cheapest to the dearest."""
-WAYS = ("split", "non", "widths")
+WAYS = {
+    "split": ("train", "test"),
+    "non": ("exclude", "include"),
+    "widths": ("all", "without the smallest"),
+    "edges": ("as set", "other"),
+}
 """What an analyst chooses before a statement is measured, as multiverse.csv has it."""
 TEXT_KEYS = ("claim", "model", "dataset", "width", "group", "layer", "statistic")
 
@@ -181,14 +186,14 @@ class ClaimHead:
     """or `study`: then its statements are made of tables of the whole study"""
     untested: str = ""
     """why a study may have no statement of it"""
-    varies: tuple[str, ...] = WAYS
+    varies: tuple[str, ...] = ("split", "non", "widths")
     """which of the ways to analyse a study make another statement of it; without `non` it is always
     about all runs, those that did not converge among them"""
 
     def __post_init__(self) -> None:
         _check_texts(reads=self.reads, varies=self.varies)
         for choice in self.varies:
-            _check_word("varies", choice, WAYS)
+            _check_word("varies", choice, tuple(WAYS))
         _check_word("each", self.each, ("population", "study"))
 
 

@@ -38,6 +38,13 @@ class Job:
         (runs,) = self._tables_of_runs
         return runs
 
+    @property
+    def runs_regrouped(self) -> pd.DataFrame:
+        """The same, with `other_group` of each run, the group by other edges, or an empty text."""
+        (grouping,) = self._groupings
+        others = grouping.drop(columns="group").fillna("")
+        return self.runs.merge(others, on=[*heads.RUN_KEYS], how="left")
+
     @cached_property
     def _tables_of_runs(self) -> list[pd.DataFrame]:
         return self.tables("runs")

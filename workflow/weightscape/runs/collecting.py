@@ -9,7 +9,14 @@ import pandas as pd
 
 from weightscape.errors import WeightscapeError
 from weightscape.heads import RUN_KEYS, MeasureHead, Table
-from weightscape.runs.groups import Baseline, assign, choose_edges, is_non, summarise
+from weightscape.runs.groups import (
+    Baseline,
+    assign,
+    choose_edges,
+    choose_other_edges,
+    is_non,
+    summarise,
+)
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import CURVES, Shard, read_population
 from weightscape.study.population import Population
@@ -58,7 +65,12 @@ HEAD = MeasureHead(
                     "non (did not converge), low, mid or high by final accuracy; ungrouped "
                     "where it lies in none of them"
                 ),
+                "other_group": (
+                    "group by other edges: quantiles in place of the paper's or the config's, the "
+                    "paper's in place of quantiles; empty where the paper has none"
+                ),
             },
+            texts=("other_group",),
             joined=False,
         ),
         "groups": Table(
@@ -184,7 +196,7 @@ def group(
     settings: Groups,
     own_edges: Bounds | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The group of each run, and Table 2 of them.
+    """The group of each run, that by other edges, and Table 2 of the former.
 
     `settings` is the section `groups`; `baseline` is of the split that it names.
     """
@@ -196,7 +208,9 @@ def group(
     edges, source = choose_edges(model, name, settings, own_edges, accuracy[~non])
     groups = assign(accuracy, non, edges)
     table = summarise(runs.assign(group=groups), edges, split, source, baseline)
-    return runs[KEYS].assign(group=groups), table
+    other = choose_other_edges(model, name, settings, source, accuracy[~non])
+    other_groups = "" if other is None else assign(accuracy, non, other)
+    return runs[KEYS].assign(group=groups, other_group=other_groups), table
 
 
 def runs_in(

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from weightscape.heads import WAYS
 from weightscape.study.sections import GROUPS, Bounds, Edged, Groups
+from weightscape.study.widths import width_order
 
 EDGED: tuple[Edged, ...] = ("low", "mid", "high")
 
@@ -98,6 +100,19 @@ def choose_edges(
     return {name: (float(low), float(high)) for name, (low, high) in low_high.items()}, "quantiles"
 
 
+def choose_other_edges(
+    model: str, dataset: str, settings: Groups, source: str, converged: np.ndarray
+) -> Edges | None:
+    """Edges that an analyst could have chosen in place of those that come from `source`.
+
+    Quantiles in place of the config's or the paper's; the paper's in place of quantiles, if it has
+    the pair, else None.
+    """
+    other: Groups = {**settings, "edges": "paper" if source == "quantiles" else "quantiles"}
+    edges, of_other = choose_edges(model, dataset, other, None, converged)
+    return None if of_other == source else edges
+
+
 def assign(accuracy: np.ndarray, non: np.ndarray, edges: Edges) -> np.ndarray:
     """The group of each run, (n,) str. Of groups whose edges overlap the higher one wins."""
     group = np.full(len(accuracy), "ungrouped", dtype=object)
@@ -108,6 +123,24 @@ def assign(accuracy: np.ndarray, non: np.ndarray, edges: Edges) -> np.ndarray:
         group[(accuracy >= low) & below] = name
     group[non] = "non"
     return group
+
+
+def groups_in(runs: pd.DataFrame, edges: str, widths: str) -> pd.Series:
+    """The groups of a table of runs, in a way of heads.WAYS; runs that it leaves out are ungrouped.
+
+    The table has `group` and `other_group`, of the edges that are set and of the others, which are
+    empty texts where there are no others.
+    """
+    as_set, without_smallest = WAYS["edges"][0], WAYS["widths"][1]
+    groups = runs["group" if edges == as_set else "other_group"]
+    if widths == without_smallest and (groups != "").any():
+        return groups.where(runs["width"] != find_smallest(runs), "ungrouped")
+    return groups
+
+
+def find_smallest(runs: pd.DataFrame) -> str:
+    """The smallest width of a table of runs."""
+    return str(min(runs["width"].unique(), key=width_order))
 
 
 def summarise(

@@ -54,7 +54,7 @@ def join_grouped(parts: Sequence[str], target: Path, groupings: Sequence[str]) -
     with replace_sealed(target) as aside, aside.open("w", encoding="utf-8", newline="") as joined:
         writer = csv.writer(joined, lineterminator="\n")
         for part, grouping in zip(parts, groupings, strict=True):
-            groups = {tuple(run): group for *run, group in _read(grouping)}
+            groups = {(*run,): group for *run, group, _ in _read(grouping)}
             rows = _read(part)
             first = next(rows, [])
             if header is None:

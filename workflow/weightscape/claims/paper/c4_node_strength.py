@@ -19,6 +19,7 @@ HEAD = ClaimHead(
         "strength_pair_high": "strength, layer against next, of high runs",
         "in_out_spearman": "strength in against out, over nodes",
     },
+    varies=("split", "non", "widths", "edges"),
 )
 
 FALLING = ("vit",)  # families whose node strength falls with accuracy, by the paper
@@ -28,23 +29,26 @@ def statements(evidence: Evidence) -> Iterator[Statement]:
     """C4: node strengths of neighbouring layers correlate, and rise with accuracy.
 
     Layers are neighbours if one reads the nodes of the other: a ViT's query, key and value are not.
+    Other edges make other statements of the high runs alone.
     """
     rises = -1 if evidence.family in FALLING else 1
     means = {layer: evidence.column("strength", layer, "mean") for layer in evidence.layers}
-    for layer in evidence.layers:
-        yield evidence.with_accuracy(layer, "strength_mean", rises, means[layer])
     strength = evidence.tables["strength"].dropna(subset="target")
     pairs = dict.fromkeys(zip(strength["layer"], strength["target"], strict=True))
     is_high = evidence.groups == "high"
-    for one, following in pairs:
-        x, y = means[one], means[following]
-        effect = spearman(x, y, evidence.widths, evidence.draws)
-        yield Statement(f"{one}-{following}", "strength_pair", "spearman", 1, effect, None, x, y)
     for one, following in pairs:
         x, y = np.where(is_high, means[one], np.nan), means[following]
         effect = spearman(x, y, evidence.widths, evidence.draws)
         layers = f"{one}-{following}"
         yield Statement(layers, "strength_pair_high", "spearman", 1, effect, None, x, y)
+    if evidence.way.is_of_other_edges:
+        return
+    for layer in evidence.layers:
+        yield evidence.with_accuracy(layer, "strength_mean", rises, means[layer])
+    for one, following in pairs:
+        x, y = means[one], means[following]
+        effect = spearman(x, y, evidence.widths, evidence.draws)
+        yield Statement(f"{one}-{following}", "strength_pair", "spearman", 1, effect, None, x, y)
     for layer in dict.fromkeys(strength["layer"]):
         x = evidence.column("strength", layer, "in_out_spearman")
         yield evidence.with_accuracy(layer, "in_out_spearman", 1, x)

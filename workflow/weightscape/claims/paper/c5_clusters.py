@@ -24,7 +24,7 @@ HEAD = ClaimHead(
         "purity_padded": "purity of high runs, zero-padded",
         "purity_cka": "purity of high runs, by what their layers make of images",
     },
-    varies=(),
+    varies=("widths", "edges"),
 )
 
 EMBEDDINGS = ("quantiles", "padded")  # those of all widths together
@@ -32,18 +32,24 @@ EMBEDDINGS = ("quantiles", "padded")  # those of all widths together
 
 def statements(evidence: Evidence) -> Iterator[Statement]:
     """C5: high runs are each other's nearest neighbours oftener than shuffled groups are."""
-    purity = evidence.tables["purity"]
+    purity = _in_way(evidence, "purity")
     purity = purity[(purity["weights"] == FINAL) & (purity["groups"] == HIGH)]
     is_compared, is_high = _compared(evidence), evidence.groups == HIGH
     n_smaller = int(min(is_high.sum(), (is_compared & ~is_high).sum()))
     by_statistic = {
         f"purity_{embedding}": purity[purity["embedding"] == embedding] for embedding in EMBEDDINGS
     }
-    by_statistic["purity_cka"] = evidence.tables["similarity_purity"]
+    by_statistic["purity_cka"] = _in_way(evidence, "similarity_purity")
     for statistic, rows in by_statistic.items():
         for _, row in rows.iterrows():
             effect = _purity(evidence, row)
             yield Statement(row["layer"], statistic, "purity", 1, effect, n_smaller=n_smaller)
+
+
+def _in_way(evidence: Evidence, name: str) -> pd.DataFrame:
+    """The rows of a table of purities that are measured as the evidence is chosen."""
+    table, way = evidence.tables[name], evidence.way
+    return table[(table["edges"] == way.edges) & (table["widths"] == way.widths)]
 
 
 def _purity(evidence: Evidence, row: pd.Series) -> Pair:

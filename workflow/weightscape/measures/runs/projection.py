@@ -193,7 +193,7 @@ def keys_of(runs: pd.DataFrame, members: list[Run]) -> pd.DataFrame:
     """Keys of the runs, and groups where the table has them, in the order of `members`."""
     wanted = pd.MultiIndex.from_tuples([(run.width, run.seed) for run in members])
     indexed = runs.set_index(["width", "seed"], drop=False)
-    columns = [*KEYS, *({"group"} & set(runs))]
+    columns = [*KEYS, *(name for name in ("group", "other_group") if name in runs)]
     return indexed.loc[wanted, columns].reset_index(drop=True)
 
 

@@ -8,19 +8,22 @@ same of null models of the weights (nulls), which are not embedded.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from weightscape.heads import MeasureHead, Table
+from weightscape.heads import WAYS, MeasureHead, Table
 from weightscape.measures.distances import distances
 from weightscape.measures.job import Job
 from weightscape.measures.resampling import interval
 from weightscape.measures.runs.nulls import FINAL, KINDS
 from weightscape.measures.runs.projection import (
+    ALL_WIDTHS,
     embeddings,
     form_of,
     keys_of,
@@ -30,6 +33,7 @@ from weightscape.measures.runs.projection import (
 )
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS
+from weightscape.runs.groups import groups_in
 from weightscape.storage.shards import open_shard
 from weightscape.storage.tables import grow_table
 
@@ -54,6 +58,11 @@ HEAD = MeasureHead(
                     "all: every group among all others; high: the runs of the group high among "
                     "low, mid and high"
                 ),
+                "edges": (
+                    "which edges make the groups: as set (groups.edges), or other, as in "
+                    "grouping.csv"
+                ),
+                "widths": "all, or without the smallest; as edges, it varies for high alone",
                 "weights": "final weights, or a null model of them: initial, shuffled or gaussian",
                 "n": (
                     "runs compared, those that are ungrouped left out; of high also those that "
@@ -87,7 +96,7 @@ HEAD = MeasureHead(
                     "as p_less, of groups shuffled among the runs of each width only"
                 ),
             },
-            texts=("embedding", "groups", "weights"),
+            texts=("embedding", "groups", "edges", "widths", "weights"),
         ),
     },
     settings={
@@ -98,6 +107,7 @@ HEAD = MeasureHead(
 )
 
 ALL, HIGH = "all", "high"  # which groups are looked at
+AS_SET = {name: WAYS[name][0] for name in ("edges", "widths")}
 OF_NULLS = ("width", "padded")  # whose groups are compared by null models of the weights too
 RESAMPLES = 1000  # of the runs, for the interval of the purity
 OBSERVED = ("purity", "purity_low", "purity_high")
@@ -113,13 +123,14 @@ class Settings(NamedTuple):
 
 def make(job: Job) -> None:
     settings, table = Settings(**job.settings), job.output("purity")
-    measure(job.shards, job.runs, job.path("matching.h5"), settings, table)
+    measure(job.shards, job.runs_regrouped, job.path("matching.h5"), settings, table)
 
 
 def measure(
     shards: list[str], runs: pd.DataFrame, matching: Path, settings: Settings, table: Path
 ) -> None:
-    """Compare the groups of the runs of the table `runs` in each layer, and write `table`.
+    """Compare the groups of the runs of the table `runs` in each layer, and write `table`; `runs`
+    has their `other_group` too.
 
     Runs whose weights are not finite or huge, and embeddings of fewer than FEWEST runs, are left
     out. In memory are the distances of one embedding, n^2 numbers.
@@ -137,12 +148,27 @@ def measure(
                     vectors = read_vectors(members, layer, kind, form)
                     between = distances(vectors, len(members), length)
                     of = {"layer": layer, "embedding": embedding, "width": width, "weights": kind}
-                    of_runs = keys["group"], keys["width"]
-                    for groups in (ALL, HIGH) if kind == FINAL else (ALL,):
-                        found = compare_groups(between, *of_runs, settings, groups)
-                        add([{**pair, **of, "groups": groups, **found}])
+                    found = compare_groups(between, keys["group"], keys["width"], settings)
+                    add([{**pair, **of, "groups": ALL, **AS_SET, **found}])
+                    if kind == FINAL:
+                        is_varied = width == ALL_WIDTHS
+                        rows = compare_high(between, keys, settings, is_varied)
+                        add([{**pair, **of, "groups": HIGH, **row} for row in rows])
                     del between  # before the next kind's
             progress.add()
+
+
+def compare_high(
+    between: np.ndarray, runs: pd.DataFrame, settings: Settings, is_varied: bool = True
+) -> Iterator[dict[str, Any]]:
+    """What `compare_groups` finds of the group high, by the edges that are set and with all widths;
+    where `is_varied` also by other edges, if there are any, and without the smallest width."""
+    choices = product(WAYS["edges"], WAYS["widths"]) if is_varied else [tuple(AS_SET.values())]
+    for edges, widths in choices:
+        groups = groups_in(runs, edges, widths)
+        if (groups != "").any():
+            found = compare_groups(between, groups, runs["width"], settings, HIGH)
+            yield {"edges": edges, "widths": widths} | found
 
 
 def compare_groups(

@@ -35,7 +35,7 @@ from weightscape.measures.networks import (
     read_test_images,
 )
 from weightscape.measures.pairs import pairs_of_groups
-from weightscape.measures.runs.purity import HIGH, Settings, compare_groups
+from weightscape.measures.runs.purity import Settings, compare_high
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, runs_in
 from weightscape.storage.shards import Shard, open_shard
@@ -75,6 +75,11 @@ HEAD = MeasureHead(
             ),
             keys=("model", "dataset", "layer"),
             columns={
+                "edges": (
+                    "which edges make the groups: as set (groups.edges), or other, as in "
+                    "grouping.csv"
+                ),
+                "widths": "all, or without the smallest",
                 "n": "runs of low, mid and high that are compared, by their final weights",
                 "neighbours": (
                     "runs of the highest CKA that are looked at, as in purity.csv; 0 with fewer "
@@ -93,6 +98,7 @@ HEAD = MeasureHead(
                 "p_within_width": "as p, of groups shuffled among the runs of each width only",
                 "p_less_within_width": "as p_less, of groups shuffled likewise",
             },
+            texts=("edges", "widths"),
         ),
     },
     settings={
@@ -113,7 +119,7 @@ BLOCK_BYTES = 2**29  # of Gram matrices at a time
 
 def make(job: Job) -> None:
     images, settings = job.path_or_none("images"), Settings(**job.settings)
-    job.write(**measure(job.shards, job.runs, images, settings))
+    job.write(**measure(job.shards, job.runs_regrouped, images, settings))
 
 
 def measure(
@@ -142,9 +148,8 @@ def measure(
                 of = {"layer": layer, "weights": weights, **pairs.names}
                 rows.append(pair | of | pairs.mean_with_interval("cka", known_pairs))
             if weights == "final":
-                of_runs = members["group"][known], members["width"][known]
-                found = compare_groups(1 - known_pairs, *of_runs, settings, HIGH)
-                purities.append(pair | {"layer": layer} | found)
+                found = compare_high(1 - known_pairs, members[known], settings)
+                purities += [pair | {"layer": layer} | row for row in found]
     found_rows = {"similarity": rows, "similarity_purity": purities}
     return {
         name: pd.DataFrame(found_rows[name], columns=table.names)
@@ -192,7 +197,7 @@ def compare(
                 progress.add()
             for part in list(block):  # each is let go before there is room for the next ones
                 sums[part[1]] += block.pop(part).products()
-    members = pd.DataFrame(keys).merge(runs[[*KEYS, "group"]], on=KEYS, how="left")
+    members = pd.DataFrame(keys).merge(runs[[*KEYS, "group", "other_group"]], on=KEYS, how="left")
     return members, {layer: normalise(products) for layer, products in sums.items()}
 
 

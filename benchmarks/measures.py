@@ -77,7 +77,7 @@ def compare_groups(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
 
 
 def compare_layers(shards: list[str], runs: pd.DataFrame, out: Path) -> None:
-    similarity.measure(shards, runs, make_images(out), OF_GROUPS)
+    similarity.measure(shards, runs, make_images(out), OF_GROUPS, out / "similarity.h5")
 
 
 def cross(shards: list[str], runs: pd.DataFrame, out: Path) -> None:

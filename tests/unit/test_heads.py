@@ -210,7 +210,7 @@ def test_a_claim_draws_a_figure_of_its_own():
         ("each='run'", "each is run; it can be population, layer, study"),
         ("settings={'a': 'study'}", "study is not a key of the config like claims.alpha"),
         ("each='layer', files=('x.h5',)", "only a job for each population"),
-        ("each='study'", "a job for the whole study reads tables alone"),
+        ("each='study'", "a job for the whole study reads no shards"),
     ],
 )
 def test_a_measure_that_could_not_be_a_job_is_an_error(library, more, why):

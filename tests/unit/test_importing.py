@@ -13,7 +13,13 @@ from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 
 from weightscape import heads
 from weightscape.claims import statements
-from weightscape.claims.analyses import accuracy_from_weights, null_effects, transfer, variation
+from weightscape.claims.analyses import (
+    accuracy_from_weights,
+    null_effects,
+    similarity_families,
+    transfer,
+    variation,
+)
 from weightscape.claims.analyses import causes as failure_causes
 from weightscape.claims.answers import answer
 from weightscape.claims.effects import Draws
@@ -597,7 +603,9 @@ def measure_all(folder, shards, runs):
     of_function = {name: folder / f"{name}.csv" for name in function.HEAD.tables}
     function.measure(shards, runs, None, orders, of_function)
     write_table(reliability.measure(shards, runs, None), folder / "reliability.csv")
-    of_images = similarity.measure(shards, runs, None, purity.Settings(3, 20))
+    of_images = similarity.measure(
+        shards, runs, None, purity.Settings(3, 20), folder / "similarity.h5"
+    )
     of_images["barrier"] = barrier.measure(shards, runs, None, orders)
     for name, table in of_images.items():
         write_table(table, folder / f"{name}.csv")
@@ -634,6 +642,13 @@ def judge_all(runs, folder):
         "accuracy_from_weights": scores,
         "predicted_accuracy": predicted,
         "transfer": transfer.measure([one, one._replace(dataset="cars")], 20, Draws(20)),
+        "similarity_families": similarity_families.measure(
+            [
+                similarity_families.make_family(of, folder / "similarity.h5", "test", "exclude")
+                for of in (runs, runs.assign(model="other"))
+            ],
+            Draws(20),
+        ),
         "failures": failed,
         "causes": causes,
     }
@@ -663,4 +678,5 @@ def test_weights_and_one_accuracy_alone_go_through_every_measure_claim_and_figur
         n = 34 if name == "transfer" else 17  # two populations
         for figure in figures:
             titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+            titles += [text.get_text() for axes in figure.axes for text in axes.texts]
             assert f"n = {n}" in "\n".join(titles), name

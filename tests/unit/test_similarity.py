@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from weightscape.measures.runs import similarity
 from weightscape.measures.runs.purity import HIGH, Settings, compare_groups
 from weightscape.measures.runs.similarity import HEAD, Triangles, normalise, triangle
 from weightscape.runs.collecting import KEYS
+from weightscape.storage.directions import open_directions, read_directions, read_runs
 from weightscape.storage.images import write_dataset
 from weightscape.storage.shards import write_shard
 
@@ -24,7 +26,8 @@ SETTINGS = Settings(neighbours=2, shuffles=99)
 
 
 def measure(shards, runs, dataset):
-    return similarity.measure(shards, runs, dataset, SETTINGS)["similarity"]
+    kept = Path(shards[0]).with_name("similarity.h5")
+    return similarity.measure(shards, runs, dataset, SETTINGS, kept)["similarity"]
 
 
 def hsic(a, b):
@@ -77,6 +80,18 @@ def test_rotation_scale_and_shift_change_nothing():
     for other in range(2, 6):
         assert found[0, other] == pytest.approx(1, abs=1e-5)
         assert found[1, other] == pytest.approx(found[0, 1], abs=1e-5)
+
+
+def test_outputs_that_one_image_moves_have_no_direction():
+    outputs = np.zeros((20, 7), np.float32)
+    for image in (0, 3):
+        alone = outputs.copy()
+        alone[image] = [0.3, 0, 1.7, 0, 0, 2.9, 0.1]
+        direction, length = triangle(alone)
+        assert not direction.any()
+        assert length == 0
+    outputs[[3, 5]] = 0.3
+    assert triangle(outputs)[1] > 0
 
 
 def test_unrelated_wide_layers_are_not_alike():
@@ -224,7 +239,8 @@ def test_runs_that_differ_by_the_order_of_their_units_are_alike(study):
 def test_high_runs_are_compared_with_their_neighbours_by_cka(study, images):
     members = some(12)
     shards, runs, dataset = study(members)
-    found = similarity.measure(shards, runs, dataset, SETTINGS)["similarity_purity"]
+    kept = dataset.with_name("similarity.h5")
+    found = similarity.measure(shards, runs, dataset, SETTINGS, kept)["similarity_purity"]
     assert list(found) == HEAD.tables["similarity_purity"].names
     in_ways = found[found["edges"] == "as set"]
     assert in_ways["widths"].tolist() == 2 * ["all", "without the smallest"]
@@ -236,6 +252,26 @@ def test_high_runs_are_compared_with_their_neighbours_by_cka(study, images):
         widths, groups = (pd.Series([member[i] for member in kept]) for i in (0, 1))
         expected = compare_groups(away, groups, widths, SETTINGS, HIGH)
         assert {name: row[name] for name in expected} == pytest.approx(expected, nan_ok=True)
+
+
+def test_what_runs_make_of_a_first_minibatch_is_kept(study, images, monkeypatch):
+    monkeypatch.setattr(similarity, "BATCH", 16)  # of 40 images, so every third
+    members = some()
+    members[2][3]["fc1.weight"][0, 0] = np.nan
+    shards, runs, dataset = study(members)
+    measure(shards, runs, dataset)
+    with open_directions(dataset.with_name("similarity.h5")) as file:
+        assert list(file.attrs["layers"]) == LAYERS[:2]
+        assert read_runs(file) == [(member[0], seed) for seed, member in enumerate(members)]
+        for weights, place in (("final", 3), ("initial", 2)):
+            outputs = [hidden_of(member[place], images[::3])["fc1"] for member in members]
+            ((first, block),) = read_directions(file, weights, "fc1")
+            known = [run for run in range(6) if (run, weights) != (2, "final")]
+            assert first == 0
+            known = [run for run in known if hsic(outputs[run], outputs[run]) > 1e-9]
+            assert np.flatnonzero(~np.isnan(block[:, 0])).tolist() == known
+            expected = [[cka(outputs[one], outputs[other]) for one in known] for other in known]
+            np.testing.assert_allclose(block[known] @ block[known].T, expected, atol=1e-3)
 
 
 # ---- what is not there

@@ -433,7 +433,31 @@ def test_c7_is_what_one_family_tells_of_another_on_the_same_images(found):
             for learner in ("linear", "boosting")
         ]
     )
-    told = statements.measure_across({"transfer": transfer}, SMALLEST)
+    alike = pd.DataFrame(
+        [
+            {
+                "reference_model": other,
+                "reference_layer": other_layer,
+                "model": one,
+                "dataset": "mnist",
+                "layer": layer,
+                "is_last": (layer, other_layer) == ("b", "b"),
+                "weights": weights,
+                "within": 0.5 if (layer, other_layer) == ("b", "b") else 0.1,
+                "within_low": -0.1,
+                "within_high": 0.3,
+            }
+            for weights in ("final", "initial")
+            for one, other in (("dnn", "cnn"), ("cnn", "dnn"))
+            for layer, other_layer in itertools.product("ab", repeat=2)
+        ]
+    )
+    across = {"transfer": transfer, "similarity_families": alike}
+    told = statements.measure_across(across, SMALLEST)
+    told, similar = told[:2], told[2:]
+    assert set(similar["statistic"]) == {"similarity"}
+    assert similar["layer"].tolist() == ["from cnn", "from dnn"]
+    assert similar["within"].tolist() == [0.5, 0.5]  # of the last layers
     assert tuple(told.columns) == EFFECT_COLUMNS
     assert list(zip(told["model"], told["layer"], strict=True)) == [
         ("cnn", "from dnn"),

@@ -45,7 +45,9 @@ def get_table_mem_mb(wildcards, input, attempt):
     Of a table that is not there yet Snakemake asks again before the job starts. It has an
     `input.size_mb`, which drops a coroutine, with a warning for each job, while it writes a report.
     """
-    size_mb = sum(os.path.getsize(file) for file in input if os.path.exists(file)) / 1e6
+    # other files are read in blocks
+    tables = [file for file in input if file.endswith(".csv") and os.path.exists(file)]
+    size_mb = sum(map(os.path.getsize, tables)) / 1e6
     return int(attempt * (1500 + 10 * size_mb))
 
 

@@ -166,7 +166,9 @@ class MeasureHead:
         if self.each == "study" and (
             self.cost != "tables" or {"shards", "images"} & set(self.reads)
         ):
-            raise ValueError("a job for the whole study reads tables alone, and costs what they do")
+            raise ValueError(
+                "a job for the whole study reads no shards and no images, and costs what tables do"
+            )
 
 
 @dataclass(frozen=True)

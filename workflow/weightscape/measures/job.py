@@ -90,8 +90,12 @@ class Job:
 
     def path(self, name: str) -> Path:
         """A file that is read."""
-        (path,) = self._paths(name)
-        return Path(path)
+        (path,) = self.paths(name)
+        return path
+
+    def paths(self, name: str) -> list[Path]:
+        """That of each population, of a job for the whole study."""
+        return list(map(Path, self._paths(name)))
 
     def path_or_none(self, name: str) -> Path | None:
         """The same, of a file that some populations lack."""

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -38,6 +39,7 @@ from weightscape.measures.pairs import pairs_of_groups
 from weightscape.measures.runs.purity import Settings, compare_high
 from weightscape.messages.progress import Progress
 from weightscape.runs.collecting import KEYS, runs_in
+from weightscape.storage.directions import add_directions, add_runs, write_directions
 from weightscape.storage.shards import Shard, open_shard
 
 HEAD = MeasureHead(
@@ -101,6 +103,7 @@ HEAD = MeasureHead(
             texts=("edges", "widths"),
         ),
     },
+    files=("similarity.h5",),
     settings={
         "neighbours": "projection.neighbours",
         "shuffles": "projection.shuffles",
@@ -114,19 +117,22 @@ IMAGES = {"final": 10_000, "initial": 2560}
 """Of the test split at most; of the null a quarter, as its mean needs no more."""
 BATCH = 256  # images of a Gram matrix
 FEWEST_IMAGES = 4  # the unbiased estimate divides by m - 3
+ROUNDING = 1e-6  # of float32, relative to the largest product
 BLOCK_BYTES = 2**29  # of Gram matrices at a time
 
 
 def make(job: Job) -> None:
     images, settings = job.path_or_none("images"), Settings(**job.settings)
-    job.write(**measure(job.shards, job.runs_regrouped, images, settings))
+    kept = job.output("similarity.h5")
+    job.write(**measure(job.shards, job.runs_regrouped, images, settings, kept))
 
 
 def measure(
-    shards: list[str], runs: pd.DataFrame, dataset: Path | None, settings: Settings
+    shards: list[str], runs: pd.DataFrame, dataset: Path | None, settings: Settings, kept: Path
 ) -> dict[str, pd.DataFrame]:
     """The tables `similarity` and `similarity_purity` of the runs of the table `runs`.
 
+    What the runs make of a first minibatch is written to `kept`, for comparisons of families.
     Without a `dataset` they are empty, and of a family that is not known here or tells no layers'
     outputs. Runs whose weights are not finite or huge are left out, and a run of which all images
     make a layer's outputs equal is left out there.
@@ -134,22 +140,23 @@ def measure(
     pair, rows, purities = runs[KEYS[:2]].iloc[0].to_dict(), [], []
     shown = {weights: read_test_images(dataset, most) for weights, most in IMAGES.items()}
     layers = find_layers(runs, shown["final"])
-    for weights in IMAGES if layers else ():
-        with threadpool_limits(1):  # of small products a second thread would make slow ones
-            members, between = compare(shards, runs, shown[weights], layers, weights)
-        for layer, similar in between.items():
-            known = ~np.isnan(similar.diagonal())
-            if not known.all():
-                why = "their weights are not finite or huge, or all images look alike to it"
-                told = (~known).sum(), len(known), layer, weights, why
-                log.warning("%d of %d runs are left out of %s, %s weights: %s", *told)
-            known_pairs = similar[np.ix_(known, known)]
-            for pairs in pairs_of_groups(members[known]):
-                of = {"layer": layer, "weights": weights, **pairs.names}
-                rows.append(pair | of | pairs.mean_with_interval("cka", known_pairs))
-            if weights == "final":
-                found = compare_high(1 - known_pairs, members[known], settings)
-                purities += [pair | {"layer": layer} | row for row in found]
+    with write_directions(kept, pair["model"], pair["dataset"], layers) as file:
+        for weights in IMAGES if layers else ():
+            with threadpool_limits(1):  # of small products a second thread would make slow ones
+                members, between = compare(shards, runs, shown[weights], layers, weights, file)
+            for layer, similar in between.items():
+                known = ~np.isnan(similar.diagonal())
+                if not known.all():
+                    why = "their weights are not finite or huge, or all images look alike to it"
+                    told = (~known).sum(), len(known), layer, weights, why
+                    log.warning("%d of %d runs are left out of %s, %s weights: %s", *told)
+                known_pairs = similar[np.ix_(known, known)]
+                for pairs in pairs_of_groups(members[known]):
+                    of = {"layer": layer, "weights": weights, **pairs.names}
+                    rows.append(pair | of | pairs.mean_with_interval("cka", known_pairs))
+                if weights == "final":
+                    found = compare_high(1 - known_pairs, members[known], settings)
+                    purities += [pair | {"layer": layer} | row for row in found]
     found_rows = {"similarity": rows, "similarity_purity": purities}
     return {
         name: pd.DataFrame(found_rows[name], columns=table.names)
@@ -171,13 +178,18 @@ def find_layers(runs: pd.DataFrame, shown: Shown) -> list[str]:
 
 
 def compare(
-    shards: list[str], runs: pd.DataFrame, shown: Shown, layers: list[str], weights: str
+    shards: list[str],
+    runs: pd.DataFrame,
+    shown: Shown,
+    layers: list[str],
+    weights: str,
+    kept: h5py.File,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """KEYS and group of the runs in the shards' order, and the CKA (n, n) of each layer: NaN with a
     run that is left out.
 
     In memory are triangles of BLOCK_BYTES, or those of one minibatch and layer of all runs; the
-    runs are read once for each such block.
+    runs are read once for each such block. What they make of the first minibatch is `kept`.
     """
     n, n_batches = len(runs), -(-len(shown.images) // BATCH)
     batches = [shown.images[batch::n_batches] for batch in range(n_batches)]
@@ -196,7 +208,13 @@ def compare(
                 keys.append(run)
                 progress.add()
             for part in list(block):  # each is let go before there is room for the next ones
-                sums[part[1]] += block.pop(part).products()
+                triangles = block.pop(part)
+                sums[part[1]] += triangles.products()
+                if part[0] == 0:
+                    known = triangles.lengths > 0
+                    add_directions(kept, weights, part[1], triangles.directions, known)
+    if "width" not in kept:
+        add_runs(kept, keys)
     members = pd.DataFrame(keys).merge(runs[[*KEYS, "group", "other_group"]], on=KEYS, how="left")
     return members, {layer: normalise(products) for layer, products in sums.items()}
 
@@ -254,11 +272,15 @@ def triangle(outputs: np.ndarray) -> tuple[np.ndarray, float]:
     flat -= flat.mean(0)
     gram = flat @ flat.T
     np.fill_diagonal(gram, 0)
+    largest = float(np.abs(gram).max())
     sums = gram.sum(0) / (m - 2)
     gram -= sums - sums.sum() / (m - 1)
     gram -= sums[:, None]
     direction = gram.take(_above_diagonal(m))
     length = float(np.linalg.norm(direction))
+    # as where one image alone moves the outputs: what is left is rounding, and no direction
+    if length <= ROUNDING * largest * m:
+        return np.zeros_like(direction), 0.0
     direction /= length
     return direction, length * scale**2 / math.sqrt(m * (m - 3) / 2)
 

@@ -186,6 +186,11 @@ class Shard:
         return self.header.model, self.header.dataset, self.header.width
 
     @property
+    def epochs(self) -> list[int]:
+        """Epochs after which the weights were kept."""
+        return sorted(map(int, self._file["epochs"]))
+
+    @property
     def links(self) -> list[Link]:
         """Which layers' nodes another layer reads, in the networks of this shard."""
         return links_in(self.header.model, self.header.width, self.header.recipe)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -37,6 +37,8 @@ BYTES = {
     "I64": 8,
     "F64": 8,
 }
+NUMBERS = {"float32": "F32", "int64": "I64", "uint8": "U8"}
+"""numpy's names of what we write -> safetensors'"""
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors' own reader has it
 
 
@@ -80,6 +82,36 @@ class Safetensors:
 def open_safetensors(path: Path) -> Iterator[Safetensors]:
     with path.open("rb") as file:
         yield Safetensors(path, file)
+
+
+class Tensor(NamedTuple):
+    """A tensor to be written, whose parts along its first axis are read one after another."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    """of NUMBERS"""
+    read: Callable[[], Iterable[np.ndarray]]
+
+
+def write_tensors(
+    path: Path, tensors: Iterable[Tensor], facts: Mapping[str, str] | None = None
+) -> None:
+    """A file of these tensors, with facts as its metadata; in memory is one part."""
+    every, header, end = list(tensors), dict[str, Any](), 0
+    if facts:
+        header["__metadata__"] = dict(facts)
+    for name, shape, dtype, _ in every:
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        kind = NUMBERS[dtype.name]
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # so that the numbers are aligned
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in every:
+            for part in tensor.read():
+                file.write(np.ascontiguousarray(part, tensor.dtype.newbyteorder("<")).tobytes())
 
 
 def _parse_header(path: Path, text: bytes, size: int) -> dict[str, _Entry]:

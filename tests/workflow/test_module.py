@@ -34,6 +34,7 @@ JOBS = {
     "networks_measure_purity": 1,
     "networks_measure_claims": 1,
     "networks_measure_transfer": 1,
+    "networks_measure_similarity_families": 1,
     "networks_judge_claims": 1,
     "keep_accuracies": 1,
 }

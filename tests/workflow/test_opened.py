@@ -1,6 +1,7 @@
 """A finished study as a notebook opens it, from another folder, and the installed package."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,16 @@ def test_a_run_that_is_saved_is_read_again_as_a_checkpoint(study, elsewhere):
     assert found == {name: value.shape for name, value in weights.items()}
     for name, value in read_safetensors(elsewhere / "run.safetensors").items():
         assert (value == weights[name]).all()
+
+
+def test_the_examples_of_the_docs_run(study, elsewhere):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.DOTALL)
+    (elsewhere / "results").symlink_to(study.folder.parent)
+    width = study.widths("dnn", "digits")[-1]
+    text = "".join(blocks).replace("results/quick", f"results/{study.folder.name}")
+    text = text.replace(" 20,", f" {width!r},").replace("seed=3", "seed=1")
+    exec(compile(text, "docs/python.md", "exec"), {})
+    assert {"run.safetensors", "weights.safetensors"} <= {path.name for path in elsewhere.iterdir()}
 
 
 @pytest.mark.parametrize(

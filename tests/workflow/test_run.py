@@ -288,7 +288,7 @@ def test_all_three_families_and_a_dataset_of_ones_own(families, tmp_path):
     # a grid of layer x dataset where a model has two datasets, and one of all convergence
     grids = [f"{name}-dnn" for name in ("statistics", "density", "strength", "projection")]
     of_each = {f"{figure}-{pair}" for figure in FIGURES for pair in pairs}
-    assert figures == of_each | {*grids, "convergence", "transfer"}
+    assert figures == of_each | {*grids, "convergence", "transfer", "similarity_families"}
     heads = pd.read_csv(tables / "strength_heads.csv")
     assert heads["layer"].tolist() == ["query", "key", "value"]
     assert (heads["n_nodes"] == 2).all()

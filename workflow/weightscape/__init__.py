@@ -3,8 +3,9 @@
 The library holds no Snakemake; the workflow's scripts are thin callers of it. A room for each stage
 of the data's way: `study` says what is wanted; `preparing` takes what comes from elsewhere, whose
 files `foreign` reads; `engine` (with `models` and `kernels`) trains; `storage` keeps; `runs`
-collects and groups; `measures`, `claims` and `figures` tell what was found; `opened` hands a study
-to a notebook. Beside them `monitor`, `messages` and `drawing`.
+collects and groups; `measures`, `claims` and `figures` tell what was found; `exploring` makes the
+page in which runs are looked at, and `opened` hands a study to a notebook. Beside them `monitor`,
+`messages` and `drawing`.
 
 `heads` reads what each measure, claim and figure says of itself, and `pages` makes docs of it.
 """

@@ -53,10 +53,10 @@ def draw(population: style.Shown, split: str) -> Figure:
         axes.set_title(style.name(dataset))
     for dataset in style.lowest(places):
         panels[dataset].set_xlabel("similarity of two runs' outputs (CKA)")
-    n = len(table.drop_duplicates(["model", "dataset"]))
+    n_populations = len(table.drop_duplicates(["model", "dataset"]))
     figure.suptitle(
         "How alike two families represent the test images\n"
-        f"{n} populations, {len(population.runs)} runs"
+        f"{n_populations} populations, {len(population.runs)} runs"
     )
     handles = [Line2D([], [], label=label, **_mark(label)) for label in MARKS]
     style.add_legend(figure, handles, 1.9)

@@ -1,0 +1,235 @@
+"""The explorer: what it gathers, by hand, and its page in a real browser."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from weightscape.exploring.gather import OF_RUNS, gather
+from weightscape.exploring.page import render
+
+KEYS = ["model", "dataset", "width", "seed"]
+HOSTILE = '</script><script>document.title="run"</script><b>&"\''
+needs_chromium = pytest.mark.skipif(
+    shutil.which("chromium") is None, reason="there is no chromium to look with"
+)
+
+
+def make_study(dataset="mnist"):
+    """Tables of two populations, whose rows are in no order."""
+    random, rows = np.random.default_rng(0), []
+    for model, widths in (("dnn", ("9", "10x3", "4")), ("cnn", ("2", "16"))):
+        rows += [(model, dataset, width, seed) for width in widths for seed in range(6)]
+    runs = pd.DataFrame(rows, columns=KEYS)
+    n = len(runs)
+    runs = runs.assign(
+        group=random.choice(["non", "low", "mid", "high"], n),
+        shard=[f"results/s/weights/{m}/{d}/width-{w}/seeds-{s:04d}.h5" for m, d, w, s in rows],
+        **{name: random.uniform(0, 100, n) for name in OF_RUNS.values()},
+    )
+    layers = {"dnn": ["fc1", "fc2"], "cnn": ["conv1"]}
+    long = pd.concat(
+        runs[runs["model"] == model][[*KEYS, "group"]].assign(layer=layer)
+        for model, own in layers.items()
+        for layer in own
+    )
+    statistics = long.assign(std=random.normal(size=len(long)), mean=np.nan).sample(
+        frac=1, random_state=1
+    )
+    maps = long.merge(pd.DataFrame({"perplexity": [10, 30]}), how="cross").assign(
+        embedding="quantiles", repeat=0
+    )
+    maps = maps.assign(x=random.normal(size=len(maps)), y=random.normal(size=len(maps)))
+    curves = runs[KEYS].merge(pd.DataFrame({"epoch": range(4)}), how="cross")
+    curves["test_accuracy"] = random.uniform(0, 100, len(curves))
+    curves = curves.drop(curves.index[3])  # a run that broke off
+    return runs, {"statistics": statistics}, maps, curves
+
+
+def test_runs_are_in_order_and_numbers_beside_them():
+    runs, layers, maps, curves = make_study()
+    found = gather(runs.sample(frac=1, random_state=2).sort_values("model"), layers, maps, curves)
+    assert found.runs["model"].tolist() == ["cnn"] * 12 + ["dnn"] * 18
+    widths = found.runs.drop_duplicates(["model", "width"])
+    assert widths["width"].tolist() == ["2", "16", "4", "9", "10x3"]
+    assert widths["size"].tolist() == [2, 16, 4, 9, 30]
+    cnn, dnn = found.numbers
+    assert list(cnn) == ["conv1: std (statistics)"]  # a number that no run has is left out
+    assert sorted(dnn) == ["fc1: std (statistics)", "fc2: std (statistics)"]
+    of = layers["statistics"].set_index([*KEYS, "layer"])["std"]
+    mapped = maps[maps["perplexity"] == 30].set_index([*KEYS, "layer"])
+    own = found.runs[found.runs["model"] == "dnn"]
+    for place, key in enumerate(own[KEYS].itertuples(index=False, name=None)):
+        assert dnn["fc2: std (statistics)"][place] == np.float32(of[(*key, "fc2")])
+        for axis in "xy":
+            coordinate = found.maps[1][f"fc2, quantiles: {axis}"][place]
+            assert coordinate == np.float32(mapped.loc[(*key, "fc2"), axis])
+    assert found.curves.shape == (30, 4)
+    assert np.isnan(found.curves).sum() == 1
+
+
+# ---- in a browser
+
+DRIVER = """
+<script>
+window.faults = [];
+window.addEventListener("error", (event) => faults.push(event.message));
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const find = (name) => Bokeh.documents[0].get_model_by_name(name);
+async function drag(view, [x0, y0, x1, y1]) {
+  const target = view.canvas_view.events_el, corner = target.getBoundingClientRect();
+  const at = (x, y) => [corner.left + view.frame.x_scale.compute(x),
+    corner.top + view.frame.y_scale.compute(y)];
+  const [from, to] = [at(x0, y0), at(x1, y1)];
+  for (let step = 0; step <= 5; step++) {
+    const [clientX, clientY] = from.map((value, i) => value + (to[i] - value) * step / 5);
+    const kinds = step === 0 ? ["pointerdown"] : ["pointermove"];
+    if (step === 5) kinds.push("pointerup");
+    for (const kind of kinds) {
+      target.dispatchEvent(new PointerEvent(kind, {clientX, clientY, bubbles: true, composed: true,
+        cancelable: true, pointerId: 1, pointerType: "mouse", isPrimary: true,
+        button: kind === "pointermove" ? -1 : 0, buttons: kind === "pointerup" ? 0 : 1}));
+    }
+    await wait(20);
+  }
+  await wait(200);
+}
+async function main() {
+  const found = {};
+  while (!(window.Bokeh && Bokeh.documents.length && find("width")
+    && Bokeh.index.find_one(find("width")))) await wait(50);
+  await wait(1000);
+  const source = find("width").renderers[0].data_source;
+  const chosen = find("chosen").source, drawn = find("curves").renderers[0].data_source;
+  const places = {width: ["size", "test accuracy (%)"], numbers: ["x", "y"],
+    map: ["map_x", "map_y"]};
+  STEPS
+  found.faults = window.faults;
+  found.hash = location.hash;
+  found.asked = performance.getEntriesByType("resource").map((entry) => entry.name);
+  const pre = document.createElement("pre");
+  pre.id = "found";
+  pre.textContent = JSON.stringify(found);
+  document.body.append(pre);
+}
+main();
+</script>
+"""
+
+BRUSH = """
+  for (const [name, [x, y]] of Object.entries(places)) {
+    source.selected.indices = [];
+    await wait(100);
+    const xs = Array.from(source.data[x]), ys = Array.from(source.data[y]);
+    const known = [...xs.keys()].filter((i) => Number.isFinite(xs[i]) && Number.isFinite(ys[i]));
+    const at = (values, share) => known.map((i) => values[i]).sort((a, b) => a - b)[
+      Math.floor(share * (known.length - 1))];
+    const box = [at(xs, 0.3) + 1e-5, at(ys, 0.4) - 1e-4, at(xs, 1) + 1e-3, at(ys, 1) + 1e-3];
+    await drag(Bokeh.index.find_one(find(name)), box);
+    found[name] = {box, x: xs, y: ys, selected: [...source.selected.indices].sort((a, b) => a - b),
+      table: chosen.data.seed.length, curves: drawn.data.xs.length, hash: location.hash};
+  }
+"""
+
+
+def browse(page, tmp_path, steps, hash_=""):
+    """What `steps` put into `found`, in a page that is open in chromium."""
+    start = page.rindex("</body>")
+    path = tmp_path / "explorer.html"
+    path.write_text(page[:start] + DRIVER.replace("STEPS", steps) + page[start:])
+    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1100"]
+    switches += ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=30000"]
+    command = ["chromium", *switches, f"--user-data-dir={tmp_path}/user", "--dump-dom"]
+    done = subprocess.run(
+        [*command, path.as_uri() + hash_], capture_output=True, text=True, timeout=120, check=True
+    )
+    (found,) = re.findall(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    return json.loads(html.unescape(found)), done.stdout
+
+
+@pytest.fixture(scope="module")
+def page():
+    return render(gather(*make_study()), "s")
+
+
+@needs_chromium
+def test_a_drag_in_any_view_selects_the_runs_inside_in_all(page, tmp_path):
+    found, _ = browse(page, tmp_path, BRUSH)
+    for name in ("width", "numbers", "map"):
+        view = found[name]
+        x0, y0, x1, y1 = view["box"]
+        inside = [
+            place
+            for place, (x, y) in enumerate(zip(view["x"], view["y"], strict=True))
+            if x is not None and y is not None and x0 < x < x1 and y0 < y < y1
+        ]
+        assert view["selected"] == inside
+        assert len(inside) > 2
+        assert view["table"] == view["curves"] == len(inside)
+    assert found["faults"] == []
+    assert [address for address in found["asked"] if not address.startswith("file:")] == []
+
+
+CHOOSE = """
+  find("only group").value = ["high", "mid"];
+  find("across").value = "fc2: std (statistics)";
+  find("colour by").value = "width";
+  source.selected.indices = [...source.data.group.keys()];
+  await wait(300);
+"""
+READ = """
+  found.selected = source.selected.indices;
+  found.kept = find("width").renderers[0].view.filter.booleans;
+  found.across = find("numbers").below[0].axis_label;
+  found.group = find("only group").value;
+  found.colours = new Set(source.data.colour).size;
+"""
+
+
+@needs_chromium
+def test_a_view_can_be_sent_by_its_address(page, tmp_path):
+    first, _ = browse(page, tmp_path, CHOOSE + READ)
+    assert first["hash"].startswith("#x=fc2")
+    again, _ = browse(page, tmp_path, READ, first["hash"])
+    explored = gather(*make_study())
+    kept = explored.runs["group"].isin(["high", "mid"]).tolist()
+    for found in (first, again):
+        assert found["kept"] == kept
+        assert found["across"] == "fc2: std (statistics)"
+        assert found["group"] == ["high", "mid"]
+        assert found["colours"] > 2
+        assert found["faults"] == []
+    assert again["selected"] == [place for place, is_kept in enumerate(kept) if is_kept]
+
+
+@needs_chromium
+@pytest.mark.parametrize("hash_", ["#x=nope&map=&only-group=x&runs=a-b.9999.3-", "#%%%", "#runs=2"])
+def test_an_address_of_another_study_does_no_harm(page, tmp_path, hash_):
+    found, _ = browse(page, tmp_path, READ, hash_)
+    assert found["faults"] == []
+    assert found["selected"] == ([2] if hash_ == "#runs=2" else [])
+
+
+@needs_chromium
+def test_names_with_markup_stay_text(tmp_path):
+    page = render(gather(*make_study(HOSTILE)), HOSTILE)
+    steps = """
+      source.selected.indices = [0, 1, 2];
+      await wait(500);
+      const every = (root) => [...root.querySelectorAll("*")].flatMap((part) =>
+        [part, ...part.shadowRoot ? every(part.shadowRoot) : []]);
+      const parts = every(document.body);
+      found.bold = parts.filter((part) => part.localName === "b").length;
+      found.cells = parts.filter((part) => part.textContent === source.data.dataset[0]).length;
+    """
+    found, dom = browse(page, tmp_path, steps)
+    assert found["faults"] == []
+    assert found["bold"] == 0
+    assert found["cells"] >= 3  # the table's
+    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL)[1]
+    assert html.unescape(title) == f"weightscape: {HOSTILE}"

@@ -1,0 +1,25 @@
+# one page of linked views of all runs, which opens from disk
+rule explorer:
+    input:
+        runs=f"{RESULTS}/tables/runs.csv",
+        layers=[f"{RESULTS}/tables/{name}.csv" for name in heads.told_layer_measures()],
+        maps=f"{RESULTS}/tables/projection.csv",
+        curves=get_paths("convergence", POPULATIONS),
+    output:
+        report(
+            f"{RESULTS}/explorer.html",
+            caption="../report/explorer.rst",
+            category="Explorer",
+            labels={"page": "linked views of all runs"},
+        ),
+    log:
+        f"{RESULTS}/logs/explorer.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=30,
+    params:
+        study=config["study"],
+    script:
+        "../scripts/explore.py"

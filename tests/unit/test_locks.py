@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 from weightscape.errors import WeightscapeError
-from weightscape.monitor.locks import hold
+from weightscape.messages import logs
+from weightscape.monitor.locks import find_holder, hold
 
 HOLDER = """
 import sys, time
@@ -141,16 +143,106 @@ def test_an_unreadable_holder_is_still_one(path, start):
         hold(path, "the study x")
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
-def test_where_there_are_no_locks_everyone_gets_it(path, monkeypatch, number):
+def has_no_locks(number):
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    first, second = hold(path, "the study x"), hold(path, "the study x")
-    first.release()
-    second.release()
+    return refuse
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_locks_a_living_process_has_it_and_a_dead_one_is_remembered(
+    path, start, monkeypatch, number
+):
+    monkeypatch.setattr(fcntl, "flock", has_no_locks(number))
+    process = start("jobs-1")
+    with pytest.raises(WeightscapeError, match=f"process {process.pid} on"):
+        hold(path, "the study x")
+    kill(process)
+    lock = hold(path, "the study x")
+    assert lock.left == ["jobs-1"]
+    assert not lock.is_sure
+    lock.settle()
+    lock.release()
     assert path.read_text() == ""
+
+
+def test_the_number_of_a_dead_process_may_be_another_s_now(path, start, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", has_no_locks(errno.ENOLCK))
+    process = start("jobs-1")
+    line = json.loads(path.read_text())
+    path.write_text(json.dumps(line | {"started": "7"}))
+    assert hold(path, "the study x").left == ["jobs-1"]
+    assert process.poll() is None
+
+
+def of_another_host(path, age):
+    """The line of a snakemake there, whose lock is not seen here."""
+    line = {"host": "elsewhere", "process": 7, "started": "1", "since": "2026-11-25 02:30:11"}
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(line | {"queue_name": "jobs-1"}) + "\n")
+    os.utime(path, (time.time() - age,) * 2)
+
+
+def test_a_lock_that_its_host_keeps_to_itself_is_told_by_its_heartbeat(path):
+    of_another_host(path, age=100)
+    before = path.read_text(), path.stat().st_mtime
+    with pytest.raises(WeightscapeError) as caught:
+        hold(path, "the study x")
+    assert str(caught.value).startswith(
+        "the study x is in use by another snakemake (process 7 on elsewhere, since "
+    )
+    assert "gave a sign of life 100 s ago; without another, it counts as dead after 3 min" in str(
+        caught.value
+    )
+    assert (path.read_text(), path.stat().st_mtime) == before  # to ask is no sign of life
+
+
+def test_another_host_s_is_dead_when_its_heartbeat_is_old(path):
+    of_another_host(path, age=200)
+    lock = hold(path, "the study x")
+    assert lock.left == ["jobs-1"]
+    assert lock.is_sure
+
+
+def test_a_holder_gives_signs_of_life(path, monkeypatch):
+    monkeypatch.setattr(logs, "SECONDS_PER_BEAT", 0.05)
+    lock = hold(path, "the study x")
+    os.utime(path, (0, 0))
+    deadline = time.monotonic() + 20
+    while path.stat().st_mtime < 1 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert time.time() - path.stat().st_mtime < 10
+    lock.release()
+    os.utime(path, (0, 0))
+    time.sleep(0.2)
+    assert path.stat().st_mtime == 0
+
+
+def test_who_lost_it_meanwhile_does_not_take_it_from_the_next(path):
+    """Of a suspended snakemake no heartbeat comes, and another host takes it for dead."""
+    lock = hold(path, "the study x")
+    of_another_host(path, age=0)
+    there = path.read_text()
+    lock.release()
+    assert path.read_text() == there
+
+
+def test_who_has_it_can_be_asked(path, start):
+    assert find_holder(path, 0.0) is None
+    process = start("jobs-1")
+    holder = find_holder(path, path.stat().st_mtime + 1000)
+    assert (holder.host, holder.process, holder.is_alive) == (
+        socket.gethostname(),
+        process.pid,
+        True,
+    )
+    kill(process)
+    holder = find_holder(path, path.stat().st_mtime + 1000)
+    assert (holder.silence, holder.is_alive) == (1000, False)
+    of_another_host(path, age=0)
+    assert find_holder(path, path.stat().st_mtime + 60).is_alive
+    assert find_holder(path.parent, 0.0) is None
 
 
 def test_a_child_does_not_inherit_it(path):

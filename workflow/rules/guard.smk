@@ -22,7 +22,13 @@ LOCKS = []  # that this snakemake holds: the study's, then those of datasets
 
 def hold_locks(jobs):
     """The study's lock, and that of each dataset that it prepares, which all studies share."""
-    LOCKS.append(hold(Path(get_place(f"{RESULTS}/.lock")), f"the study {config['study']}"))
+    lock = hold(Path(get_place(f"{RESULTS}/.lock")), f"the study {config['study']}")
+    LOCKS.append(lock)
+    if not lock.is_sure:
+        logger.warning(
+            f"Warning: the file system of {get_place(RESULTS)} has no locks. That another "
+            "snakemake is at work here is seen once it has started, so don't start two at once."
+        )
     prepare = get_rule_name("prepare_dataset")
     for dataset in {job.wildcards.dataset for job in jobs if job.rule_name == prepare}:
         path = get_place(f"results/datasets/.{dataset}.lock")
@@ -103,9 +109,9 @@ onstart:
         try:
             plan.try_models(config, get_trained(jobs))
             hold_locks(jobs)
-            cancel_leftovers()
             if executor := get_slurm_executor():
                 check_cluster(executor, jobs)
+            cancel_leftovers()
         except WeightscapeError as error:
             raise WorkflowError(str(error)) from None
     begin_stages(jobs)

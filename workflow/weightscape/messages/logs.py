@@ -42,8 +42,7 @@ def job_log(path: str) -> Iterator[logging.Logger]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    ended = threading.Event()
-    threading.Thread(target=_beat, args=(path, ended), daemon=True).start()
+    ended = keep_touching(path)
     try:
         yield log
     except WeightscapeError as error:
@@ -70,6 +69,13 @@ def leave() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def keep_touching(path: str) -> threading.Event:
+    """Date a file anew at each beat, until the event is set or the process ends."""
+    ended = threading.Event()
+    threading.Thread(target=_beat, args=(path, ended), daemon=True).start()
+    return ended
 
 
 def _beat(path: str, ended: threading.Event) -> None:

@@ -71,6 +71,7 @@ def upstream():
         configfiles=[Path.cwd() / "mine.yaml", "config/config.yaml", "/away/other.yaml"],
         config_settings=SimpleNamespace(config={"device": "cpu"}),
         default_target=None,
+        dag_settings=SimpleNamespace(targets={"status"}),
         dag=SimpleNamespace(needrun_jobs=lambda: iter(jobs)),
         scheduler=SimpleNamespace(_executor=Executor()),
         executor_settings=SimpleNamespace(
@@ -173,6 +174,8 @@ GONE = {
     "modifier.skip_configfile": lambda adapter: adapter.is_config_given(),
     "configfiles": lambda adapter: adapter.get_config_files(),
     "config_settings.config": lambda adapter: adapter.is_config_changed(),
+    "dag_settings": lambda adapter: adapter.is_asked_alone({"status"}),
+    "dag_settings.targets": lambda adapter: adapter.is_asked_alone({"status"}),
     "default_target": lambda adapter: adapter.set_default_target("all"),
     "dag.needrun_jobs": lambda adapter: adapter.get_planned_jobs(),
     "scheduler._executor": lambda adapter: adapter.get_slurm_executor(),
@@ -247,7 +250,7 @@ JOBS = [
     record("Finished jobid: 1", event=LogEvent.JOB_FINISHED, job_id=1),
     record(None, event=LogEvent.PROGRESS, done=1, total=2),
 ]
-ERROR = record("Error in rule", logging.ERROR, event=LogEvent.JOB_ERROR, jobid=2)
+ERROR = record("Error in rule", logging.ERROR, event=LogEvent.JOB_ERROR, jobid=2, rule_msg=None)
 
 
 def test_messages_of_each_job_become_stages(adapter):
@@ -260,7 +263,36 @@ def test_messages_of_each_job_become_stages(adapter):
     )
     assert not any(map(messages.filter, JOBS))
     assert messages.filter(ERROR)
-    assert told == [("start", 1, "1.log"), ("start", 2), ("finish", 1), ("fail", 2)]
+    assert told == [("start", 1, "1.log"), ("start", 2), ("finish", 1), ("fail", 2, "")]
+
+
+def test_why_a_job_failed_is_what_its_executor_says(adapter):
+    told, messages = [], adapter.JobMessages()
+    messages.stages = SimpleNamespace(fail=lambda *of: told.append(of))
+    message = "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'. For further error details see x."
+    messages.filter(record("Error", event=LogEvent.JOB_ERROR, jobid=2, rule_msg=message))
+    assert told == [(2, "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'")]
+
+
+def test_an_answer_stands_alone(adapter, upstream):
+    messages = adapter.JobMessages({"plan", "status"})
+    said = record("Assuming unrestricted shared filesystem usage.")
+    assert not messages.filter(said)
+    assert messages.filter(record("no space left", logging.ERROR))
+    upstream.dag_settings.targets = {"status", "weights"}
+    assert messages.filter(said)
+    upstream.dag_settings.targets = set()
+    assert messages.filter(said)
+    upstream.dag_settings = None  # while rules are read
+    assert messages.filter(said)
+
+
+def test_messages_are_only_listened_to_where_snakemake_s_own_stay(adapter):
+    told, messages = [], adapter.JobMessages({"status"})
+    messages.replaces = False
+    messages.stages = SimpleNamespace(finish=told.append, start=lambda *of: None)
+    assert all(map(messages.filter, JOBS))
+    assert told == [1]
 
 
 @pytest.mark.parametrize(
@@ -296,6 +328,22 @@ def test_a_record_that_lacks_what_it_had_is_told_in_one_sentence(adapter):
     messages.stages = SimpleNamespace(finish=print)
     with pytest.raises(WorkflowError, match=r"has no `job_id`, which weightscape uses"):
         messages.filter(record("Finished", event=LogEvent.JOB_FINISHED))
+
+
+@pytest.mark.parametrize(
+    ("message", "more"),
+    [
+        ("Error in rule status:", {"event": LogEvent.JOB_ERROR}),
+        ('RuleException:\nCalledProcessError in file "/plan.smk", line 26:', {}),
+        ("Exiting because a job execution failed. Look above for error messages", {}),
+        ("WorkflowError:\nAt least one job did not complete successfully.", {}),
+    ],
+)
+def test_of_a_question_that_fails_its_own_error_is_enough(adapter, upstream, message, more):
+    messages = adapter.JobMessages({"status"})
+    assert not messages.filter(record(message, logging.ERROR, **more))
+    upstream.dag_settings.targets = {"weights"}
+    assert messages.filter(record(message, logging.ERROR, **more))
 
 
 def test_nothing_else_touches_what_is_private():

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import re
 import shutil
 import threading
 import time
@@ -69,7 +70,8 @@ def test_compiling_is_told_once_for_all_that_a_function_calls(store, caplog, mon
     caplog.set_level("INFO", "weightscape")
     monkeypatch.setitem(globals(), "called", make(store))
     assert make(store, outer)(2) == 6
-    (told,) = caplog.messages
+    told, seconds = caplog.messages
+    assert re.fullmatch(r"compiled code was there after \d+\.\d s", seconds)
     assert "compiling test_kernel_cache.outer" in told
     assert len(kept(store.folders[0])) == 2
     assert store.holder is None

@@ -131,7 +131,7 @@ def test_a_log_stays_young_while_its_job_writes_nothing(tmp_path, fast):
         for _ in range(2):
             os.utime(path, (0, 0))
             wait_until(lambda: path.stat().st_mtime > time.time() - 60)
-    assert path.read_text() == ""
+    assert len(path.read_text().splitlines()) == 1  # which process, and where
 
 
 @pytest.mark.parametrize("error", [None, WeightscapeError, ZeroDivisionError, KeyboardInterrupt])

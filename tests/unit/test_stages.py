@@ -76,6 +76,38 @@ def screen(clock, monkeypatch):
 TRAINING = {number: Job("training", runs=5) for number in range(4)}
 
 
+def test_compiling_is_no_part_of_the_time_left(start, told, clock, tmp_path):
+    log = tmp_path / "first.log"
+    log.write_text("2026-11-25 02:30:11 compiled code was there after 30.0 s\n")
+    stages = start(TRAINING)
+    stages.start(0, str(log))
+    clock.now += 40
+    stages.finish(0)
+    assert stages.stages["training"].left == pytest.approx(3 * 10)
+    stages.start(1)
+    clock.now += 10
+    stages.finish(1)
+    assert stages.stages["training"].left == pytest.approx(2 * 10)
+
+
+def test_what_is_known_of_jobs_is_how_many_are_done_and_which_are_not(start, clock):
+    stages = start({**TRAINING, 4: Job("figures")})
+    for number in range(3):
+        stages.start(number, f"{number}.log")
+    stages.finish(0)
+    stages.fail(1, "TIMEOUT")
+    known = stages.know()
+    assert known.stages == {
+        "training": {"jobs": 4, "done": 1, "failed": 1},
+        "figures": {"jobs": 1, "done": 0, "failed": 0},
+    }
+    assert known.started.keys() == {"2.log"}
+    assert known.failed == {"1.log": "TIMEOUT"}
+    assert known.begun <= known.started["2.log"] <= time.time()
+    stages.start(1, "1.log")  # again
+    assert stages.know().failed == {}
+
+
 def test_a_stage_has_a_line_at_its_begin_and_one_at_its_end(start, told, clock):
     stages = start({**TRAINING, 4: Job("figures")})
     assert told() == ["Study quick: 5 jobs"]

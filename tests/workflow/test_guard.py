@@ -1,6 +1,7 @@
 """One Snakemake at a time for a study, however the last one ended; and whom the config tells."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -68,7 +69,10 @@ def test_a_second_snakemake_is_refused_and_the_first_loses_nothing(fresh, finish
     assert f"the study test {words}" in refused(fresh, target)
     # another study would prepare the same images
     assert f"the dataset digits {words}" in refused(fresh, DATASET, "--config", "study=other")
-    assert "0 of 4 runs done" in fresh.succeed("status")
+    status = fresh.succeed("status")
+    assert "0 of 4 runs done" in status
+    assert f"\nSnakemake is at work: process {first.pid} on " in status
+    assert re.search(r"\nIts jobs: data 0 of 1 done; training 0 of \d+ done", status)
     assert "Study test" in fresh.succeed("plan")
 
     os.killpg(first.pid, signal.SIGCONT)

@@ -1,6 +1,7 @@
 """From a config to tables, figures and a report."""
 
 import os
+import re
 
 import h5py
 import numpy as np
@@ -112,10 +113,21 @@ def test_plan_rule_needs_nothing_trained(fresh):
 
 
 def test_status_tells_of_runs_done_running_failed_and_left(fresh, finished):
-    assert "0 of 4 runs done, 0 running, 0 failed, 4 left; no job is running" in fresh.succeed(
-        "status"
+    done = fresh.run("status")
+    title, snakemake, *_ = done.stdout.splitlines()
+    assert title.endswith(
+        "0 of 4 runs done, 0 running, 0 queued, 0 failed, 4 left; no job is running"
     )
-    assert "4 of 4 runs done, 0 running, 0 failed, 0 left\n" in finished.succeed("status")
+    assert snakemake == "No Snakemake is at work"
+    # what Snakemake says before it reads any of our files
+    assert re.fullmatch("Using workflow specific profile .*\n", done.stderr)
+    output = finished.succeed("status")
+    assert "4 of 4 runs done, 0 running, 0 queued, 0 failed, 0 left\n" in output
+    assert re.search(
+        r"Jobs of the last one: training 4 of 4 done; measures (\d+) of \1 done", output
+    )
+    for rest in (r"figures (\d+) of \1 done", r"claims (\d+) of \1 done"):
+        assert re.search(rest, output)
     shards = sorted(finished.results.glob("weights/dnn/digits/width-*/*.h5"))
     logs = [
         finished.results
@@ -129,7 +141,7 @@ def test_status_tells_of_runs_done_running_failed_and_left(fresh, finished):
     os.utime(logs[1])
     os.utime(logs[2], (0, 0))
     output = finished.succeed("status")
-    assert "1 of 4 runs done, 1 running, 1 failed, 1 left; about" in output
+    assert "1 of 4 runs done, 1 running, 0 queued, 1 failed, 1 left; about" in output
     assert f"failed: {logs[2].relative_to(finished.folder)} (its log has not changed for " in output
     # what it last wrote
     assert "    " + logs[2].read_text().splitlines()[-1] in output

@@ -174,10 +174,25 @@ def get_message_handler():
     return next((handler for handler in handlers if isinstance(handler, kind)), None)
 
 
+def watch_messages(messages):
+    """Have all messages go through a filter, which may keep them from the user alone."""
+    handler = get_message_handler() if is_output_replaced() else None
+    (handler or snakemake.logging.logger).addFilter(messages)
+    return handler
+
+
+def is_asked_alone(rule_names):
+    """Whether a user asks for nothing but some of these rules."""
+    settings = get_private("dag_settings")  # None until all rules are read
+    targets = set(get_private("targets", settings)) if settings else set()
+    return bool(targets) and targets <= rule_names
+
+
 class JobMessages:
     """Keeps from a handler what Snakemake tells of each job and of itself; errors and warnings pass.
 
-    Once there are `stages`, they are told of each job's start and end.
+    Once there are `stages`, they are told of each job's start and end. Where a user asks for
+    nothing but `questions`, no line of Snakemake's stands beside the answer.
     """
 
     OF_ITSELF = {LogEvent.WORKFLOW_STARTED, LogEvent.RESOURCES_INFO, LogEvent.RUN_INFO}
@@ -199,16 +214,26 @@ class JobMessages:
         # the Slurm plugin
         r"SLURM run ID: |Job \d+ has been submitted with SLURM jobid "
     )
+    # of a question whose job has told its error already
+    OF_QUESTION = re.compile(
+        "RuleException:\n+CalledProcessError|Exiting because a job execution failed|"
+        "WorkflowError:\n+At least one job did not complete"
+    )
     # of a job that failed, for each of its figures that is drawn for the first time
     NO_BACKUP = re.compile(r"Cannot restore .+: no backup found\.")
 
-    def __init__(self):
-        self.stages = None
+    def __init__(self, questions=frozenset()):
+        self.stages, self.questions = None, questions
+        self.replaces = True
 
     def filter(self, record):
         event = getattr(record, "event", None)
         if self.stages:
             self._tell(event, record)
+        if not self.replaces:
+            return True
+        if is_asked_alone(self.questions) and self._is_of_question(event, record):
+            return False
         if event in self.OF_JOBS:
             return not self.stages
         if event is None and record.levelno == logging.INFO:
@@ -217,13 +242,18 @@ class JobMessages:
             return not self.NO_BACKUP.match(record.getMessage())
         return event not in self.OF_ITSELF
 
+    def _is_of_question(self, event, record):
+        is_chat = record.levelno <= logging.INFO or event == LogEvent.JOB_ERROR
+        return is_chat or self.OF_QUESTION.match(record.getMessage())
+
     def _tell(self, event, record):
         if event == LogEvent.JOB_INFO:
             self.stages.start(get_private("jobid", record), *get_private("log", record)[:1])
         elif event == LogEvent.JOB_FINISHED:
             self.stages.finish(get_private("job_id", record))
         elif event == LogEvent.JOB_ERROR:
-            self.stages.fail(get_private("jobid", record))
+            reason = get_private("rule_msg", record) or ""
+            self.stages.fail(get_private("jobid", record), reason.partition(". For further")[0])
 
 
 def get_slurm_executor():

@@ -13,16 +13,12 @@ from weightscape.errors import WeightscapeError
 from weightscape.monitor import plan, slurm, status
 from weightscape.monitor.locks import hold
 
-READING = {
-    get_rule_name("plan"),
-    get_rule_name("status"),
-}  # rules that may run beside another snakemake
 LOCKS = []  # that this snakemake holds: the study's, then those of datasets
 
 
 def hold_locks(jobs):
     """The study's lock, and that of each dataset that it prepares, which all studies share."""
-    lock = hold(Path(get_place(f"{RESULTS}/.lock")), f"the study {config['study']}")
+    lock = hold(Path(get_place(study.lock_file(config["study"]))), f"the study {config['study']}")
     LOCKS.append(lock)
     if not lock.is_sure:
         logger.warning(

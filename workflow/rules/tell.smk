@@ -5,8 +5,10 @@ Snakemake's own log in .snakemake/log has all of them.
 
 import functools
 import os
+from pathlib import Path
 
 from weightscape.errors import WeightscapeError
+from weightscape.messages.journal import Journal
 from weightscape.messages.stages import Job, Stages
 from weightscape.messages.terminal import OWNED, LiveLine
 from weightscape.monitor import plan
@@ -25,29 +27,40 @@ STAGES = {
     "render": "tables",
 }
 
-MESSAGES = JobMessages()
-HANDLER = get_message_handler() if is_output_replaced() else None
+# rules that answer, and may run beside another snakemake
+READING = {get_rule_name("plan"), get_rule_name("status")}
 
-if HANDLER:
-    HANDLER.addFilter(MESSAGES)
+MESSAGES = JobMessages(READING)
+HANDLER = None
+JOURNALS = []  # for `snakemake status`
+
+if is_main_process():
+    HANDLER = watch_messages(MESSAGES)
+    MESSAGES.replaces = HANDLER is not None
 
 
 def begin_stages(jobs):
     """Before the first job."""
+    stream = HANDLER.stream if HANDLER else open(os.devnull, "w")
+    terminal = LiveLine(stream)
     if HANDLER:
-        terminal = LiveLine(HANDLER.stream)
         HANDLER.setStream(terminal)
-        if terminal.is_live:
-            os.environ[OWNED] = "1"
-        jobs = {job.number: describe(job) for job in jobs if job.makes_files}
-        MESSAGES.stages = Stages(config["study"], jobs, terminal, STAGES.values())
-        MESSAGES.stages.begin()
+    if terminal.is_live:
+        os.environ[OWNED] = "1"
+    known = {job.number: describe(job) for job in jobs if job.makes_files}
+    MESSAGES.stages = Stages(config["study"], known, terminal, STAGES.values())
+    MESSAGES.stages.begin()
+    if jobs:
+        path = Path(get_place(study.journal_file(config["study"])))
+        JOURNALS.append(Journal(path, MESSAGES.stages.know))
 
 
 def end_stages():
     """After the last job."""
     if MESSAGES.stages:
         MESSAGES.stages.end()
+    for journal in JOURNALS:
+        journal.end()
 
 
 def describe(job):

@@ -15,6 +15,7 @@ import logging
 import os
 import pickle
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 
 from weightscape.files import replace_whole
+from weightscape.messages.logs import COMPILED
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Store:
         self.folders = [HERE / "__pycache__" / self.digest, Path(own, "weightscape", self.digest)]
         self.holder: str | None = None
         self._lock: TextIO | None = None
+        self._begun = 0.0
 
     def read(self, name: str) -> bytes | None:
         """What is kept under a name, if it is there and as it was written."""
@@ -87,7 +90,7 @@ class Store:
         """Wait until no other process compiles; where there are no locks, don't."""
         if self.holder is not None:
             return
-        self.holder, self._lock = holder, self._open_lock()
+        self.holder, self._lock, self._begun = holder, self._open_lock(), time.monotonic()
         if self._lock is None:
             return
         try:
@@ -108,6 +111,7 @@ class Store:
     def unlock(self, holder: str) -> None:
         if self.holder == holder:
             self.holder = None
+            log.info("%s%.1f s", COMPILED, time.monotonic() - self._begun)
             if self._lock is not None:
                 self._lock.close()
 

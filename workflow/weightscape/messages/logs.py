@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ SECONDS_PER_BEAT = 60.0
 SECONDS_TO_SILENCE = 3 * SECONDS_PER_BEAT
 
 EXPECTED, UNEXPECTED = "error: ", "unexpected error"
+COMPILED = "compiled code was there after "
+"""What begins the message of how long a job compiled, or waited for another that did."""
 MESSAGE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (.*)")
+SECONDS = re.compile(re.escape(COMPILED) + r"(\d+\.\d) s")
 BYTES_OF_TAIL = 16_384
 
 
@@ -43,6 +47,7 @@ def job_log(path: str) -> Iterator[logging.Logger]:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     ended = keep_touching(path)
+    log.info("process %d on %s", os.getpid(), socket.gethostname())
     try:
         yield log
     except WeightscapeError as error:
@@ -104,3 +109,12 @@ def tells_error(tail: list[str]) -> bool:
     messages = filter(None, map(MESSAGE.fullmatch, reversed(tail)))
     last = next(messages, None)
     return last is not None and last[1].startswith((EXPECTED, UNEXPECTED))
+
+
+def seconds_compiling(path: str | Path) -> float:
+    """How long a job compiled, by its log; 0 if there is none."""
+    try:
+        text = Path(path).read_text(errors="replace")
+    except OSError:
+        return 0.0
+    return sum(map(float, SECONDS.findall(text)))

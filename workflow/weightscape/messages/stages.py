@@ -10,7 +10,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import NamedTuple
 
-from weightscape.messages.logs import MESSAGE, read_tail
+from weightscape.messages.journal import Known
+from weightscape.messages.logs import MESSAGE, read_tail, seconds_compiling
 from weightscape.messages.terminal import LiveLine, format_time
 
 SECONDS_BETWEEN_LINES = 60.0
@@ -41,6 +42,8 @@ class Stage:
         self.has_begun = False
         self.begun = self.told = self.last = self.left = 0.0
         """when it began, was last told of, and had a job done; the seconds that seemed left then"""
+        self.compiling = 0.0
+        """seconds of its first jobs, which wait for each other's compiled code"""
 
     @property
     def is_done(self) -> bool:
@@ -52,14 +55,16 @@ class Stage:
         jobs = _count(len(self.jobs), "job")
         return self._line(f"{_count(self.runs, 'run')} in {jobs}" if self.runs else jobs)
 
-    def finish(self, number: int, now: float) -> None:
-        """Of a job that is done for the first time."""
+    def finish(self, number: int, now: float, compiling: float = 0.0) -> None:
+        """Of a job that is done for the first time; for `compiling` seconds as no other will."""
         job = self.jobs[number]
+        self.compiling = max(self.compiling, compiling)
         self.jobs_done += 1
         self.runs_done += job.runs
         self.cost_done += job.cost
         left = self.cost - self.cost_done
-        self.last, self.left = now, left * (now - self.begun) / self.cost_done
+        seconds = max(0.0, now - self.begun - self.compiling)
+        self.last, self.left = now, left * seconds / self.cost_done
 
     def end(self, now: float) -> str:
         """How long it took."""
@@ -103,6 +108,9 @@ class Stages:
         self.stages = {name: Stage(name, its) for name, its in by_stage.items() if its}
         self.running: dict[int, tuple[float, str]] = {}
         """since when, and the job's log"""
+        self.begun = time.time()
+        self.started: dict[str, float] = {}
+        self.failures: dict[str, str] = {}
         self._lock, self._ended = threading.RLock(), threading.Event()
 
     def begin(self) -> None:
@@ -117,6 +125,8 @@ class Stages:
         with self._lock:
             if stage := self._find(number):
                 self.running[number] = self.clock(), log
+                self.started[log] = time.time()
+                self.failures.pop(log, None)
                 stage.failed.discard(number)
                 self.study.failed.discard(number)
 
@@ -124,23 +134,39 @@ class Stages:
         """Notes that a job is done."""
         with self._lock:
             if stage := self._find(number):
-                now = self.clock()
-                self.running.pop(number, None)
-                self.study.finish(number, now)
-                stage.finish(number, now)
+                now, log = self.clock(), self._stop(number)
+                # the first job's log alone: Snakemake must not wait for a file server at each
+                compiling = 0.0 if stage.jobs_done else seconds_compiling(log)
+                self.study.finish(number, now, compiling)
+                stage.finish(number, now, compiling)
                 if stage.is_done:
                     self.terminal.say(stage.end(now))
                 elif not self.terminal.is_live and now - stage.told >= SECONDS_BETWEEN_LINES:
                     stage.told = now
                     self.terminal.say(stage.tell(now))
 
-    def fail(self, number: int) -> None:
-        """Notes that a job has failed; what it failed of is told elsewhere."""
+    def fail(self, number: int, reason: str = "") -> None:
+        """Notes that a job has failed, and of what, where its log may not tell."""
         with self._lock:
             if stage := self._find(number):
-                self.running.pop(number, None)
+                self.failures[self._stop(number)] = reason
                 stage.failed.add(number)
                 self.study.failed.add(number)
+
+    def know(self) -> Known:
+        """All that is known of the jobs."""
+        with self._lock:
+            stages = {
+                name: {"jobs": len(its.jobs), "done": its.jobs_done, "failed": len(its.failed)}
+                for name, its in self.stages.items()
+            }
+            return Known(self.begun, stages, dict(self.started), dict(self.failures))
+
+    def _stop(self, number: int) -> str:
+        """Notes that a job has ended, and tells its log."""
+        _, log = self.running.pop(number, (0.0, ""))
+        self.started.pop(log, None)
+        return log
 
     def end(self) -> None:
         """Say how long the study took, or how far it and what has begun of it came."""

@@ -17,6 +17,7 @@ from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.foreign import sources
 from weightscape.heads import MeasureHead, Table
+from weightscape.messages.logs import seconds_compiling
 from weightscape.messages.terminal import align
 from weightscape.monitor.found import find_shards, tell_replaced
 from weightscape.storage.shards import CURVES
@@ -392,4 +393,12 @@ def _read_record(config: Config, population: Population, path: Path) -> tuple[fl
     n_runs = len(parse_seeds(path.stem.removeprefix("seeds-")))
     sizes = _sizes(config, population.dataset)
     assumed = _seconds_to_start(built) + _assumed_seconds(training, built, sizes, n_runs)
-    return float(record["s"]) * int(record["threads"]), assumed
+    # for another type of processor, or a version before, code was compiled once
+    seconds = float(record["s"]) - seconds_compiling(_log_of(path))
+    return seconds * int(record["threads"]), assumed
+
+
+def _log_of(record: Path) -> Path:
+    """The log of the job that a benchmark record is of, whose folder is beside the records'."""
+    top = record.parents[len(Path("benchmarks/train_runs/model/dataset/width").parts)]
+    return (top / "logs" / record.relative_to(top / "benchmarks")).with_suffix(".log")

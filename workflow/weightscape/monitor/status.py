@@ -1,10 +1,11 @@
-"""The status: how far a study's training is, by the files that its jobs leave.
+"""The status: how far a study is, by the files that Snakemake and its jobs leave.
 
 The runs of a shard are done if it was made by the config's recipe, and so are those that a job
-keeps until its shard is whole. What remains of a job is told by its log: left before there is one;
-failed if the log ends in an error, or if the job has not touched it for SECONDS_TO_SILENCE, as it
-was killed, ran out of time or memory or lost its node; else running. A failed job that waits for
-another attempt is failed until it starts. One that ended before it could open its log is left.
+keeps until its shard is whole. What remains of a job is told by its log. It is failed if the log
+ends in an error, or if the job has not touched it for SECONDS_TO_SILENCE, as it was killed, ran out
+of time or memory or lost its node; else running. A log without a line tells nothing, nor does one
+from before the job was started, or from before the Snakemake that is at work now: such a job is
+queued if Snakemake has started it, failed if Snakemake knows that, and else left.
 """
 
 import os
@@ -13,15 +14,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from weightscape.messages.journal import Known, read_journal
 from weightscape.messages.logs import SECONDS_TO_SILENCE, read_tail, tells_error
 from weightscape.messages.terminal import align, format_time
 from weightscape.monitor.found import find_shards, tell_replaced
+from weightscape.monitor.locks import Holder, find_holder
 from weightscape.monitor.plan import Cost, estimate_cost
-from weightscape.study.paths import on_disk, run_name, seeds_text, unfinished_folder
+from weightscape.study.paths import (
+    journal_file,
+    lock_file,
+    on_disk,
+    run_name,
+    seeds_text,
+    unfinished_folder,
+)
 from weightscape.study.population import Population, populations
 from weightscape.study.sections import Config
 
-STATES = ("done", "running", "failed", "left")
+STATES = ("done", "running", "queued", "failed", "left")
 FAILURES_SHOWN, LINES_SHOWN = 10, 3
 
 
@@ -48,10 +58,10 @@ class UnfinishedJob(NamedTuple):
     runs: int
     """that the study asks for and the job has not finished"""
     state: str
-    """running, failed or left"""
+    """running, queued, failed or left"""
     log: str
     silence: float
-    """seconds since it last touched its log"""
+    """seconds since it last touched its log; 0 where that tells nothing"""
     replaced: int = 0
     """runs of its shard that is there by another recipe"""
 
@@ -64,6 +74,8 @@ class Failure(NamedTuple):
     """the log's last"""
     silence: float | None
     """seconds since it last touched its log; None if the log tells the error"""
+    reason: str = ""
+    """that Snakemake was told"""
 
 
 class Status(NamedTuple):
@@ -72,18 +84,31 @@ class Status(NamedTuple):
     """the latest"""
     n_failed: int
     """jobs, with those that are not among `failures`"""
+    holder: Holder | None
+    """the Snakemake that is at work, or was and has not ended as it should"""
+    known: Known
+    """what it knows of its jobs, or the last one knew"""
+
+    @property
+    def is_alive(self) -> bool:
+        return self.holder is not None and self.holder.is_alive
 
 
 def make_status(config: Config, now: float) -> Status:
     """Of a checked config; `now` is by the clock of the file system."""
+    holder = find_holder(on_disk(config, lock_file(config["study"])), now)
+    known = read_journal(on_disk(config, journal_file(config["study"])))
+    # of a Snakemake that has ended nothing is queued, and any log may be of a job that goes on
+    heard = known if holder and holder.is_alive else Known(failed=known.failed)
     rows: list[StatusRow] = []
     failed: list[UnfinishedJob] = []
     for population in populations(config):
-        jobs = list(_find_jobs(config, population, now))
+        jobs = list(_find_jobs(config, population, now, heard))
         rows.append(_count(config, population, jobs))
         failed += [job for job in jobs if job.state == "failed"]
     latest = sorted(failed, key=lambda job: job.silence)[:FAILURES_SHOWN]
-    return Status(rows, [_explain(job) for job in latest], len(failed))
+    failures = [_explain(job, known.failed.get(job.log, "")) for job in latest]
+    return Status(rows, failures, len(failed), holder, known)
 
 
 def render(config: Config, status: Status) -> str:
@@ -102,7 +127,8 @@ def render(config: Config, status: Status) -> str:
         ]
         for row in rows
     ]
-    lines = [_title(config, rows), *align([head, *body], left={0, 1, len(head) - 1})]
+    lines = [_title(config, rows), *_tell_snakemake(status)]
+    lines += align([head, *body], left={0, 1, len(head) - 1})
     if replaced := tell_replaced(sum(row.runs_replaced for row in rows)):
         lines.append(replaced)
     for failure in status.failures:
@@ -125,7 +151,36 @@ def _title(config: Config, rows: list[StatusRow]) -> str:
     return title if done == n_runs else f"{title}; no job is running"
 
 
-def _find_jobs(config: Config, population: Population, now: float) -> Iterator[UnfinishedJob]:
+def _tell_snakemake(status: Status) -> Iterator[str]:
+    """Whether one is at work, and how far its stages are."""
+    holder, stages = status.holder, status.known.stages
+    if holder is None:
+        yield "No Snakemake is at work"
+    elif not holder.is_alive:
+        yield (
+            f"No Snakemake is at work: the last one ({holder}) was killed. Its jobs may still run, "
+            "or wait in a queue; the same command continues the study"
+        )
+    elif holder.silence > SECONDS_TO_SILENCE:
+        yield (
+            f"Snakemake is suspended, or its host hangs: {holder}, without a sign of life for "
+            f"{format_time(holder.silence)}"
+        )
+    else:
+        yield f"Snakemake is at work: {holder}"
+    if stages:
+        parts = [_tell_stage(name, **counts) for name, counts in stages.items()]
+        whose = "Its jobs" if status.is_alive else "Jobs of the last one"
+        yield f"{whose}: {'; '.join(parts)}"
+
+
+def _tell_stage(name: str, jobs: int, done: int, failed: int) -> str:
+    return f"{name} {done:,} of {jobs:,} done" + (f", {failed:,} failed" if failed else "")
+
+
+def _find_jobs(
+    config: Config, population: Population, now: float, heard: Known
+) -> Iterator[UnfinishedJob]:
     """The jobs of a population whose shards are not there.
 
     A folder is listed once, since a file server answers for a thousand files as fast as for one.
@@ -145,9 +200,10 @@ def _find_jobs(config: Config, population: Population, now: float) -> Iterator[U
             runs = sum(run_name(seed) not in kept for seed in imported or seeds)
             # a shard goes when the job starts that replaces it: the log is of the one that made it
             is_replaced = seeds in found.otherwise
-            state, silence = _read_log(None if is_replaced else logs.get(name), now)
+            path, log = str(folder / name), None if is_replaced else logs.get(name)
+            state, silence = _read_log(log, path, now, heard)
             replaced = len(imported or seeds) if is_replaced else 0
-            yield UnfinishedJob(width, runs, state, str(folder / name), silence, replaced)
+            yield UnfinishedJob(width, runs, state, path, silence, replaced)
 
 
 def logs_folder(rule: str, study: str, model: str, dataset: str, width: str) -> Path:
@@ -160,12 +216,18 @@ def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     return {}
 
 
-def _read_log(log: os.DirEntry[str] | None, now: float) -> tuple[str, float]:
+def _read_log(
+    log: os.DirEntry[str] | None, path: str, now: float, heard: Known
+) -> tuple[str, float]:
     """A job's state, and the seconds since it last touched its log."""
-    if log is None:
-        return "left", 0.0
+    since = heard.started.get(path, heard.begun)
+    if log is None or not log.stat().st_size or log.stat().st_mtime < since:
+        if path in heard.started:
+            return "queued", 0.0
+        return ("failed" if path in heard.failed else "left"), 0.0
     silence = max(0.0, now - log.stat().st_mtime)
-    failed = silence > SECONDS_TO_SILENCE or tells_error(read_tail(log.path))
+    has_ended = path in heard.failed or silence > SECONDS_TO_SILENCE
+    failed = has_ended or tells_error(read_tail(path))
     return "failed" if failed else "running", silence
 
 
@@ -187,17 +249,22 @@ def _count(config: Config, population: Population, jobs: list[UnfinishedJob]) ->
     )
 
 
-def _explain(job: UnfinishedJob) -> Failure:
-    tail = read_tail(job.log)
-    return Failure(job.log, tail[-LINES_SHOWN:], None if tells_error(tail) else job.silence)
+def _explain(job: UnfinishedJob, reason: str) -> Failure:
+    tail = read_tail(job.log) if os.path.exists(job.log) else []
+    silence = job.silence if tail and not reason and not tells_error(tail) else None
+    return Failure(job.log, tail[-LINES_SHOWN:], silence, reason)
 
 
 def _render_failure(failure: Failure) -> Iterator[str]:
-    why = (
-        ""
-        if failure.silence is None
-        else f" (its log has not changed for {format_time(failure.silence)})"
-    )
+    why = ""
+    if failure.reason:
+        why = f" ({' '.join(failure.reason.split())})"
+    elif failure.silence is not None:
+        silence = format_time(failure.silence)
+        why = (
+            f" (its log has not changed for {silence}: it was killed, ran out of time or memory, "
+            "or lost its node)"
+        )
     yield f"failed: {failure.log}{why}"
     yield from (f"    {line}" for line in failure.lines)
 

@@ -26,6 +26,16 @@ def unfinished_folder(study: str, model: str, dataset: str, width: str) -> Path:
     return Path("results", study, "unfinished", model, dataset, f"width-{width}")
 
 
+def lock_file(study: str) -> Path:
+    """Which Snakemake is at work, or was and has not ended as it should."""
+    return Path("results", study, ".lock")
+
+
+def journal_file(study: str) -> Path:
+    """What the last Snakemake knew of its jobs."""
+    return Path("results", study, ".jobs.json")
+
+
 def run_name(seed: int) -> str:
     """`seed-0007.h5`, the file of one run of an unfinished job."""
     return f"seed-{seed:04d}.h5"

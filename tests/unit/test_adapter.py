@@ -330,6 +330,52 @@ def test_a_record_that_lacks_what_it_had_is_told_in_one_sentence(adapter):
         messages.filter(record("Finished", event=LogEvent.JOB_FINISHED))
 
 
+FUNCTION = """InputFunctionException in rule train_runs in file "/clone/rules/train.smk", line 1:
+Error:
+  WeightscapeError: mine.npz is bad; write it again
+Wildcards:
+  model=dnn
+Traceback:
+  File "/clone/workflow/rules/resources.smk", line 13, in get_training_mem_mb
+  File "/clone/workflow/weightscape/monitor/plan.py", line 231, in training_memory_mb (rule a)"""
+CONFIG_FILE = """WorkflowError in file "/clone/workflow/rules/config.smk", line 47:
+the config study.yaml can't be used:
+  - sudy: unknown key
+  File "/clone/workflow/rules/config.smk", line 47, in <module>
+"""
+ELSEWHERE = CONFIG_FILE.replace("/clone/", "/other/")
+NOT_OURS = FUNCTION.replace("WeightscapeError", "KeyError")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (FUNCTION, "weightscape: mine.npz is bad; write it again"),
+        (
+            CONFIG_FILE,
+            "weightscape: the config study.yaml can't be used:\n  - sudy: unknown key",
+        ),
+        (ELSEWHERE, ELSEWHERE),
+        (NOT_OURS, NOT_OURS),
+    ],
+)
+def test_an_error_of_ours_has_no_lines_of_snakemake_s(adapter, message, shown):
+    said = record(message, logging.ERROR, event=LogEvent.ERROR)
+    assert adapter.OurErrors("/clone/workflow/rules").filter(said)
+    assert said.getMessage() == shown
+
+
+@pytest.mark.parametrize("is_verbose", [False, True])
+def test_errors_are_as_long_as_they_are_where_a_user_asks_for_more(
+    adapter, upstream, monkeypatch, is_verbose
+):
+    upstream.output_settings.verbose = is_verbose
+    added = []
+    monkeypatch.setattr(logger, "addFilter", added.append)
+    adapter.shorten_our_errors()
+    assert len(added) == (not is_verbose)
+
+
 @pytest.mark.parametrize(
     ("message", "more"),
     [

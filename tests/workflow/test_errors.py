@@ -36,8 +36,27 @@ def test_a_bad_config_is_one_error_before_any_job(fresh, change, words):
     done = fresh.run()
     assert done.returncode != 0
     assert all(word in done.stdout + done.stderr for word in ["the config study.yaml", *words])
-    assert "Traceback" not in done.stdout + done.stderr
+    assert not any(word in done.stdout + done.stderr for word in ("Traceback", "File ", "in file"))
     assert not (fresh.folder / "results").exists()
+
+
+def test_a_question_about_what_is_bad_has_its_one_error(fresh):
+    """Of the config, and of images that are read for the answer."""
+    (fresh.folder / "mine.npz").write_bytes(b"no archive")
+    own = {"mine": {"file": "mine.npz"}}
+    of_own = {"model": "dnn", "dataset": "mine", "widths": [3], "seeds": 1}
+    for change, reason in (
+        ({"datasets": own, "populations": [of_own]}, "mine.npz is not a readable"),
+        ({"sudy": "x"}, "the config study.yaml can't be used:"),
+    ):
+        fresh.study |= change
+        done = fresh.run("status")
+        assert done.returncode != 0
+        assert done.stdout == ""
+        of_profile, *lines = filter(None, done.stderr.splitlines())
+        assert of_profile.startswith("Using workflow specific profile")
+        assert lines[0].startswith(f"weightscape: {reason}")
+        assert len(lines) == (2 if "sudy" in change else 1)
 
 
 @pytest.mark.parametrize(

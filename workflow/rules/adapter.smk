@@ -256,6 +256,38 @@ class JobMessages:
             self.stages.fail(get_private("jobid", record), reason.partition(". For further")[0])
 
 
+class OurErrors:
+    """Makes an error of ours one line; Snakemake adds where it was raised, from file to file."""
+
+    OF_RULES = re.compile(
+        r'WorkflowError in (?:rule \w+ in )?file "(?P<file>[^"]+)", line \d+:\n(?P<text>.+?)'
+        r'(?:\n +File "[^"]+", line \d+, in .+)*\n*',
+        re.DOTALL,
+    )
+    OF_FUNCTIONS = re.compile(
+        r"InputFunctionException in (?:rule \w+ in )?file .+?:\nError:\n +WeightscapeError: "
+        r"(?P<text>.+?)\nWildcards:\n.*",
+        re.DOTALL,
+    )
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
+    def filter(self, record):
+        if getattr(record, "event", None) == LogEvent.ERROR:
+            message = record.getMessage()
+            found = self.OF_FUNCTIONS.fullmatch(message) or self.OF_RULES.fullmatch(message)
+            if found and self.folder in found.groupdict().get("file", self.folder):
+                record.msg, record.args = f"weightscape: {found['text']}", None
+        return True
+
+
+def shorten_our_errors():
+    """Once for all rules here; not where a user asks for more."""
+    if not get_private("output_settings.verbose"):
+        snakemake.logging.logger.addFilter(OurErrors(get_source().folder))
+
+
 def get_slurm_executor():
     """The executor that submits to Slurm; None elsewhere."""
     executor = get_private("scheduler._executor")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+shorten_our_errors()
+
 # relative to the rules, so that Snakemake finds it wherever they come from
 ENVIRONMENT = "../../envs/weightscape.yaml"
 # the command of a job has the path of its Python, without quotes

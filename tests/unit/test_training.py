@@ -783,7 +783,7 @@ def test_gradients_by_hand_need_no_torch(dataset, tmp_path, model, width, with_t
     # what the bytes depend on, and nothing else
     asked_of_torch = {"torch", "cpu_capability", "products"}
     assert asked_of_torch & set(told) == (asked_of_torch if with_torch else set())
-    assert {"numpy", "numba", "blas", "processor", "threads"} <= set(told)
+    assert {"numpy", "numba", "blas", "libc", "processor", "instructions", "threads"} <= set(told)
 
 
 def test_a_gpu_is_looked_for_where_there_may_be_one(monkeypatch, tmp_path):

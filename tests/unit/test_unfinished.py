@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -16,7 +17,7 @@ import pytest
 from cases import VIT, make_recipe
 from threadpoolctl import threadpool_info
 
-from weightscape.engine import training
+from weightscape.engine import devices, training
 from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError
 from weightscape.files import replace_whole
@@ -25,8 +26,8 @@ from weightscape.messages.progress import Progress
 from weightscape.preparing.datasets import prepare
 from weightscape.storage import hdf5
 from weightscape.storage.hdf5 import write_file
-from weightscape.storage.shards import open_shard
-from weightscape.storage.unfinished import Unfinished
+from weightscape.storage.shards import Header, open_shard
+from weightscape.storage.unfinished import Unfinished, _what_counts
 from weightscape.study.paths import run_name, unfinished_folder
 
 SEEDS = [4, 2, 7, 0]
@@ -358,9 +359,13 @@ def test_runs_on_other_images_are_trained_anew(train, finished, whole, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("key", "trained"), [("platform", []), ("numpy", SEEDS), ("processor", SEEDS)]
+    ("key", "trained"),
+    [
+        *((key, []) for key in ("platform", "weightscape", "python", "h5py", "hdf5")),
+        *((key, SEEDS) for key in ("numpy", "numba", "libc", "threads")),
+    ],
 )
-def test_runs_of_another_kernel_count_and_of_other_software_do_not(
+def test_runs_count_unless_it_was_other_software_that_changes_bytes(
     train, finished, monkeypatch, caplog, key, trained
 ):
     caplog.set_level("INFO")
@@ -372,6 +377,56 @@ def test_runs_of_another_kernel_count_and_of_other_software_do_not(
     assert len(told) == len(trained)
     assert all(f"was made by other software ({key} " in line for line in told)
     assert all(line.endswith(", here other)") for line in told)
+
+
+NODE = """
+import json, sys
+from pathlib import Path
+from weightscape.engine.training import TrainingJob, train_shard
+from weightscape.messages.logs import job_log
+job = json.loads(sys.argv[1])
+paths = {key: Path(job[key]) for key in ("dataset", "target", "unfinished")}
+with job_log(sys.argv[2]):
+    train_shard(TrainingJob(**job | paths))
+"""
+# an x86 processor of 2013, which any of today can be taken for
+HASWELL = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+sse4.2,+avx,+avx2,+fma"}
+
+
+def test_runs_of_another_type_of_processor_do_not_count_and_the_log_names_it(
+    finished, dataset, tmp_path
+):
+    if platform.machine() != "x86_64":
+        pytest.skip("the other type is one of x86")
+    finished(model="vit")  # for which little is compiled
+    job, log = a_job(tmp_path, dataset, model="vit"), tmp_path / "job.log"
+    command = [sys.executable, "-c", NODE, json.dumps(job, default=str), str(log)]
+    subprocess.run(command, env=os.environ | HASWELL, check=True)
+    told = [line for line in log.read_text().splitlines() if "is trained again" in line]
+    assert len(told) == len(SEEDS)
+    here = devices.software(1, with_torch=True)
+    more = sorted(set(here["instructions"].split()) - {"sse4.2", "avx", "avx2", "fma"})
+    for line in told:
+        assert "was made on another type of processor (instructions " in line
+        assert f"instructions {' '.join(more)}, here none" in line
+        assert f"processor {here['processor']}, here haswell)" in line
+    with open_shard(job["target"]) as shard:
+        assert shard.header.software["processor"] == "haswell"
+        assert shard.header.software["instructions"] == "avx avx2 fma sse4.2"
+
+
+def test_of_a_gpu_s_runs_the_processor_does_not_count(tmp_path, header_of):
+    there = header_of("cuda (x)", processor="a", blas="b", torch="2.9")
+    assert _what_counts(there) == _what_counts(header_of("cuda (x)", torch="2.9"))
+    assert _what_counts(there) != _what_counts(header_of("cuda (x)", torch="3.0"))
+
+
+@pytest.fixture
+def header_of():
+    """A header whose device and software are given."""
+    return lambda device, **software: Header(
+        "dnn", "digits", "4", {}, "", software, device, 1, ["fc1"]
+    )
 
 
 # two jobs at the same time

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numba
 import numpy as np
 import scipy
-from llvmlite import binding
 from threadpoolctl import threadpool_limits
 
 import weightscape
 from weightscape.errors import WeightscapeError
 from weightscape.kernels.floats import flush_denormals
 from weightscape.kernels.primitives import BLAS
+from weightscape.kernels.processor import target
 
 # without any of them there is no GPU, and torch need not be asked, whose import takes seconds
 GPU_NODES = [Path("/dev", name) for name in ("nvidiactl", "kfd", "dxg")]
@@ -63,17 +62,20 @@ def describe(device: str) -> str:
 
 def software(threads: int, with_torch: bool) -> dict[str, Any]:
     """The versions that a shard's bytes may depend on, and what else: processor and threads."""
+    compiled_for = target()
     found = {
         "weightscape": weightscape.__version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "blas": BLAS,
-        "numba": numba.__version__,
+        "numba": compiled_for.numba,
+        "libc": " ".join(platform.libc_ver()),  # whose exp and log compiled code calls
         "h5py": h5py.__version__,
         "hdf5": h5py.version.hdf5_version,
         "platform": platform.platform(),
-        "processor": binding.get_host_cpu_name(),
+        "processor": compiled_for.processor,
+        "instructions": compiled_for.instructions,
         "threads": threads,
     }
     if with_torch:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from weightscape.errors import WeightscapeError
 from weightscape.storage.shards import REMEDY, Header, RunRecord, open_shard, write_shard
@@ -31,8 +32,10 @@ OTHERWISE = {
 """What differs -> how a run was made."""
 
 
-UNCOUNTED = {"platform"}
-"""Software that changes no bit: the kernel's name, which differs between nodes."""
+UNCOUNTED = {"weightscape", "python", "h5py", "hdf5", "platform"}
+"""Software that changes no bit of a run: recipes tell of code that does."""
+OF_PROCESSOR = {"processor", "instructions", "blas", "cpu_capability", "products"}
+"""Of these, BLAS too has code for each type of processor. What trains on a GPU uses none."""
 
 
 class Unfinished:
@@ -71,7 +74,7 @@ class Unfinished:
             differing.append("seed")
         if set(run.snapshots) != self.epochs:
             differing.append("snapshots")
-        told = OTHERWISE | {"software": f"by other software ({self._unlike(header)})"}
+        told = OTHERWISE | {"software": self._unlike(header)}
         reasons = [f"was made {_list(told[key] for key in differing)}"] if differing else []
         if not run.predictions:
             reasons.append("has no predictions (an older version wrote it)")
@@ -80,13 +83,16 @@ class Unfinished:
             raise WeightscapeError(f"the kept run {path} {_list(reasons)}")
 
     def _unlike(self, header: Header) -> str:
-        """The software that differs, as `numpy 2.1.0, here 2.2.0`."""
-        there, here = header.software, self.header.software
-        names = sorted({*there, *here} - UNCOUNTED)
-        pairs = [(name, there.get(name, "none"), here.get(name, "none")) for name in names]
-        return ", ".join(
-            f"{name} {one}, here {other}" for name, one, other in pairs if one != other
-        )
+        """What differs of the software, as `by other software (numpy 2.1.0, here 2.2.0)`."""
+        there, here = _counted(header), _counted(self.header)
+        names = [name for name in sorted({*there, *here}) if there.get(name) != here.get(name)]
+        pairs = [
+            _tell_pair(name, str(there.get(name, "none")), str(here.get(name, "none")))
+            for name in names
+        ]
+        is_processor = OF_PROCESSOR.issuperset(names)
+        what = "on another type of processor" if is_processor else "by other software"
+        return f"{what} ({'; '.join(pairs)})"
 
     def keep(self, run: RunRecord) -> None:
         path = self.folder / run_name(run.seed)
@@ -116,8 +122,22 @@ def _list(parts: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def _tell_pair(name: str, there: str, here: str) -> str:
+    """Of instructions, which are many, only those that are missing on one side."""
+    if name == "instructions":
+        sides = set(there.split()), set(here.split())
+        both = set.intersection(*sides)
+        there, here = (" ".join(sorted(one - both)) or "none" for one in sides)
+    return f"{name} {there}, here {here}"
+
+
+def _counted(header: Header) -> dict[str, Any]:
+    """The software that a run's bytes depend on."""
+    uncounted = UNCOUNTED if header.device.startswith("cpu") else UNCOUNTED | OF_PROCESSOR
+    return {key: value for key, value in header.software.items() if key not in uncounted}
+
+
 def _what_counts(header: Header) -> dict[str, str]:
     """All of a header that its bytes of weights depend on."""
-    software = {key: value for key, value in header.software.items() if key not in UNCOUNTED}
-    ours = header._replace(software=software)._asdict()
+    ours = header._replace(software=_counted(header))._asdict()
     return {key: canonical_json(value) for key, value in ours.items()}

@@ -45,10 +45,6 @@ def wait_for(condition):
     assert condition()
 
 
-def is_held(path):
-    return path.exists() and path.read_text() != ""
-
-
 def refused(project, *arguments):
     """The one line that says why."""
     done = project.run(*arguments)
@@ -62,7 +58,7 @@ def refused(project, *arguments):
 def test_a_second_snakemake_is_refused_and_the_first_loses_nothing(fresh, finished_study, start):
     target = f"results/test/weights/{SHARD}"
     first = start(fresh, target)
-    wait_for(lambda: is_held(fresh.folder / "results" / "datasets" / ".digits.lock"))
+    wait_for((fresh.results / ".jobs.json").exists)
     os.killpg(first.pid, signal.SIGSTOP)  # as if it took long
 
     words = f"is in use by another snakemake (process {first.pid} on "

@@ -146,9 +146,30 @@ def test_a_request_over_the_limit_is_an_error_that_says_what_to_do(plant):
         slurm.check_requests([Request("plot", "long", 91), Request("train_runs", None, 91)])
     assert str(caught.value).startswith(
         "train_runs asks for 91 minutes, but the partition short allows 90. Slurm would let these "
-        "jobs wait for ever. Use another slurm_partition, fewer runs_per_job, or --set-resources "
-        "train_runs:runtime=90"
+        "jobs wait for ever. Use another slurm_partition or fewer runs_per_job, or write runtime: "
+        "90 for train_runs under set-resources in the profile"
     )
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"gres": "gpu:1"},
+        {"gres": "gpu:a100:2"},
+        {"gpu": 1},
+        {"gpu_model": "a100"},
+        {"slurm_extra": "--gpus-per-node=rtx-2080:1"},
+        {"slurm_extra": "-G 1"},
+    ],
+)
+def test_a_gpu_may_be_asked_for_in_any_way(resources):
+    slurm.check_gpu("train_runs", {"mem_mb": 1500, "slurm_partition": "gpu"} | resources)
+
+
+@pytest.mark.parametrize("resources", [{}, {"gpu": 0}, {"gres": "license:1"}])
+def test_training_on_a_gpu_that_is_not_asked_for_is_refused(resources):
+    with pytest.raises(WeightscapeError, match="train_runs asks Slurm for no GPU"):
+        slurm.check_gpu("train_runs", {"mem_mb": 1500, "slurm_partition": "gpu"} | resources)
 
 
 @pytest.mark.parametrize("name", ["spot", "gang"])

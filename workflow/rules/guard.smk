@@ -55,6 +55,10 @@ def check_cluster(executor, jobs):
     skip_guess_of_account(executor)
     if get_status_command() == "squeue":
         slurm.check_memory_of_queue(get_first_look())
+    train = get_rule_name("train_runs")
+    for job in jobs if config["device"] == "cuda" else ():
+        if job.rule_name == train:
+            slurm.check_gpu(train, job.resources)
     for warning in slurm.check_requests(get_requests(jobs)):
         logger.warning(f"Warning: {warning}.")
 

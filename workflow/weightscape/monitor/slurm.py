@@ -9,8 +9,8 @@ import math
 import re
 import subprocess
 import time
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from weightscape.errors import WeightscapeError
 
@@ -128,8 +128,8 @@ def check_requests(requests: Iterable[Request]) -> list[str]:
             raise WeightscapeError(
                 f"{request.rule} asks for {request.minutes} minutes, but the partition "
                 f"{partition.name} allows {partition.minutes:g}. Slurm would let these jobs wait "
-                "for ever. Use another slurm_partition, fewer runs_per_job, or "
-                f"--set-resources {request.rule}:runtime={partition.minutes:g}"
+                "for ever. Use another slurm_partition or fewer runs_per_job, or write runtime: "
+                f"{partition.minutes:g} for {request.rule} under set-resources in the profile"
             )
         if "CANCEL" in partition.preemption.split(","):  # as GANG,CANCEL
             warnings[partition.name] = (
@@ -139,6 +139,18 @@ def check_requests(requests: Iterable[Request]) -> list[str]:
                 "problem"
             )
     return list(warnings.values())
+
+
+def check_gpu(rule: str, resources: Mapping[str, Any]) -> None:
+    """Raises WeightscapeError if the jobs of a rule are to train on a GPU and ask for none."""
+    is_asked = resources.get("gpu") or resources.get("gpu_model")
+    others = f"{resources.get('gres', '')} {resources.get('slurm_extra', '')}"
+    if not is_asked and not re.search(r"gpu|-G", others):
+        raise WeightscapeError(
+            f"device is cuda, but {rule} asks Slurm for no GPU. Write gres: gpu:1 for {rule} under "
+            "set-resources in the profile, as profiles/slurm-gpu does; --set-resources on the "
+            "command line takes the place of that whole section"
+        )
 
 
 def check_memory_of_queue(seconds_between_checks: int) -> None:

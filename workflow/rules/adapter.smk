@@ -6,8 +6,10 @@ Snakemake brings a rule file along from wherever the workflow comes, and the lib
 Snakemake.
 """
 
+import functools
 import logging
 import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -304,6 +306,13 @@ def skip_guess_of_account(executor):
     """The plugin's guess never succeeds, and without sacct it ends each submission."""
     get_private("_fallback_account_arg", executor, SLURM_PLUGIN)
     executor._fallback_account_arg = ""
+
+
+def ask_once_for_accounts():
+    """The plugin asks the accounting database at each submission whether the account is known."""
+    plugin = sys.modules[SLURM_PLUGIN.replace("-", "_")]
+    ask = get_private("validate_account", plugin, SLURM_PLUGIN)
+    plugin.validate_account = functools.cache(ask)
 
 
 def get_status_command():

@@ -53,6 +53,7 @@ def check_cluster(executor, jobs):
     """Refuse what would wait for ever, before anything is submitted."""
     LOCKS[0].note_queue_name(get_queue_name(executor))
     skip_guess_of_account(executor)
+    ask_once_for_accounts()
     if get_status_command() == "squeue":
         slurm.check_memory_of_queue(get_first_look())
     train = get_rule_name("train_runs")

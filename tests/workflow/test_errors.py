@@ -144,6 +144,19 @@ def test_a_python_that_starts_no_job_is_one_sentence(fresh):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_packages_of_a_module_system_s_python_are_left_out(fresh):
+    """Those of PYTHONPATH come before the environment's own, here one that fails."""
+    foreign = fresh.folder / "sw" / "python3.9" / "site-packages"
+    own = fresh.folder / "mine"
+    for folder, name in ((foreign, "h5py.py"), (own, "mine.py")):
+        folder.mkdir(parents=True)
+        (folder / name).write_text("1 / 0\n")
+    fresh.environment["PYTHONPATH"] = f"{own}:{foreign}"
+    output = fresh.succeed("results/datasets/digits.h5")
+    warning = f"PYTHONPATH has packages of another Python, which are left out: {foreign}."
+    assert output.count(warning) == 1
+
+
 def test_a_folder_with_a_brace_is_one_sentence(tmp_path, test_study):
     done = Project.create(tmp_path / "my {study}", test_study).run("-n")
     assert done.returncode != 0

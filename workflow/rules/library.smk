@@ -10,7 +10,9 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import snakemake
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 shorten_our_errors()
 
@@ -24,6 +26,12 @@ def get_library(source):
     """The folder that Python imports the library from."""
     library = source.folder.parent
     return unpack(source.repository, source.ref, library) if source.repository else library
+
+
+def is_of_another_python(path):
+    """Whether a folder has installed packages, and not those that Snakemake is among."""
+    is_installed = Path(path).name in ("site-packages", "dist-packages")
+    return is_installed and not Path(snakemake.__file__).is_relative_to(path)
 
 
 def unpack(repository, ref, library):
@@ -60,8 +68,16 @@ for path, odd in ((sys.executable, SHELL), (LIBRARY, "[:{}]")):
             f"no job can start from {path}, whose path has '{found[0]}' in it: move the folder to a "
             "path of letters, digits, - and _."
         )
+given = list(filter(None, os.getenv("PYTHONPATH", "").split(os.pathsep)))
+if foreign := list(filter(is_of_another_python, given)):
+    # a module system's, say: its packages would come before those of the environment
+    sys.path[:] = [path for path in sys.path if path not in foreign]
+    logger.warning(
+        f"Warning: PYTHONPATH has packages of another Python, which are left out: {foreign[0]}."
+    )
+kept = [path for path in given if path not in foreign]
+os.environ.update(PYTHONPATH=os.pathsep.join([str(LIBRARY), *kept]))
 sys.path.insert(0, str(LIBRARY))
-os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, [str(LIBRARY), os.getenv("PYTHONPATH")])))
 
 import weightscape
 

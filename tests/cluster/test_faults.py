@@ -161,6 +161,20 @@ def test_a_restart_after_a_kill_cancels_what_was_left(project, undisturbed):
     assert resumed_runs(project) >= len(kept.difference(*taken))
 
 
+def test_the_end_of_its_terminal_ends_snakemake_and_leaves_its_jobs(project):
+    snakemake = project.start("weights")
+    (job, *_) = until(lambda: project.training("RUNNING"))
+    snakemake.process.send_signal(signal.SIGHUP)
+    assert snakemake.process.wait(60) == 128 + signal.SIGHUP
+    assert "SIGHUP: Snakemake ends, and its jobs stay in the queue or go on." in snakemake.text
+    states = {left["id"]: left["state"] for left in project.training()}
+    assert states[job["id"]] in ("RUNNING", "COMPLETED")
+    # for the next one, which takes care of them
+    assert job["name"] in (project.results / ".lock").read_text()
+    status = project.succeed("status")
+    assert "No Snakemake is at work: the last one (process " in status
+
+
 def test_the_controller_may_be_away(project, undisturbed):
     snakemake = project.start("weights")
     next_with_a_finished_run(project)

@@ -7,6 +7,7 @@ import subprocess
 import time
 from contextlib import suppress
 
+import psutil
 import pytest
 
 DATASET = "results/datasets/digits.h5"
@@ -90,6 +91,23 @@ def test_after_a_kill_the_same_command_finishes_the_study(fresh, finished_study,
     fresh.succeed("weights", "--cores", "2")
     shards = finished_study.shards()
     assert fresh.shards() == {name: shards[name] for name in shards if "width-2" in name}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_snakemake_and_its_jobs_in_order(fresh, start, number):
+    fresh.study |= {"runs_per_job": 4, "training": {"epochs": 100_000}}
+    process = start(fresh, "weights", "--cores", "2")
+    wait_for(lambda: len(list(fresh.results.rglob("logs/train_runs/**/*.log"))) == 2)
+    jobs = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    told = f"{number.name}: jobs that run are ended. The same command continues the study."
+    assert output.count(told) == 1
+    assert "Traceback" not in output
+    assert jobs
+    assert not psutil.wait_procs(jobs, timeout=10)[1]
+    assert (fresh.results / ".lock").read_text() == ""
 
 
 NOTIFY = 'cat > told; echo "$WEIGHTSCAPE_STUDY $WEIGHTSCAPE_OUTCOME" >> told'

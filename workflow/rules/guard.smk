@@ -2,10 +2,13 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -76,6 +79,34 @@ def get_requests(jobs):
     return [slurm.Request(*key, minutes) for key, minutes in longest.items()]
 
 
+def listen_to_signals():
+    """Snakemake waits for its jobs at SIGTERM, and dies without a word when its terminal does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, end_by_signal)
+
+
+def end_by_signal(number, frame):
+    """Leave the jobs in Slurm's queue, where they may have waited for days; end those here."""
+    signal.signal(number, signal.SIG_IGN)  # once is enough
+    name = signal.Signals(number).name
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.terminate()
+    if not get_slurm_executor():
+        logger.warning(f"{name}: jobs that run are ended. The same command continues the study.")
+        raise KeyboardInterrupt
+    logger.warning(
+        f"{name}: Snakemake ends, and its jobs stay in the queue or go on. The same command "
+        "continues the study."
+    )
+    end_stages()
+    # the study's stays as it is: it names the jobs that are left
+    for lock in LOCKS[1:]:
+        lock.release()
+    os._exit(128 + number)
+
+
 def end_study(outcome):
     """Let the study go, and tell whom the config names."""
     if not LOCKS:
@@ -115,6 +146,7 @@ onstart:
             cancel_leftovers()
         except WeightscapeError as error:
             raise WorkflowError(str(error)) from None
+        listen_to_signals()
     begin_stages(jobs)
 
 

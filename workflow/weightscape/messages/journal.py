@@ -40,7 +40,7 @@ class Journal:
     def end(self) -> None:
         """The last entry."""
         self._ended.set()
-        self._thread.join()
+        self._thread.join(SECONDS_BETWEEN_ENTRIES)  # a signal may have come amid an event of a job
         self._write()
 
     def _follow(self) -> None:

@@ -293,12 +293,25 @@ def test_messages_of_each_job_become_stages(adapter):
     assert told == [("start", 1, "1.log"), ("start", 2), ("finish", 1), ("fail", 2, "")]
 
 
-def test_why_a_job_failed_is_what_its_executor_says(adapter):
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (
+            "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'. For further error details see x.",
+            "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'",
+        ),
+        (
+            "SLURM sbatch failed. The error message was 'a\nb'.\n    sbatch call:\n    sbatch --x",
+            "SLURM sbatch failed. The error message was 'a\nb'",
+        ),
+        (None, ""),
+    ],
+)
+def test_why_a_job_failed_is_what_its_executor_says(adapter, message, reason):
     told, messages = [], adapter.JobMessages()
     messages.stages = SimpleNamespace(fail=lambda *of: told.append(of))
-    message = "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'. For further error details see x."
     messages.filter(record("Error", event=LogEvent.JOB_ERROR, jobid=2, rule_msg=message))
-    assert told == [(2, "SLURM-job '7' failed, SLURM status is: 'TIMEOUT'")]
+    assert told == [(2, reason)]
 
 
 def test_an_answer_stands_alone(adapter, upstream):

@@ -347,6 +347,17 @@ def test_nothing_is_queued_and_no_time_told_after_snakemake_has_ended(config):
     assert "; no job is running\nNo Snakemake is at work\n" in shown(config)
 
 
+def test_after_an_end_in_order_no_job_runs_and_failed_is_what_failed(config):
+    plant_journal(started={"0000": NOW - 50}, failed={"0001": "TIMEOUT"})
+    plant_log("0000", 20)  # cancelled
+    plant_log("0001", 20)
+    plant_log("0002", SILENT, ERROR)  # of a Snakemake before
+    plant_log("0003", SILENT)
+    assert counts_of(config) == count(failed=2, left=5)
+    plant_lock(age=SILENT)  # it was killed: its jobs may go on
+    assert counts_of(config) == count(running=1, failed=3, left=3)
+
+
 def test_a_reason_is_told_in_place_of_silence(config):
     plant_lock(age=20)
     plant_log("0000", SILENT)

@@ -216,6 +216,8 @@ class JobMessages:
         # the Slurm plugin
         r"SLURM run ID: |Job \d+ has been submitted with SLURM jobid "
     )
+    # what the Slurm plugin adds to the reason for which a job failed
+    AFTER_REASON = re.compile(r"\.?\s+(?:sbatch call:|For further error details)")
     # of a question whose job has told its error already
     OF_QUESTION = re.compile(
         "RuleException:\n+CalledProcessError|Exiting because a job execution failed|"
@@ -254,8 +256,8 @@ class JobMessages:
         elif event == LogEvent.JOB_FINISHED:
             self.stages.finish(get_private("job_id", record))
         elif event == LogEvent.JOB_ERROR:
-            reason = get_private("rule_msg", record) or ""
-            self.stages.fail(get_private("jobid", record), reason.partition(". For further")[0])
+            reason = self.AFTER_REASON.split(get_private("rule_msg", record) or "")[0]
+            self.stages.fail(get_private("jobid", record), reason)
 
 
 class OurErrors:

@@ -5,7 +5,8 @@ keeps until its shard is whole. What remains of a job is told by its log. It is 
 ends in an error, or if the job has not touched it for SECONDS_TO_SILENCE, as it was killed, ran out
 of time or memory or lost its node; else running. A log without a line tells nothing, nor does one
 from before the job was started, or from before the Snakemake that is at work now: such a job is
-queued if Snakemake has started it, failed if Snakemake knows that, and else left.
+queued if Snakemake has started it, failed if Snakemake knows that, and else left. Once Snakemake
+has ended as it should, which ends its jobs, what has not failed is left.
 """
 
 import os
@@ -78,6 +79,16 @@ class Failure(NamedTuple):
     """that Snakemake was told"""
 
 
+class Context(NamedTuple):
+    """What else a job's log is to be read by."""
+
+    now: float
+    heard: Known
+    """from the Snakemake that is at work"""
+    is_over: bool
+    """Snakemake has ended as it should, and so have its jobs"""
+
+
 class Status(NamedTuple):
     rows: list[StatusRow]
     failures: list[Failure]
@@ -98,12 +109,13 @@ def make_status(config: Config, now: float) -> Status:
     """Of a checked config; `now` is by the clock of the file system."""
     holder = find_holder(on_disk(config, lock_file(config["study"])), now)
     known = read_journal(on_disk(config, journal_file(config["study"])))
-    # of a Snakemake that has ended nothing is queued, and any log may be of a job that goes on
+    # of a Snakemake that was killed nothing is known to be queued, and jobs may go on
     heard = known if holder and holder.is_alive else Known(failed=known.failed)
+    context = Context(now, heard, is_over=holder is None and known.begun > 0)
     rows: list[StatusRow] = []
     failed: list[UnfinishedJob] = []
     for population in populations(config):
-        jobs = list(_find_jobs(config, population, now, heard))
+        jobs = list(_find_jobs(config, population, context))
         rows.append(_count(config, population, jobs))
         failed += [job for job in jobs if job.state == "failed"]
     latest = sorted(failed, key=lambda job: job.silence)[:FAILURES_SHOWN]
@@ -178,9 +190,7 @@ def _tell_stage(name: str, jobs: int, done: int, failed: int) -> str:
     return f"{name} {done:,} of {jobs:,} done" + (f", {failed:,} failed" if failed else "")
 
 
-def _find_jobs(
-    config: Config, population: Population, now: float, heard: Known
-) -> Iterator[UnfinishedJob]:
+def _find_jobs(config: Config, population: Population, context: Context) -> Iterator[UnfinishedJob]:
     """The jobs of a population whose shards are not there.
 
     A folder is listed once, since a file server answers for a thousand files as fast as for one.
@@ -201,7 +211,7 @@ def _find_jobs(
             # a shard goes when the job starts that replaces it: the log is of the one that made it
             is_replaced = seeds in found.otherwise
             path, log = str(folder / name), None if is_replaced else logs.get(name)
-            state, silence = _read_log(log, path, now, heard)
+            state, silence = _read_log(log, path, context)
             replaced = len(imported or seeds) if is_replaced else 0
             yield UnfinishedJob(width, runs, state, path, silence, replaced)
 
@@ -216,19 +226,20 @@ def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
     return {}
 
 
-def _read_log(
-    log: os.DirEntry[str] | None, path: str, now: float, heard: Known
-) -> tuple[str, float]:
+def _read_log(log: os.DirEntry[str] | None, path: str, context: Context) -> tuple[str, float]:
     """A job's state, and the seconds since it last touched its log."""
+    now, heard, is_over = context
     since = heard.started.get(path, heard.begun)
     if log is None or not log.stat().st_size or log.stat().st_mtime < since:
         if path in heard.started:
             return "queued", 0.0
         return ("failed" if path in heard.failed else "left"), 0.0
     silence = max(0.0, now - log.stat().st_mtime)
-    has_ended = path in heard.failed or silence > SECONDS_TO_SILENCE
-    failed = has_ended or tells_error(read_tail(path))
-    return "failed" if failed else "running", silence
+    if path in heard.failed or tells_error(read_tail(path)):
+        return "failed", silence
+    if is_over:
+        return "left", 0.0
+    return ("failed" if silence > SECONDS_TO_SILENCE else "running"), silence
 
 
 def _count(config: Config, population: Population, jobs: list[UnfinishedJob]) -> StatusRow:

@@ -162,17 +162,20 @@ def test_a_restart_after_a_kill_cancels_what_was_left(project, undisturbed):
 
 
 def test_the_end_of_its_terminal_ends_snakemake_and_leaves_its_jobs(project):
+    project.study["training"] = {"epochs": 100_000}  # longer than this test
     snakemake = project.start("weights")
     (job, *_) = until(lambda: project.training("RUNNING"))
     snakemake.process.send_signal(signal.SIGHUP)
     assert snakemake.process.wait(60) == 128 + signal.SIGHUP
     assert "SIGHUP: Snakemake ends, and its jobs stay in the queue or go on." in snakemake.text
-    states = {left["id"]: left["state"] for left in project.training()}
-    assert states[job["id"]] in ("RUNNING", "COMPLETED")
     # for the next one, which takes care of them
     assert job["name"] in (project.results / ".lock").read_text()
     status = project.succeed("status")
     assert "No Snakemake is at work: the last one (process " in status
+    # not before it is sure that others can be submitted
+    nowhere = ["--default-resources", "slurm_partition=nowhere", "mem_mb=1500", "runtime=5"]
+    assert project.run("weights", *nowhere).returncode == 1
+    assert {left["state"] for left in project.training()} <= {"RUNNING", "PENDING"}
 
 
 def test_the_controller_may_be_away(project, undisturbed):

@@ -249,3 +249,29 @@ def damaged_files(tmp_path_factory):
     files = DamagedFiles(tmp_path_factory.mktemp("damaged"))
     yield files
     files.close()
+
+
+@pytest.fixture
+def plant(tmp_path, monkeypatch):
+    """Write a command, as lines of shell; `calls` of it are noted in a file of its name."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))  # and not a Slurm that is there
+
+    def write(name, script):
+        path = folder / name
+        path.write_text(
+            f'#!/bin/sh\nPATH=/usr/bin:/bin\ncd "{tmp_path}"\necho "$*" >> {name}.calls\n{script}\n'
+        )
+        path.chmod(0o755)
+
+    return write
+
+
+@pytest.fixture
+def calls(tmp_path):
+    def read(name):
+        path = tmp_path / f"{name}.calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    return read

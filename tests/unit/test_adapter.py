@@ -17,6 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "workflow" / "rules"
 ADAPTER = RULES / "adapter.smk"
+SUBMIT = RULES / "submit.smk"
 CONFIG = {"study": "small"}
 
 
@@ -37,7 +38,6 @@ class Executor:
 
     def __init__(self):
         self.run_uuid = "9b2f"
-        self._fallback_account_arg = None
 
 
 @pytest.fixture
@@ -75,9 +75,6 @@ def upstream():
         dag_settings=SimpleNamespace(targets={"status"}),
         dag=SimpleNamespace(needrun_jobs=lambda: iter(jobs)),
         scheduler=SimpleNamespace(_executor=Executor()),
-        executor_settings=SimpleNamespace(
-            status_command="squeue", init_seconds_before_status_checks=40
-        ),
     )
 
 
@@ -116,10 +113,8 @@ def test_every_part_is_found(adapter, upstream):
     assert adapter.is_output_replaced()
     executor = adapter.get_slurm_executor()
     assert adapter.get_queue_name(executor) == "9b2f"
-    assert adapter.get_status_command() == "squeue"
-    assert adapter.get_first_look() == 40
-    adapter.skip_guess_of_account(executor)
-    assert executor._fallback_account_arg == ""
+    adapter.mark_queue_name(executor, "c0de")
+    assert adapter.get_queue_name(executor) == "9b2f-c0de"
     adapter.set_default_target("all")
     assert upstream.default_target == "all"
 
@@ -209,11 +204,6 @@ GONE = {
     "scheduler._executor.run_uuid": lambda adapter: adapter.get_queue_name(
         adapter.get_slurm_executor()
     ),
-    "scheduler._executor._fallback_account_arg": lambda adapter: adapter.skip_guess_of_account(
-        adapter.get_slurm_executor()
-    ),
-    "executor_settings.status_command": lambda adapter: adapter.get_status_command(),
-    "executor_settings.init_seconds_before_status_checks": lambda adapter: adapter.get_first_look(),
 }
 
 
@@ -434,7 +424,7 @@ def test_of_a_question_that_fails_its_own_error_is_enough(adapter, upstream, mes
 
 def test_nothing_else_touches_what_is_private():
     files = [ROOT / "Snakefile", ROOT / "workflow" / "Snakefile", *RULES.glob("*.smk")]
-    for path in set(files) - {ADAPTER}:
+    for path in set(files) - {ADAPTER, SUBMIT}:
         found = re.findall(r"\b(?:workflow|executor|job\.rule)\.(?!rst\b)\w+", path.read_text())
         assert found == [], path
 

@@ -12,8 +12,8 @@ from weightscape.monitor.slurm import Request
 
 # as Slurm 24 prints them, shortened
 PARTITIONS = """\
-PartitionName=short AllowGroups=ALL Default=YES QoS=N/A MaxTime=01:30:00 PreemptMode=OFF
-PartitionName=long Default=NO MaxTime=7-00:00:00 PreemptMode=REQUEUE TRES=cpu=4,mem=16000M
+PartitionName=short Default=YES QoS=N/A MaxTime=01:30:00 PreemptMode=OFF MaxMemPerNode=4000
+PartitionName=long Default=NO MaxMemPerNode=UNLIMITED MaxTime=7-00:00:00 PreemptMode=REQUEUE
 PartitionName=spot Default=NO MaxTime=UNLIMITED PreemptMode=CANCEL
 PartitionName=gang Default=NO MaxTime=UNLIMITED PreemptMode=GANG,CANCEL
 PartitionName=silent Default=NO MaxTime=UNLIMITED
@@ -23,35 +23,11 @@ MINUTES = {"short": 90, "long": 7 * 24 * 60} | dict.fromkeys(("spot", "gang", "s
 
 @pytest.fixture(autouse=True)
 def ask_anew():
-    slurm.partitions.cache_clear()
+    for asked in (slurm.partitions, slurm.node_megabytes):
+        asked.cache_clear()
     yield
-    slurm.partitions.cache_clear()
-
-
-@pytest.fixture
-def plant(tmp_path, monkeypatch):
-    """Write a command, as lines of shell; `calls` of it are noted in a file of its name."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))  # and not a Slurm that is there
-
-    def write(name, script):
-        path = folder / name
-        path.write_text(
-            f'#!/bin/sh\nPATH=/usr/bin:/bin\ncd "{tmp_path}"\necho "$*" >> {name}.calls\n{script}\n'
-        )
-        path.chmod(0o755)
-
-    return write
-
-
-@pytest.fixture
-def calls(tmp_path):
-    def read(name):
-        path = tmp_path / f"{name}.calls"
-        return path.read_text().splitlines() if path.exists() else []
-
-    return read
+    for asked in (slurm.partitions, slurm.node_megabytes):
+        asked.cache_clear()
 
 
 def plant_partitions(plant, text=PARTITIONS):
@@ -136,19 +112,8 @@ def test_a_list_of_partitions_is_as_long_as_its_longest(plant):
 
 def test_a_request_within_the_limit_is_taken_in_silence(plant):
     plant_partitions(plant)
-    requests = [Request("train_runs", None, 90), Request("plot", "long", 7 * 24 * 60)]
-    assert slurm.check_requests([*requests, Request("plot", "silent", 10**6)]) == []
-
-
-def test_a_request_over_the_limit_is_an_error_that_says_what_to_do(plant):
-    plant_partitions(plant)
-    with pytest.raises(WeightscapeError) as caught:
-        slurm.check_requests([Request("plot", "long", 91), Request("train_runs", None, 91)])
-    assert str(caught.value).startswith(
-        "train_runs asks for 91 minutes, but the partition short allows 90. Slurm would let these "
-        "jobs wait for ever. Use another slurm_partition or fewer runs_per_job, or write runtime: "
-        "90 for train_runs under set-resources in the profile"
-    )
+    requests = [Request("train_runs", None, 90, 4000), Request("plot", "long", 7 * 24 * 60, 10**9)]
+    slurm.check_requests([*requests, Request("plot", "silent", 10**6)])
 
 
 @pytest.mark.parametrize(
@@ -172,63 +137,53 @@ def test_training_on_a_gpu_that_is_not_asked_for_is_refused(resources):
         slurm.check_gpu("train_runs", {"mem_mb": 1500, "slurm_partition": "gpu"} | resources)
 
 
-@pytest.mark.parametrize("name", ["spot", "gang"])
-def test_a_partition_that_cancels_is_one_warning(plant, name):
-    plant_partitions(plant)
-    (warning,) = slurm.check_requests([Request("train_runs", name, 5), Request("plot", name, 5)])
-    assert warning.startswith(f"the partition {name} cancels preempted jobs")
-
-
 @pytest.mark.parametrize(
-    ("age", "refused"), [("300 sec", False), ("120 sec", False), ("119", True)]
+    ("request_", "words"),
+    [
+        (Request("train_runs", None, 91), "asks for 91 minutes, but the partition short allows 90"),
+        (Request("train_runs", None, 5, 4001), "asks for 4001 MB, but the partition short allows"),
+    ],
 )
-def test_squeue_must_remember_three_looks(plant, age, refused):
-    plant("scontrol", f'echo "MessageTimeout = 10 sec"; echo "MinJobAge               = {age}"')
-    if not refused:
-        return slurm.check_memory_of_queue(40)
-    with pytest.raises(
-        WeightscapeError,
-        match=r"forgets jobs 119 s .*every 40 s and would miss them.* to at most 39",
-    ):
-        slurm.check_memory_of_queue(40)
+def test_a_request_over_the_limit_is_an_error_that_says_what_to_do(plant, request_, words):
+    plant_partitions(plant)
+    with pytest.raises(WeightscapeError, match=f"^train_runs {words}.* fewer runs_per_job$"):
+        slurm.check_requests([Request("plot", "long", 91), request_])
 
 
-def test_an_unknown_memory_is_not_refused(plant, calls):
-    plant("scontrol", 'echo "NoMinJobAge = 1"')
-    slurm.check_memory_of_queue(40)
-    assert calls("scontrol") == ["show config"]
+def test_memory_is_limited_by_the_partition_and_by_its_nodes(plant, calls):
+    plant_partitions(plant)
+    plant("sinfo", "echo 'short|8000'; echo 'long|8000'; echo 'long|64000'")
+    assert slurm.most_megabytes(None) == 4000
+    assert slurm.most_megabytes("long") == 64000
+    assert slurm.most_megabytes("spot") == math.inf
+    assert len(calls("sinfo")) == 1
 
 
-# cancel
+# trials
+
+CALL = "sbatch -p main{} --ntasks=1"
 
 
-def test_jobs_are_cancelled_and_awaited(plant, calls, monkeypatch):
-    monkeypatch.setattr(slurm.time, "sleep", lambda _: None)
-    # two jobs, then one, then one, then none
-    plant("squeue", "case $(wc -l < squeue.calls) in 1) echo 7; echo 8;; 2|3) echo 8;; esac")
-    plant("scancel", "")
-    assert slurm.cancel(["a", "b"]) == 2
-    assert calls("scancel") == ["--quiet 7 8"]
-    assert calls("squeue") == ["--noheader --format=%A --name=a,b"] * 4
+def test_of_requests_the_longest_and_the_largest_stand_for_those_like_them():
+    asked = [" -t 10 --mem 900", " -t 20 --mem 800", " -t 9 --mem 1000", " -C avx -t 1", ""]
+    calls = [CALL.format(text) for text in asked]
+    assert slurm.pick_largest(calls) == calls[1:4]
 
 
-def test_a_job_that_never_ends_is_an_error(plant, monkeypatch):
-    monkeypatch.setattr(slurm, "SECONDS_TO_CANCEL", 0.0)
-    plant("squeue", "echo 7; echo 8")
-    plant("scancel", "")
-    with pytest.raises(
-        WeightscapeError, match=r"the jobs 7 8 of an earlier snakemake .* run again"
-    ):
-        slurm.cancel(["a"])
+def test_a_trial_tells_what_slurm_would_refuse_and_submits_nothing(plant, calls):
+    plant("sbatch", "echo Job 7 to start >&2")
+    assert slurm.try_call("sbatch -t 5") == ""
+    plant("sbatch", "echo allocation failure: Invalid qos specification >&2; exit 1")
+    assert slurm.try_call("sbatch -t 5") == "allocation failure: Invalid qos specification"
+    plant("sbatch", "exit 3")
+    assert slurm.try_call("sbatch -t 5") == "exit status 3"
+    assert set(calls("sbatch")) == {"-t 5 --test-only --wrap=true"}
 
 
-def test_where_nothing_is_left_nothing_is_cancelled(plant, calls):
-    plant("squeue", "")
-    plant("scancel", "")
-    assert slurm.cancel(["a"]) == 0
-    assert slurm.cancel([]) == 0
-    assert calls("scancel") == []
-    assert len(calls("squeue")) == 1  # without names, squeue would list everyone's jobs
+def test_a_trial_without_an_answer_is_no_refusal(plant, monkeypatch):
+    monkeypatch.setattr(slurm, "SECONDS_TO_ANSWER", 0.1)
+    plant("sbatch", "exec sleep 2")
+    assert slurm.try_call("sbatch") == ""
 
 
 # commands
@@ -236,23 +191,18 @@ def test_where_nothing_is_left_nothing_is_cancelled(plant, calls):
 CALLS = [
     ("scontrol", slurm.partitions),
     ("scontrol", lambda: slurm.check_requests([Request("train_runs", "long", 5)])),
-    ("scontrol", lambda: slurm.check_memory_of_queue(40)),
-    ("squeue", lambda: slurm.cancel(["a"])),
-    ("scancel", lambda: slurm.cancel(["a"])),
+    ("sinfo", slurm.node_megabytes),
 ]
 
 
 @pytest.mark.parametrize(("name", "call"), CALLS)
 def test_a_missing_command_is_one_error(plant, name, call):
-    if name == "scancel":
-        plant("squeue", "echo 7")
     with pytest.raises(WeightscapeError, match=f"^there is no {name} here; run snakemake on a log"):
         call()
 
 
 @pytest.mark.parametrize(("name", "call"), CALLS)
 def test_a_failing_command_is_one_error_with_its_reason(plant, name, call):
-    plant("squeue", "echo 7")
     plant(name, "echo Unable to contact >&2; echo '  the controller' >&2; exit 1")
     reason = "Unable to contact the controller"
     with pytest.raises(
@@ -262,8 +212,8 @@ def test_a_failing_command_is_one_error_with_its_reason(plant, name, call):
 
 
 def test_a_failing_command_that_says_nothing_is_told_by_its_status(plant):
-    plant("squeue", "exit 3")
+    plant("sinfo", "exit 3")
     with pytest.raises(
         WeightscapeError, match=r"failed: exit status 3; see whether Slurm works here \(sinfo\)$"
     ):
-        slurm.cancel(["a"])
+        slurm.node_megabytes()

@@ -7,13 +7,16 @@ Snakemake.
 """
 
 import functools
+import importlib
 import logging
+import os
 import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import snakemake.jobs
 import snakemake.logging
 from snakemake import sourcecache
 from snakemake.exceptions import WorkflowError
@@ -145,6 +148,21 @@ class PlannedJob:
     def is_local(self):
         return get_private("is_local", self._job)
 
+    @property
+    def comment(self):
+        """What it is known by in Slurm's queue."""
+        return get_comment(self._job)
+
+    @property
+    def partition(self):
+        return self.resources.get("slurm_partition")
+
+    @property
+    def waits_for_none(self):
+        """Whether all its input is there."""
+        before = get_private("dag.dependencies")[self._job]
+        return not any(get_private("dag.needrun")(job) for job in before)
+
 
 def get_planned_jobs():
     """The jobs of rules here that are to run, once Snakemake knows them."""
@@ -225,6 +243,8 @@ class JobMessages:
     )
     # of a job that failed, for each of its figures that is drawn for the first time
     NO_BACKUP = re.compile(r"Cannot restore .+: no backup found\.")
+    # of the Slurm plugin's way to look at jobs, which is not ours
+    NO_MEMORY = re.compile(r"MinJobAge \d+s ")
 
     def __init__(self, questions=frozenset()):
         self.stages, self.questions = None, questions
@@ -243,7 +263,8 @@ class JobMessages:
         if event is None and record.levelno == logging.INFO:
             return not self.OTHERS.match(record.getMessage())
         if event is None and record.levelno == logging.WARNING:
-            return not self.NO_BACKUP.match(record.getMessage())
+            message = record.getMessage()
+            return not (self.NO_BACKUP.match(message) or self.NO_MEMORY.match(message))
         return event not in self.OF_ITSELF
 
     def _is_of_question(self, event, record):
@@ -299,15 +320,28 @@ def get_slurm_executor():
     return executor if package == SLURM_PLUGIN.replace("-", "_") else None
 
 
+def get_plugin(path):
+    """A part of the Slurm plugin; only where it is in use, since it takes time to import."""
+    return get_private(path, importlib.import_module(SLURM_PLUGIN.replace("-", "_")), SLURM_PLUGIN)
+
+
+def get_comment(job):
+    """What a job is known by in the queue, as the plugin writes it: its rule and wildcards."""
+    wildcards = get_plugin("utils.get_job_wildcards")(job)
+    name = get_private("name", job)
+    if get_private("is_group", job)():
+        return f"group_{name}"
+    return f"rule_{name}" + (f"_wildcards_{wildcards}" if wildcards else "")
+
+
 def get_queue_name(executor):
     """The name that all jobs of this snakemake have in the queue."""
     return get_private("run_uuid", executor, SLURM_PLUGIN)
 
 
-def skip_guess_of_account(executor):
-    """The plugin's guess never succeeds, and without sacct it ends each submission."""
-    get_private("_fallback_account_arg", executor, SLURM_PLUGIN)
-    executor._fallback_account_arg = ""
+def mark_queue_name(executor, mark):
+    """Has the name end with what a later snakemake knows jobs of the same work by."""
+    executor.run_uuid = f"{get_queue_name(executor)}-{mark}"
 
 
 def ask_once_for_accounts():
@@ -317,11 +351,57 @@ def ask_once_for_accounts():
     plugin.validate_account = functools.cache(ask)
 
 
-def get_status_command():
-    """What the plugin asks how jobs are."""
-    return get_private("executor_settings.status_command", package=SLURM_PLUGIN)
+def get_request(executor, job):
+    """sbatch's command line for a planned job, but for what it runs."""
+    job = job._job
+    settings = get_private("executor_settings", package=SLURM_PLUGIN)
+    parts = {
+        "run_uuid": "weightscape",
+        "slurm_logfile": os.devnull,
+        "comment_str": "weightscape",
+        "account": next(get_private("get_account_arg", executor, SLURM_PLUGIN)(job)),
+        "partition": get_private("get_partition_arg", executor, SLURM_PLUGIN)(job),
+        "workdir": get_private("workdir_init"),
+    }
+    submit = get_plugin("submit_string.get_submit_command")
+    return submit(job, parts, settings=settings) + get_plugin("utils.set_gres_string")(job)
 
 
-def get_first_look():
-    """Seconds until the plugin first looks at a job."""
-    return get_private("executor_settings.init_seconds_before_status_checks", package=SLURM_PLUGIN)
+def get_stamp(path):
+    """The date of a file as a number that differs with each making of it; 0 if there is none."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+# in the environment of a job on a node: the stamp of its shard when it was submitted
+SHARD_BEFORE = "WEIGHTSCAPE_SHARD_BEFORE"
+
+
+def keep_new_shard():
+    """A job on a node removes no shard that was made since it was submitted.
+
+    There is one if Slurm took the job twice, or started it again after it had done its work.
+    """
+    before = os.environ.get(SHARD_BEFORE)
+    if before is None or is_main_process():
+        return
+    kind = get_private("jobs.Job", snakemake)
+    remove, clean = (get_private(name, kind) for name in ("remove_existing_output", "cleanup"))
+
+    def is_new(job):
+        return str(get_stamp(job.output[0])) not in ("0", before)
+
+    async def remove_existing_output(job):
+        if not is_new(job):
+            await remove(job)
+
+    async def cleanup(job, skip_outputs):
+        if not is_new(job):
+            await clean(job, skip_outputs)
+
+    kind.remove_existing_output, kind.cleanup = remove_existing_output, cleanup
+
+
+keep_new_shard()

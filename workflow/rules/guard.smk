@@ -1,5 +1,7 @@
 """Before the first job and after the last: one snakemake for a study, a cluster that fits it."""
 
+import collections
+import hashlib
 import os
 import shutil
 import signal
@@ -13,7 +15,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from weightscape.errors import WeightscapeError
-from weightscape.monitor import plan, slurm, status
+from weightscape.monitor import plan, queue, refusals, slurm, status
 from weightscape.monitor.locks import hold
 
 LOCKS = []  # that this snakemake holds: the study's, then those of datasets
@@ -40,43 +42,87 @@ def get_trained(jobs):
     return {job.wildcards.model for job in jobs if job.rule_name == train}
 
 
-def cancel_leftovers():
-    """Cancel what a killed snakemake left in the queue: it would write where new jobs write."""
-    lock = LOCKS[0]
-    # results that came from a cluster may be worked on elsewhere
-    if lock.left and shutil.which("squeue"):
-        if cancelled := slurm.cancel(lock.left):
-            logger.warning(
-                f"Cancelled {cancelled} jobs that a killed snakemake had left in the queue."
-            )
-        lock.settle()
-
-
 def check_cluster(executor, jobs):
-    """Refuse what would wait for ever, before anything is submitted."""
-    LOCKS[0].note_queue_name(get_queue_name(executor))
-    skip_guess_of_account(executor)
+    """Refuse what Slurm would refuse, or let wait for ever, before anything is submitted."""
+    be_careful(executor)
     ask_once_for_accounts()
-    if get_status_command() == "squeue":
-        slurm.check_memory_of_queue(get_first_look())
     train = get_rule_name("train_runs")
     for job in jobs if config["device"] == "cuda" else ():
         if job.rule_name == train:
             slurm.check_gpu(train, job.resources)
-    for warning in slurm.check_requests(get_requests(jobs)):
-        logger.warning(f"Warning: {warning}.")
+    jobs = [job for job in jobs if not job.is_local]
+    slurm.check_requests(get_requests(jobs))
+    slurm.node_megabytes()  # while Slurm answers: later attempts are capped by it
+    calls = {get_request(executor, job): job.rule_name for job in jobs}
+    for call in slurm.pick_largest(calls):
+        if said := slurm.try_call(call):
+            refusal = refusals.read_refusal(said)
+            if refusal.is_known and not refusal.passes:
+                raise WeightscapeError(refusals.tell_end(calls[call], refusal))
 
 
 def get_requests(jobs):
-    """The longest runtime that each rule asks of a partition."""
-    longest = {}
+    """The longest runtime and the most memory that each rule asks of a partition."""
+    most = {}
     for job in jobs:
-        minutes = job.resources.get("runtime")
-        if isinstance(minutes, int) and not job.is_local:
-            key = job.rule_name, job.resources.get("slurm_partition")
-            longest[key] = max(minutes, longest.get(key, 0))
-    PARTITIONS.update(longest.keys())
-    return [slurm.Request(*key, minutes) for key, minutes in longest.items()]
+        asked = [job.resources.get(name) for name in ("runtime", "mem_mb")]
+        asked = [number if isinstance(number, int) else 0 for number in asked]
+        key = job.rule_name, job.partition
+        most[key] = [*map(max, asked, most.get(key, asked))]
+    PARTITIONS.update(most.keys())
+    return [slurm.Request(*key, *asked) for key, asked in most.items()]
+
+
+def take_over(executor, jobs):
+    """What a killed snakemake left in the queue goes on where it does the same work.
+
+    The rest is cancelled: it would write where new jobs write.
+    """
+    lock, left = LOCKS[0], []
+    comments = collections.Counter(job.comment for job in jobs) if executor else {}
+    unique = {comment for comment, count in comments.items() if count == 1}
+    # results that came from a cluster may be worked on elsewhere
+    if lock.left and shutil.which("squeue"):
+        there = [job for job in queue.find_jobs(lock.left) if not job.has_ended]
+        if executor:
+            left = get_same_work(there, [job for job in jobs if job.comment in unique])
+        if cancelled := queue.cancel(job for job in there if job not in left):
+            logger.warning(
+                f"Cancelled {cancelled} jobs that a killed snakemake had left in the queue."
+            )
+    if not left:
+        lock.settle()
+    if executor:
+        if left:
+            logger.warning(f"{len(left)} jobs that a killed snakemake had left in the queue go on.")
+        mark_queue_name(executor, get_mark())
+        name = get_queue_name(executor)
+        lock.note_queue_name(name)
+        names = [name, *{job.name for job in left}]
+        of_shards = {get_rule_name(rule) for rule in ("train_runs", "import_runs")}
+        begin_submissions(executor, queue.Ledger(unique, left), names, of_shards)
+
+
+def get_same_work(there, jobs):
+    """Those that train what is to be trained now, by the same config, in the same partition."""
+    train, mark = get_rule_name("train_runs"), get_mark()
+    wanted = {
+        job.comment: job.partition for job in jobs if job.rule_name == train and job.waits_for_none
+    }
+    same = [job for job in there if job.name.endswith(f"-{mark}") and job.comment in wanted]
+    # one for each work, and that is the first that was submitted
+    first = {job.comment: job for job in reversed(same)}
+    return [job for job in first.values() if is_within(job.partition, wanted[job.comment])]
+
+
+def is_within(partition, wanted):
+    """Whether a job waits or runs where it would be submitted; each may be a list of partitions."""
+    return wanted is None or set(partition.split(",")) <= set(str(wanted).split(","))
+
+
+def get_mark():
+    """What differs where a job of this config would do something else."""
+    return hashlib.sha256(study.canonical_json(config).encode()).hexdigest()[:8]
 
 
 def listen_to_signals():
@@ -111,6 +157,7 @@ def end_study(outcome):
     """Let the study go, and tell whom the config names."""
     if not LOCKS:
         return
+    LOCKS[0].settle()  # what was taken over has ended too
     for lock in LOCKS:
         lock.release()
     if config["notify"]:
@@ -143,7 +190,7 @@ onstart:
             hold_locks(jobs)
             if executor := get_slurm_executor():
                 check_cluster(executor, jobs)
-            cancel_leftovers()
+            take_over(executor, [job for job in jobs if not job.is_local])
         except WeightscapeError as error:
             raise WorkflowError(str(error)) from None
         listen_to_signals()

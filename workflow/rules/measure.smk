@@ -16,7 +16,7 @@ for measure, head in JOBS.items():
             ENVIRONMENT
         resources:
             mem_mb=get_job_mem_mb(head),
-            runtime=get_job_runtime(f"measure_{measure}", head),
+            runtime=get_job_runtime(head),
         params:
             measure=measure,
             settings=get_settings(head),

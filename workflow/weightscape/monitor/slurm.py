@@ -8,15 +8,12 @@ import functools
 import math
 import re
 import subprocess
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from weightscape.errors import WeightscapeError
 
 SECONDS_TO_ANSWER = 120
-SECONDS_TO_CANCEL = 180.0
-POLLS_REMEMBERED = 3  # the plugin distrusts squeue if it forgets jobs sooner than that
 
 
 class Partition(NamedTuple):
@@ -28,6 +25,8 @@ class Partition(NamedTuple):
     preemption: str
     """what happens to a preempted job: OFF, REQUEUE, CANCEL ...; Slurm fills in the cluster's"""
     is_default: bool
+    megabytes: float = math.inf
+    """most memory that a job gets of a node"""
 
 
 class Request(NamedTuple):
@@ -37,17 +36,16 @@ class Request(NamedTuple):
     partition: str | None
     """None: the cluster's default"""
     minutes: int
+    megabytes: int = 0
 
 
-def ask(*command: str) -> str:
+def ask(*command: str, seconds: float = SECONDS_TO_ANSWER) -> str:
     """What a Slurm command prints.
 
     Raises WeightscapeError if it is not there or fails.
     """
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=SECONDS_TO_ANSWER, check=True
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=True)
     except FileNotFoundError:
         raise WeightscapeError(
             f"there is no {command[0]} here; run snakemake on a login node of the cluster, or "
@@ -55,7 +53,7 @@ def ask(*command: str) -> str:
         ) from None
     except subprocess.TimeoutExpired:
         raise WeightscapeError(
-            f"`{' '.join(command)}` gave no answer in {SECONDS_TO_ANSWER} s; try again later"
+            f"`{' '.join(command)}` gave no answer in {seconds:g} s; try again later"
         ) from None
     except subprocess.CalledProcessError as error:
         reason = " ".join(error.stderr.split()) or f"exit status {error.returncode}"
@@ -78,8 +76,32 @@ def partitions() -> dict[str, Partition]:
             parse_minutes(values["MaxTime"]),
             values.get("PreemptMode", "OFF"),
             values.get("Default") == "YES",
+            _parse_megabytes(values.get("MaxMemPerNode", "")),
         )
     return found
+
+
+@functools.cache
+def node_megabytes() -> dict[str, float]:
+    """Partition -> memory of its largest node."""
+    found: dict[str, float] = {}
+    for line in ask("sinfo", "--noheader", "--exact", "--format=%R|%m").splitlines():
+        name, _, megabytes = line.partition("|")
+        found[name] = max(_parse_megabytes(megabytes), found.get(name, 0))
+    return found
+
+
+def most_megabytes(name: str | None) -> float:
+    """What a job can ask of a partition at most: its limit, or the memory of its largest node.
+
+    Raises WeightscapeError if there is no such partition.
+    """
+    partition = find_partition(name, "megabytes")
+    return min(partition.megabytes, node_megabytes().get(partition.name, math.inf))
+
+
+def _parse_megabytes(text: str) -> float:
+    return float(text) if text.isdecimal() else math.inf  # UNLIMITED
 
 
 def parse_minutes(text: str) -> float:
@@ -98,8 +120,8 @@ def parse_minutes(text: str) -> float:
     return 24 * 60 * int(days or 0) + 60 * hours + minutes + seconds / 60
 
 
-def find_partition(name: str | None) -> Partition:
-    """The partition of this name, of a list of names the longest, or the default one.
+def find_partition(name: str | None, most: str = "minutes") -> Partition:
+    """The partition of this name, of a list of names the one with the most, or the default one.
 
     Raises WeightscapeError if there is none.
     """
@@ -108,37 +130,32 @@ def find_partition(name: str | None) -> Partition:
     names = name.split(",") if name else default
     missing = [name for name in names if name not in known]
     if names and not missing:
-        return max((known[name] for name in names), key=lambda partition: partition.minutes)
+        return max((known[name] for name in names), key=lambda partition: getattr(partition, most))
     asked = f"no partition {missing[0]}" if missing else "no default partition"
     raise WeightscapeError(
         f"the cluster has {asked}; set slurm_partition in the profile to one of {', '.join(known)}"
     )
 
 
-def check_requests(requests: Iterable[Request]) -> list[str]:
-    """Warnings about the partitions that are asked for.
-
-    Raises WeightscapeError where Slurm would let a job wait for ever, since its runtime is over
-    the limit of its partition.
+def check_requests(requests: Iterable[Request]) -> None:
+    """Raises WeightscapeError where Slurm would let a job wait for ever, since its runtime or its
+    memory is over the limit of its partition.
     """
-    warnings = {}
     for request in requests:
         partition = find_partition(request.partition)
         if request.minutes > partition.minutes:
             raise WeightscapeError(
                 f"{request.rule} asks for {request.minutes} minutes, but the partition "
                 f"{partition.name} allows {partition.minutes:g}. Slurm would let these jobs wait "
-                "for ever. Use another slurm_partition or fewer runs_per_job, or write runtime: "
-                f"{partition.minutes:g} for {request.rule} under set-resources in the profile"
+                "for ever. Use another slurm_partition or fewer runs_per_job"
             )
-        if "CANCEL" in partition.preemption.split(","):  # as GANG,CANCEL
-            warnings[partition.name] = (
-                f"the partition {partition.name} cancels preempted jobs, and Snakemake waits for "
-                "those for ever: if the study stands still, stop it (Ctrl-C) and give the same "
-                "command again; a partition with PreemptMode=REQUEUE does not have this "
-                "problem"
+        partition = find_partition(request.partition, "megabytes")
+        if request.megabytes > partition.megabytes:
+            raise WeightscapeError(
+                f"{request.rule} asks for {request.megabytes} MB, but the partition "
+                f"{partition.name} allows {partition.megabytes:g}. Slurm would let these jobs wait "
+                "for ever. Use another slurm_partition or fewer runs_per_job"
             )
-    return list(warnings.values())
 
 
 def check_gpu(rule: str, resources: Mapping[str, Any]) -> None:
@@ -153,46 +170,39 @@ def check_gpu(rule: str, resources: Mapping[str, Any]) -> None:
         )
 
 
-def check_memory_of_queue(seconds_between_checks: int) -> None:
-    """Raises WeightscapeError if squeue forgets ended jobs before the plugin looks again.
+def pick_largest(calls: Iterable[str]) -> list[str]:
+    """Of sbatch's lines that differ in time and memory alone, the longest and the largest."""
+    asked = re.compile(r" (?:-t|--mem) (\d+)(?= |$)")
+    alike: dict[str, list[str]] = {}
+    for call in calls:
+        alike.setdefault(asked.sub("", call), []).append(call)
+    picked: dict[str, None] = {}
+    for group in alike.values():
+        for option in ("-t", "--mem"):
+            of_option = re.compile(rf" {option} (\d+)(?= |$)")
+            found = {call: of_option.search(call) for call in group}
+            most = max(group, key=lambda call: int(match[1]) if (match := found[call]) else 0)
+            picked[most] = None
+    return list(picked)
 
-    The plugin would then turn to sacct, by which it never notices a cancelled job.
+
+def try_call(call: str) -> str:
+    """What sbatch says of a job that it would not take; nothing if it would.
+
+    Nothing is submitted. Slurm's silence is no refusal: the submission itself will be patient.
     """
-    match = re.search(r"^MinJobAge\s*=\s*(\d+)", ask("scontrol", "show", "config"), re.MULTILINE)
-    if match and int(match[1]) < POLLS_REMEMBERED * seconds_between_checks:
-        raise WeightscapeError(
-            f"this cluster's squeue forgets jobs {match[1]} s after their end (MinJobAge). "
-            f"Snakemake looks only every {seconds_between_checks} s and would miss them. Set "
-            "slurm-init-seconds-before-status-checks in the profile to at most "
-            f"{int(match[1]) // POLLS_REMEMBERED}"
+    try:
+        done = subprocess.run(
+            f"{call} --test-only --wrap=true",
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_TO_ANSWER,
+            check=False,
         )
-
-
-def cancel(names: Iterable[str]) -> int:
-    """Cancel all jobs of these names that are still in the queue and wait for their end.
-
-    Returns how many there were. Raises WeightscapeError if one does not end.
-    """
-    wanted = ",".join(names)
-    if not wanted:
-        return 0
-    there = _jobs(wanted)
-    if not there:
-        return 0
-    ask("scancel", "--quiet", *there)  # without it, a job that has just ended is an error
-    end = time.monotonic() + SECONDS_TO_CANCEL
-    while left := _jobs(wanted):
-        if time.monotonic() > end:
-            raise WeightscapeError(
-                f"the jobs {' '.join(left)} of an earlier snakemake were cancelled but still run. "
-                "Wait until squeue no longer shows them, then run again"
-            )
-        time.sleep(1)
-    return len(there)
-
-
-def _jobs(names: str) -> list[str]:
-    return ask("squeue", "--noheader", "--format=%A", f"--name={names}").split()
+    except subprocess.TimeoutExpired:
+        return ""
+    return done.stderr.strip() or f"exit status {done.returncode}" if done.returncode else ""
 
 
 def _values(line: str) -> dict[str, str]:

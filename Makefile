@@ -13,7 +13,7 @@ BENCHMARKS := results/benchmarks
 # at most four: each takes a gigabyte, and whole studies take all processors by themselves
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: study setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm lint format types rulegraph pages lock clean help
+.PHONY: study setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake
@@ -59,6 +59,9 @@ bench-scale: $(READY) ## measure Snakemake itself at 6,090 and 100,000 runs, wit
 
 bench-slurm: $(READY) ## measure 200 runs on the tests' Slurm, by runs_per_job (20 minutes)
 	@$(BIN)/python -m benchmarks.cluster $(BENCHMARKS)/cluster.csv
+
+bench-bad-day: $(READY) ## measure 6,090 pretended jobs on the tests' Slurm, whose controller freezes twice (20 minutes)
+	@$(BIN)/python -m benchmarks.bad_day $(BENCHMARKS)/bad_day.csv
 
 lint: $(READY) ## check style: ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check && $(BIN)/ruff format --check

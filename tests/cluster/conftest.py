@@ -28,6 +28,32 @@ STUDY = {
     "training": {"epochs": 600},
 }
 SHARD = "dnn/digits/width-30/seeds-0000-0003.h5"  # of one of the jobs
+# what pretends to train: it notes who trains what, takes its time, and writes a shard in one go
+STUB = """#!/bin/sh
+shard=$1; seeds=${1##*/seeds-}; seeds=${seeds%.h5}
+[ -e "$shard" ] && exit
+echo "$seeds $SLURM_JOB_ID" >> trained.txt
+sleep "$(cat "seconds-$seeds.txt" 2>/dev/null || cat seconds.txt)"
+echo "$SLURM_JOB_ID" > "$shard.$SLURM_JOB_ID"
+mv "$shard.$SLURM_JOB_ID" "$shard"
+"""
+# in place of a job's Snakemakes, which cost seconds, sbatch is given the stub alone
+SBATCH = r"""#!/bin/sh
+echo "$*" >> sbatch.txt
+case "$*" in *--test-only*) exec {sbatch} "$@" ;; esac
+{before}
+for last; do :; done
+run=${{last#*--target-jobs \'train_runs:model=}}; run=${{run%%\'*}}
+model=${{run%%,*}}; run=${{run#*,dataset=}}
+dataset=${{run%%,*}}; run=${{run#*,width=}}
+folder=$model/$dataset/width-${{run%%,*}}; seeds=seeds-${{run#*,seeds=}}
+mkdir -p "{results}/weights/$folder" "{results}/benchmarks/train_runs/$folder"
+: > "{results}/benchmarks/train_runs/$folder/$seeds.jsonl"
+left=$#
+while [ $left -gt 1 ]; do first=$1; shift; set -- "$@" "$first"; left=$((left-1)); done
+shift
+exec {sbatch} "$@" --wrap="sh stub.sh {results}/weights/$folder/$seeds.h5"
+"""
 ONE_JOB = f"results/cluster/weights/{SHARD}"  # for Snakemake
 
 
@@ -113,6 +139,67 @@ class ClusterProject(Project):
         return {int(path.stem.removeprefix("seed-")) for path in paths}
 
 
+class StubProject(ClusterProject):
+    """The same, which pretends to train: a run a job, each in no time or in `seconds`."""
+
+    def __init__(self, folder: Path, study: dict, slurm: Slurm):
+        super().__init__(folder, study, slurm)
+        (folder / "stub.sh").write_text(STUB)
+        (folder / "shims").mkdir()
+        self.environment["PATH"] = f"{folder / 'shims'}:{self.environment['PATH']}"
+        self.set_seconds(0)
+        self.before_submissions(":")
+
+    @classmethod
+    def create(cls, folder: Path, study: dict, slurm: Slurm) -> "StubProject":
+        Project.create(folder, study)
+        (folder / "results/datasets").mkdir(parents=True)
+        (folder / "results/datasets/digits.h5").touch()
+        return cls(folder, study, slurm)
+
+    def use_real_jobs(self) -> None:
+        """With their Snakemakes; only the training is pretended."""
+        (self.folder / "shims/sbatch").unlink()
+        script = self.folder / "workflow/scripts/train_runs.py"
+        call = "subprocess.run(['sh', 'stub.sh', snakemake.output[0]], check=True)"
+        script.write_text(f"import subprocess\n\n{call}\n")
+
+    def set_seconds(self, seconds: float, seeds: str = "") -> None:
+        """Of all runs, or of one."""
+        name = f"seconds-{seeds}.txt" if seeds else "seconds.txt"
+        (self.folder / name).write_text(str(seconds))
+
+    def before_submissions(self, command: str) -> None:
+        """A shell command that is run before each submission, and not when one is only tried."""
+        shim, sbatch = self.folder / "shims/sbatch", self.slurm.folder / "bin/sbatch"
+        results = self.results.relative_to(self.folder)
+        shim.write_text(SBATCH.format(sbatch=sbatch, before=command, results=results))
+        shim.chmod(0o755)
+
+    def submissions(self) -> int:
+        """How often sbatch was called to submit."""
+        calls = (self.folder / "sbatch.txt").read_text().splitlines()
+        return sum("--test-only" not in call for call in calls)
+
+    def trained(self) -> dict[str, list[str]]:
+        """Seeds -> the jobs that trained them."""
+        path, found = self.folder / "trained.txt", {}
+        for line in path.read_text().splitlines() if path.exists() else []:
+            seeds, job = line.split()
+            found.setdefault(seeds, []).append(job)
+        return found
+
+    def check_trained_once(self, n_runs: int) -> None:
+        """Each run by one job, whose shard is there."""
+        trained = self.trained()
+        assert len(trained) == n_runs
+        assert {len(jobs) for jobs in trained.values()} == {1}, trained
+        shards = {
+            path.stem: path.read_text().strip() for path in self.results.glob("weights/**/*.h5")
+        }
+        assert shards == {f"seeds-{seeds}": jobs[0] for seeds, jobs in trained.items()}
+
+
 class Running:
     """A snakemake in the background."""
 
@@ -170,13 +257,28 @@ def undisturbed(trained: Project) -> dict[str, bytes]:
 
 
 @pytest.fixture
+def stubs(slurm: Slurm, tmp_path: Path) -> Iterator[StubProject]:
+    """A study of four runs, one in a job, that only pretends to train."""
+    study = {"study": "stubs", "populations": [STUDY["populations"][0] | {"seeds": 4}]}
+    yield from use(StubProject.create(tmp_path / "stubs", study, slurm))
+
+
+@pytest.fixture
 def project(trained: Project, slurm: Slurm, tmp_path: Path) -> Iterator[ClusterProject]:
     """A fresh study; only its images are prepared, and gradients compiled."""
     folder = trained.copy(tmp_path / "project").folder
     project = ClusterProject(folder, copy.deepcopy(STUDY), slurm)
     shutil.rmtree(project.results)
-    yield project
-    for snakemake in project.started:
-        snakemake.kill()
-    slurm.set_epilog("")
-    slurm.cancel_all()
+    yield from use(project)
+
+
+def use(project: ClusterProject) -> Iterator[ClusterProject]:
+    """Until a test has ended; nothing of it is left to the next."""
+    try:
+        yield project
+    finally:
+        project.slurm.thaw_controller()
+        for snakemake in project.started:
+            snakemake.kill()
+        project.slurm.set_epilog("")
+        project.slurm.cancel_all()

@@ -82,6 +82,7 @@ SlurmctldTimeout=30
 SlurmdTimeout=15
 KillWait=2
 MinJobAge=300
+MessageTimeout=5
 InactiveLimit=0
 WaitTime=0
 SchedulerType=sched/backfill
@@ -99,6 +100,7 @@ AccountingStoragePort={ports[slurmdbd]}
 AccountingStoragePass={folder}/munge/socket
 AccountingStorageTRES=gres/gpu
 AccountingStoreFlags=job_comment
+AccountingStorageEnforce=associations,limits,qos
 {nodes}
 PartitionName=DEFAULT Nodes=ALL LLN=YES MaxTime=60 DefaultTime=5 PriorityTier=10 PreemptMode=OFF
 PartitionName=main Default=YES
@@ -296,9 +298,11 @@ class Slurm:
         for what in (
             ["cluster", "weightscape"],
             ["account", "lab", "Cluster=weightscape"],
-            ["user", getpass.getuser(), "Account=lab", "Cluster=weightscape"],
+            ["qos", "few", "MaxSubmitJobsPerUser=2"],
+            ["user", user, "Account=lab", "Cluster=weightscape"],
         ):
             self._call("sacctmgr", "-i", "add", *what)
+        self._call("sacctmgr", "-i", "modify", "user", user, "set", "qos+=few")
 
     def start_controller(self) -> None:
         """slurmctld, with the jobs that it knew where it ran before."""
@@ -307,6 +311,13 @@ class Slurm:
 
     def stop_controller(self) -> None:
         self._stop("slurmctld", signal.SIGTERM)
+
+    def freeze_controller(self) -> None:
+        """It answers nobody, and takes what it was sent when it goes on."""
+        self.daemons["slurmctld"].send_signal(signal.SIGSTOP)
+
+    def thaw_controller(self) -> None:
+        self.daemons["slurmctld"].send_signal(signal.SIGCONT)
 
     def start_node(self, node: str) -> None:
         stepd = str(self.programs.paths["slurmstepd"])
@@ -322,6 +333,12 @@ class Slurm:
                 match = re.match(r"slurmstepd: \[(\d+)\.", title)
                 if match and match[1] in jobs:
                     _kill_tree(int(process.name))
+
+    def set_memory(self, seconds: int) -> None:
+        """How long the controller remembers a job that has ended."""
+        conf = self.folder / "etc/slurm.conf"
+        conf.write_text(re.sub("MinJobAge=.*", f"MinJobAge={seconds}", conf.read_text()))
+        self.output("scontrol", "reconfigure")
 
     def set_epilog(self, text: str) -> None:
         """Shell commands that each node runs after a job, before the job counts as ended."""

@@ -93,9 +93,11 @@ def test_a_job_out_of_memory_is_given_more(project, undisturbed):
     before = "BASE_MEMORY_MB, TORCH_MEMORY_MB, CUDA_MEMORY_MB = 700, 1200"
     assert before in plan.read_text()
     plan.write_text(plan.read_text().replace(before, before.replace("1200", "150")))
-    project.succeed(ONE_JOB)
+    output = project.succeed(ONE_JOB)
     first, second = project.training()
     assert (first["state"], second["state"]) == ("FAILED", "COMPLETED")
+    assert re.search(r"failed \(out of memory, used \d+ of 151 MB\)", output)
+    assert re.search(r"0000-0003: out of memory, used \d+ of 151 MB, asks 302 MB now", output)
     assert (first["memory"], second["memory"]) == ("151M", "302M")
     assert project.shards() == {SHARD: undisturbed[SHARD]}
 
@@ -140,12 +142,13 @@ def test_a_preempted_job_goes_on_where_it_was(project, undisturbed):
 
 
 def test_a_restart_after_a_kill_cancels_what_was_left(project, undisturbed):
-    """A ghost would write where the next Snakemake's job writes."""
+    """Of another config, whose job would write where the next Snakemake's job writes."""
     first = project.start("weights")
     next_with_a_finished_run(project)
     first.kill()
     left = {job["id"] for job in project.training() if job["state"] != "COMPLETED"}
     kept = project.finished()
+    project.study["notify"] = "true"
     output = project.start("weights").wait()
     assert re.search(r"Cancelled \d+ jobs that a killed snakemake had left in the queue", output)
     ends = {job["id"]: job["state"] for job in project.training()}

@@ -93,28 +93,23 @@ def test_what_would_wait_for_ever_is_refused(project, partition, reason):
     assert not project.jobs()
 
 
-def test_a_partition_that_cancels_is_warned_of(project):
-    project.study["training"] = FEW_EPOCHS
-    output = project.succeed(
-        ONE_JOB, "--default-resources", "slurm_partition=scavenge", "mem_mb=1500", "runtime=5"
-    )
-    assert "the partition scavenge cancels preempted jobs" in output
-
-
 def test_a_second_attempt_asks_for_no_more_than_the_partition_gives(project):
-    """The plan's ten minutes twice would be over the limit of twelve."""
-    project.slurm.output("scontrol", "update", "PartitionName=short", "MaxTime=12")
+    """The plan's ten minutes and 1,201 MB twice would be over its limits."""
+    limits = ["MaxTime=12", "MaxMemPerNode=1500"]
+    project.slurm.output("scontrol", "update", "PartitionName=short", *limits)
     (project.folder / "results/datasets/digits.h5").write_bytes(b"no images")
     try:
         done = project.run(
             ONE_JOB, "--default-resources", "slurm_partition=short", "mem_mb=1500", "runtime=5"
         )
     finally:
-        project.slurm.output("scontrol", "update", "PartitionName=short", "MaxTime=5")
+        limits = ["MaxTime=5", "MaxMemPerNode=16000"]
+        project.slurm.output("scontrol", "update", "PartitionName=short", *limits)
     assert done.returncode == 1
     assert "digits.h5 is refused" in done.stdout + done.stderr
     first, second = project.training()
     assert (first["minutes"], second["minutes"]) == ("10:00", "12:00")
+    assert second["memory"] == "1500M"
     assert first["state"] == second["state"] == "FAILED"
 
 

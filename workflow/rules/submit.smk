@@ -166,7 +166,7 @@ def make_careful(plugin):
         def _tell_of_memory(self, job):
             if (end := self._ends.pop(job, None)) and end.is_out_of_memory:
                 self._tell(
-                    f"{get_comment(job)}: {end.tell()}, asks {job.resources.get('mem_mb')} now."
+                    f"{get_comment(job)}: {end.tell()}, asks {job.resources.get('mem_mb')} MB now."
                 )
 
         # no job is looked up in the accounting database: Slurm itself says what it does not take

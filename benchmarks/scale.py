@@ -75,6 +75,7 @@ Path(snakemake.output[0]).touch()
 STAND_INS = {
     # makes what the job would, and remembers it as done; only what the shell has built in
     "sbatch": """#!/bin/sh
+case "$*" in *--test-only*) exit;; esac
 for last; do :; done
 printf '%s' "${last#--wrap=}" > "$SCALE/command"
 run=${last#*--target-jobs \\'train_runs:model=}; run=${run%%\\'*}
@@ -85,7 +86,7 @@ path=$model/$dataset/width-${run%%,*}/seeds-${run#*,seeds=}
 : > "$SCALE_RESULTS/benchmarks/train_runs/$path.jsonl"
 read -r up rest < /proc/uptime
 id=${up%.*}${up#*.}$$
-echo "$id|COMPLETED" >> "$SCALE/jobs"
+echo "$id|COMPLETED|None||main|" >> "$SCALE/jobs"
 echo "$id"
 """,
     "squeue": """#!/bin/sh
@@ -97,7 +98,9 @@ exec "$@"
 """,
     "scontrol": """#!/bin/sh
 echo "PartitionName=main Default=YES MaxTime=UNLIMITED PreemptMode=OFF"
-echo "MinJobAge = 300 sec"
+""",
+    "sinfo": """#!/bin/sh
+echo "main|1000000"
 """,
     "sacct": "#!/bin/sh\nexit 1\n",
 }

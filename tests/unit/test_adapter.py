@@ -2,7 +2,6 @@
 
 import logging
 import re
-import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -117,36 +116,6 @@ def test_every_part_is_found(adapter, upstream):
     assert adapter.get_queue_name(executor) == "9b2f-c0de"
     adapter.set_default_target("all")
     assert upstream.default_target == "all"
-
-
-def test_the_accounting_database_is_asked_once_for_an_account(adapter, monkeypatch):
-    asked = []
-
-    def validate_account(account, logger):
-        asked.append(account)
-        return account
-
-    plugin = SimpleNamespace(validate_account=validate_account)
-    monkeypatch.setitem(sys.modules, "snakemake_executor_plugin_slurm", plugin)
-    adapter.ask_once_for_accounts()
-    accounts = [plugin.validate_account(account, logger) for account in ("a", "b", "a", "a")]
-    assert accounts == ["a", "b", "a", "a"]
-    assert asked == ["a", "b"]
-    del plugin.validate_account
-    with pytest.raises(WorkflowError, match="has no `validate_account`, which weightscape uses"):
-        adapter.ask_once_for_accounts()
-
-
-def test_the_plugin_looks_an_account_up_by_the_name_that_is_replaced():
-    """In its module, at each submission."""
-    import snakemake_executor_plugin_slurm as plugin
-
-    assert "validate_account" in plugin.Executor.get_account_arg.__code__.co_names
-    assert plugin.Executor.get_account_arg.__globals__ is vars(plugin)
-
-
-class Hosted(sourcecache.GithubFile):
-    hosted_repo = SimpleNamespace(repo_clone=Path("/cache/github.com/owner/weightscape"))
 
 
 def test_a_repository_of_git_is_told_with_its_ref(adapter, upstream):

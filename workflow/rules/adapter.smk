@@ -6,12 +6,10 @@ Snakemake brings a rule file along from wherever the workflow comes, and the lib
 Snakemake.
 """
 
-import functools
 import importlib
 import logging
 import os
 import re
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -342,13 +340,6 @@ def get_queue_name(executor):
 def mark_queue_name(executor, mark):
     """Has the name end with what a later snakemake knows jobs of the same work by."""
     executor.run_uuid = f"{get_queue_name(executor)}-{mark}"
-
-
-def ask_once_for_accounts():
-    """The plugin asks the accounting database at each submission whether the account is known."""
-    plugin = sys.modules[SLURM_PLUGIN.replace("-", "_")]
-    ask = get_private("validate_account", plugin, SLURM_PLUGIN)
-    plugin.validate_account = functools.cache(ask)
 
 
 def get_request(executor, job):

@@ -45,7 +45,6 @@ def get_trained(jobs):
 def check_cluster(executor, jobs):
     """Refuse what Slurm would refuse, or let wait for ever, before anything is submitted."""
     be_careful(executor)
-    ask_once_for_accounts()
     train = get_rule_name("train_runs")
     for job in jobs if config["device"] == "cuda" else ():
         if job.rule_name == train:

@@ -167,3 +167,15 @@ def test_jobs_of_another_config_do_not_go_on(stubs):
     output = stubs.start("weights").wait()
     assert "Cancelled 4 jobs that a killed snakemake had left in the queue" in output
     assert {len(jobs) for jobs in stubs.trained().values()} == {2}
+
+
+def test_ctrl_c_submits_no_more(stubs):
+    """Not even what waits for a limit to pass."""
+    stubs.set_seconds(60)
+    snakemake = stubs.start("weights", "--slurm-qos", "few")
+    until(lambda: "QOSMaxSubmitJobPerUserLimit" in snakemake.text)
+    snakemake.process.send_signal(signal.SIGINT)
+    assert snakemake.process.wait(60) == 1
+    assert {job["state"] for job in stubs.training()} <= {"CANCELLED", "COMPLETING"}
+    assert len(stubs.training()) == 2
+    assert "Traceback" not in snakemake.text

@@ -123,7 +123,7 @@ def test_what_a_submission_made_is_found_by_its_comment_and_not_taken_for_anothe
 def test_a_ghost_is_known_to_nobody_and_not_under_way():
     ledger = Ledger(unique={"a", "b"})
     ledger.note("7", "a")
-    there = [job(7), job(8), job(9, comment="b"), job(10, "COMPLETED")]
+    there = [job(7), job(8), job(9, comment="b"), job(10, "COMPLETED"), job(11, comment="c")]
     with ledger.submitting("b"):
         assert [ghost.number for ghost in ledger.find_ghosts(there, set())] == ["8"]
     assert [ghost.number for ghost in ledger.find_ghosts(there, set())] == ["8", "9"]
@@ -133,7 +133,7 @@ def test_a_ghost_is_known_to_nobody_and_not_under_way():
 
 
 def test_what_was_left_is_taken_once():
-    ledger = Ledger(left=[job(7)])
+    ledger = Ledger({"a"}, left=[job(7)])
     assert ledger.take_left("b") is None
     assert ledger.take_left("a").number == "7"
     assert ledger.take_left("a") is None

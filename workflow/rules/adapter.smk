@@ -326,10 +326,7 @@ def get_plugin(path):
 def get_comment(job):
     """What a job is known by in the queue, as the plugin writes it: its rule and wildcards."""
     wildcards = get_plugin("utils.get_job_wildcards")(job)
-    name = get_private("name", job)
-    if get_private("is_group", job)():
-        return f"group_{name}"
-    return f"rule_{name}" + (f"_wildcards_{wildcards}" if wildcards else "")
+    return f"rule_{get_private('name', job)}" + (f"_wildcards_{wildcards}" if wildcards else "")
 
 
 def get_queue_name(executor):

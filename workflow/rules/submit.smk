@@ -88,7 +88,9 @@ def make_careful(plugin):
                     self._refuse(job, refusal)
                     break
                 self._tell(refusals.tell_wait(refusal), refusal.words)
-                seconds = 0.0 if self._pause(seconds := refusals.next_wait(seconds)) else seconds
+                seconds = refusals.next_wait(seconds)
+                if self._pause(seconds):
+                    seconds = 0.0
                 if not refusal.is_certain and (found := self._find(comment)):
                     return self._adopt(job, found)
             self._drop(job)
@@ -256,7 +258,13 @@ def make_careful(plugin):
                 queue.cancel_quickly(job.number for job in ghosts)
                 self._tell("Slurm had taken a job twice: one of them is cancelled.")
 
-        # Ctrl-C
+        # the end
+
+        def shutdown(self):
+            # where a study ends early, what was to be taken over and was not
+            if left := self.ledger.left():
+                queue.cancel_quickly(left)
+            super().shutdown()
 
         def cancel(self):
             with self._changed:

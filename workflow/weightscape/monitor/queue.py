@@ -224,6 +224,7 @@ class Ledger:
                 job
                 for job in queue
                 if job.number not in self._numbers
+                and job.comment in self._unique
                 and not self._under_way[job.comment]
                 and not job.has_ended
                 and not (job.state == "RUNNING" and job.comment in done)

@@ -157,14 +157,19 @@ def test_jobs_of_a_killed_snakemake_go_on(stubs):
     stubs.check_trained_once(4)
 
 
-def test_jobs_of_another_config_do_not_go_on(stubs):
+@pytest.mark.parametrize(
+    ("training", "options"),
+    [({"epochs": 3}, []), ({}, SPOT)],
+    ids=["another config", "another partition"],
+)
+def test_jobs_that_would_do_something_else_do_not_go_on(stubs, training, options):
     stubs.set_seconds(60)
     first = stubs.start("weights")
     until(lambda: len(stubs.trained()) == 4)
     first.kill()
-    stubs.study["training"] = {"epochs": 3}
+    stubs.study["training"] = training
     stubs.set_seconds(0)
-    output = stubs.start("weights").wait()
+    output = stubs.start("weights", *options).wait()
     assert "Cancelled 4 jobs that a killed snakemake had left in the queue" in output
     assert {len(jobs) for jobs in stubs.trained().values()} == {2}
 

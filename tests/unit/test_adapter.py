@@ -118,6 +118,10 @@ def test_every_part_is_found(adapter, upstream):
     assert upstream.default_target == "all"
 
 
+class Hosted(sourcecache.GithubFile):
+    hosted_repo = SimpleNamespace(repo_clone=Path("/cache/github.com/owner/weightscape"))
+
+
 def test_a_repository_of_git_is_told_with_its_ref(adapter, upstream):
     upstream.current_basedir = sourcecache.LocalGitFile("/repository", "workflow/rules", tag="v1")
     assert adapter.get_source() == (Path("workflow/rules"), Path("/repository"), "v1")

@@ -123,11 +123,9 @@ def test_status_tells_of_runs_done_running_failed_and_left(fresh, finished):
     assert re.fullmatch("Using workflow specific profile .*\n", done.stderr)
     output = finished.succeed("status")
     assert "4 of 4 runs done, 0 running, 0 queued, 0 failed, 0 left\n" in output
-    assert re.search(
-        r"Jobs of the last one: training 4 of 4 done; measures (\d+) of \1 done", output
-    )
-    for rest in (r"figures (\d+) of \1 done", r"claims (\d+) of \1 done"):
-        assert re.search(rest, output)
+    assert "\nJobs of the last one: data 1 of 1 done; training 4 of 4 done; " in output
+    for stage in ("measures", "claims", "figures", "tables"):
+        assert re.search(rf"; {stage} (\d+) of \1 done", output)
     shards = sorted(finished.results.glob("weights/dnn/digits/width-*/*.h5"))
     logs = [
         finished.results

@@ -103,7 +103,9 @@ def test_what_is_known_of_jobs_is_how_many_are_done_and_which_are_not(start, clo
     }
     assert known.started.keys() == {"2.log"}
     assert known.failed == {"1.log": "TIMEOUT"}
-    assert known.begun <= known.started["2.log"] <= time.time()
+    when, stage = known.started["2.log"]
+    assert known.begun <= when <= time.time()
+    assert stage == "training"
     stages.start(1, "1.log")  # again
     assert stages.know().failed == {}
 

@@ -307,7 +307,10 @@ def plant_journal(started=(), failed=(), stages=()):
     known = {
         "begun": BEGUN,
         "stages": dict(stages),
-        "started": {f"{FOLDER}/seeds-{seeds}.log": when for seeds, when in dict(started).items()},
+        "started": {
+            f"{FOLDER}/seeds-{seeds}.log": (when, "training")
+            for seeds, when in dict(started).items()
+        },
         "failed": {f"{FOLDER}/seeds-{seeds}.log": why for seeds, why in dict(failed).items()},
     }
     path.write_text(json.dumps(known))
@@ -320,6 +323,12 @@ def test_jobs_that_were_submitted_and_have_not_begun_are_queued(config):
     plant_log("0002", 60, ERROR)  # of the attempt before
     plant_log("0003", 20)
     assert counts_of(config) == count(queued=3, running=1, left=3)
+    plant_journal(
+        started=dict.fromkeys(("0000", "0001", "0002", "0003"), NOW - 50),
+        stages={"training": {"jobs": 7, "done": 0, "failed": 2}},
+    )
+    jobs = "training 0 of 7 done, 1 running, 3 queued, 2 failed"
+    assert f"\nIts jobs: {jobs}\n" in shown(config)
 
 
 def test_a_log_of_an_earlier_snakemake_tells_nothing_of_the_job_that_is_to_come(config):

@@ -20,8 +20,8 @@ class Known(NamedTuple):
     """when its first job was about to start"""
     stages: dict[str, dict[str, int]] = {}
     """stage -> jobs, and how many of them are done and failed"""
-    started: dict[str, float] = {}
-    """log of a job that was started or submitted and has not ended -> when that was"""
+    started: dict[str, tuple[float, str]] = {}
+    """log of a job that was started or submitted and has not ended -> when, and its stage"""
     failed: dict[str, str] = {}
     """log of a job that failed -> why, where that is known"""
 

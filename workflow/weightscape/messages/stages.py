@@ -109,7 +109,7 @@ class Stages:
         self.running: dict[int, tuple[float, str]] = {}
         """since when, and the job's log"""
         self.begun = time.time()
-        self.started: dict[str, float] = {}
+        self.started: dict[str, tuple[float, str]] = {}
         self.failures: dict[str, str] = {}
         self._lock, self._ended = threading.RLock(), threading.Event()
 
@@ -125,7 +125,7 @@ class Stages:
         with self._lock:
             if stage := self._find(number):
                 self.running[number] = self.clock(), log
-                self.started[log] = time.time()
+                self.started[log] = time.time(), stage.name
                 self.failures.pop(log, None)
                 stage.failed.discard(number)
                 self.study.failed.discard(number)

@@ -181,13 +181,28 @@ def _tell_snakemake(status: Status) -> Iterator[str]:
     else:
         yield f"Snakemake is at work: {holder}"
     if stages:
-        parts = [_tell_stage(name, **counts) for name, counts in stages.items()]
+        started = _count_started(status.known) if status.is_alive else {}
+        parts = [_tell_stage(name, started.get(name, {}) | its) for name, its in stages.items()]
         whose = "Its jobs" if status.is_alive else "Jobs of the last one"
         yield f"{whose}: {'; '.join(parts)}"
 
 
-def _tell_stage(name: str, jobs: int, done: int, failed: int) -> str:
-    return f"{name} {done:,} of {jobs:,} done" + (f", {failed:,} failed" if failed else "")
+def _tell_stage(name: str, counts: dict[str, int]) -> str:
+    jobs, done = counts.pop("jobs"), counts.pop("done")
+    others = "".join(f", {count:,} {state}" for state, count in counts.items() if count)
+    return f"{name} {done:,} of {jobs:,} done{others}"
+
+
+def _count_started(known: Known) -> dict[str, dict[str, int]]:
+    """Stage -> how many of its jobs are running and queued."""
+    found: dict[str, dict[str, int]] = {}
+    for path, (since, stage) in known.started.items():
+        is_running = False
+        with suppress(OSError):
+            is_running = _has_line(os.stat(path), since)
+        counts = found.setdefault(stage, {"running": 0, "queued": 0})
+        counts["running" if is_running else "queued"] += 1
+    return found
 
 
 def _find_jobs(config: Config, population: Population, context: Context) -> Iterator[UnfinishedJob]:
@@ -229,8 +244,8 @@ def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
 def _read_log(log: os.DirEntry[str] | None, path: str, context: Context) -> tuple[str, float]:
     """A job's state, and the seconds since it last touched its log."""
     now, heard, is_over = context
-    since = heard.started.get(path, heard.begun)
-    if log is None or not log.stat().st_size or log.stat().st_mtime < since:
+    since, _ = heard.started.get(path, (heard.begun, ""))
+    if log is None or not _has_line(log.stat(), since):
         if path in heard.started:
             return "queued", 0.0
         return ("failed" if path in heard.failed else "left"), 0.0
@@ -240,6 +255,11 @@ def _read_log(log: os.DirEntry[str] | None, path: str, context: Context) -> tupl
     if is_over:
         return "left", 0.0
     return ("failed" if silence > SECONDS_TO_SILENCE else "running"), silence
+
+
+def _has_line(log: os.stat_result, since: float) -> bool:
+    """Whether a log has a line from after a time."""
+    return log.st_size > 0 and log.st_mtime >= since
 
 
 def _count(config: Config, population: Population, jobs: list[UnfinishedJob]) -> StatusRow:

@@ -13,7 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +29,14 @@ from weightscape.measures.runs.purity import COLUMNS as PURITY_COLUMNS
 from weightscape.models import layer_names
 from weightscape.runs.collecting import KEYS
 from weightscape.runs.groups import EDGED, PAPER_EDGES, assign
+from weightscape.storage.directions import WEIGHTS, add_directions, add_runs, write_directions
 from weightscape.storage.shards import CURVES
 from weightscape.storage.tables import write_table
 from weightscape.study.config import check
 from weightscape.study.population import Population, populations
 
 CORES = 2
+PAIRS = 2016  # of 64 images
 RULES = (
     "measure_claims",
     "judge_claims",
@@ -43,6 +45,7 @@ RULES = (
     "measure_causes",
     "measure_accuracy_from_weights",
     "measure_transfer",
+    "measure_similarity_families",
 )
 OF_POPULATION = ("null_effects", "variation", "failures", "accuracy_from_weights")
 
@@ -147,6 +150,7 @@ def draw(population: Population, folder: Path) -> None:
     }
     for name, table in tables.items():
         write_table(table, own / f"{name}.csv")
+    _draw_directions(own / "similarity.h5", runs, layers[:-1], random)
 
 
 def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
@@ -180,6 +184,18 @@ def _runs(population: Population, random: np.random.Generator) -> pd.DataFrame:
             "shuffle_seed": seeds,
         }
     )
+
+
+def _draw_directions(
+    path: Path, runs: pd.DataFrame, layers: list[str], random: np.random.Generator
+) -> None:
+    """Of PAIRS pairs of images; a study keeps those of 256 images, which are read in blocks."""
+    names = {key: runs[key].iloc[0] for key in KEYS[:2]}
+    with write_directions(path, *names.values(), layers) as file:
+        add_runs(file, runs.to_dict("records"))
+        for layer, weights in product(layers, WEIGHTS):
+            drawn = random.normal(size=(len(runs), PAIRS)).astype(np.float32) / PAIRS**0.5
+            add_directions(file, weights, layer, drawn, np.ones(len(runs), bool))
 
 
 def _linked(strengths: pd.DataFrame, layers: list[str]) -> pd.DataFrame:

@@ -8,12 +8,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 COMPILE := $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --upgrade \
     --python-version 3.11 --custom-compile-command 'make lock'
+CONFIG ?= config/config.yaml
+STUDY = $(BIN)/python envs/name_study.py $(CONFIG)
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
 # at most four: each takes a gigabyte, and whole studies take all processors by themselves
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: study setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages lock clean help
+.PHONY: study plan status explorer report setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake
@@ -22,6 +24,23 @@ study: $(READY) ## set up, run the quick study, and write its report
 	else \
 	    echo "Nothing to be done: the report is in $(REPORT)"; \
 	fi
+
+plan: $(READY) ## what the study of CONFIG=mine.yaml would train, and its cost
+	@$(STUDY) > /dev/null
+	@$(BIN)/snakemake plan --configfile $(CONFIG)
+
+status: $(READY) ## how far the study of CONFIG=mine.yaml is
+	@$(STUDY) > /dev/null
+	@$(BIN)/snakemake status --configfile $(CONFIG)
+
+explorer: $(READY) ## its runs in linked views; trains and measures what they need
+	@$(STUDY) > /dev/null
+	@$(BIN)/snakemake explorer --configfile $(CONFIG)
+
+report: $(READY) ## all of the study of CONFIG=mine.yaml, and its report
+	@$(STUDY) > /dev/null
+	@$(BIN)/snakemake --configfile $(CONFIG)
+	@$(BIN)/snakemake --configfile $(CONFIG) --report results/$$($(STUDY))/report.html
 
 setup: $(READY) ## make .venv from requirements.lock
 
@@ -92,7 +111,8 @@ clean: ## remove .venv and all results
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { if ($$1 ~ /^bench/) later = later sprintf("%-16s%s\n", $$1, $$2); \
+	    else printf "%-16s%s\n", $$1, $$2 } END { printf "\nbenchmarks\n%s", later }' Makefile
 
 $(READY): requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash envs/setup.sh

@@ -66,3 +66,43 @@ def test_a_python_of_another_version_is_one_clear_line(clone, version):
     assert done.returncode != 0
     assert f"is Python {version}; 3.11, 3.12 or 3.13 is needed" in done.stderr.splitlines()[0]
     assert not (clone / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "mine.yaml can't be read"),
+        ("study: mine".encode("utf-16"), "mine.yaml"),
+        (b"a: &a [*a]", "mine.yaml"),
+    ],
+)
+@pytest.mark.parametrize("target", ["plan", "status", "explorer", "report"])
+def test_a_config_that_can_not_be_read_is_one_line(tmp_path, target, content, why):
+    config = tmp_path / "mine.yaml"
+    if content:
+        config.write_bytes(content)
+    done = subprocess.run(
+        ["make", "-o", ".venv/ready", target, f"CONFIG={config}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("weightscape: ")
+    assert why in first
+    assert all(line.startswith("make: ***") for line in rest)
+
+
+def test_what_is_typed_most_has_a_target(tmp_path):
+    done = subprocess.run(
+        ["make", "-o", ".venv/ready", "plan", "CONFIG=config/test.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.startswith("Study test: ")

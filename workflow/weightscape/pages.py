@@ -6,12 +6,14 @@ A page keeps what is written by hand; what is made stands between two comments t
 from __future__ import annotations
 
 import ast
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
+from weightscape.study.catalogue import TITLES
 from weightscape.study.config import key_table
 
 
@@ -77,6 +79,59 @@ def figures() -> str:
     return "\n".join(lines)
 
 
+def results() -> str:
+    """What was found of each population in docs/results/, in Markdown, from its tables."""
+    parts: list[str] = []
+    for folder in sorted((heads.LIBRARY.parents[1] / "docs" / "results").iterdir()):
+        if folder.is_dir():
+            parts += [*_results_of(folder), ""]
+    return "\n".join(parts).rstrip()
+
+
+def _results_of(folder: Path) -> Iterator[str]:
+    import pandas as pd  # which the other pages do without
+
+    tables = {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
+    groups, claims = tables["groups"], tables["claims"]
+    title = " on ".join(TITLES[groups[key].iloc[0]] for key in ("model", "dataset"))
+    yield f"## {title}: {groups['n'].sum():,} runs\n"
+    yield f"Its config and tables are in [{folder.name}](results/{folder.name}).\n"
+    yield f"**The groups of Table 2**, by {groups['split'].iloc[0]} accuracy (%):\n"
+    yield from ("| group | n | median here | median in the paper |", "|---|---|---|---|")
+    for row in groups.to_dict("records"):
+        numbers = [_number(row[name]) for name in ("median", "paper_median")]
+        yield f"| {row['group']} | {row['n']} | {' | '.join(numbers)} |"
+    yield "\n**The answers**\n"
+    yield from (f"- {sentence}" for sentence in tables["answers"]["sentence"])
+    yield "\n**The statements.** Effects have 95 % intervals; n is the runs of the pooled effect.\n"
+    yield "| claim | statement | n | over all runs | within width | verdict | ways that agree |"
+    yield "|---|---|---|---|---|---|---|"
+    for row in claims.fillna({"layer": ""}).to_dict("records"):
+        words = heads.claims()[row["claim"]].statistics[row["statistic"]]
+        layer = f" ({row['layer']})" if row["layer"] else ""
+        effects = [
+            _effect(*(row[f"{name}{end}"] for end in ("", "_low", "_high")))
+            for name in ("pooled", "within")
+        ]
+        ways = f"{row['ways_agree']} of {row['ways']}"
+        cells = [row["claim"], words + layer, str(row["n"]), *effects, row["verdict"], ways]
+        yield f"| {' | '.join(cells)} |"
+    others = tables["multiverse"]
+    c5 = others[(others["claim"] == "C5") & (others["edges"] != "as set")]
+    if len(c5):
+        counts = c5["verdict"].value_counts()
+        told = ", ".join(f"{verdict} {n}" for verdict, n in counts.items())
+        yield f"\nC5 by quantiles of accuracy in place of the paper's edges: {told}."
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
+
+
+def _effect(value: float, low: float, high: float) -> str:
+    return "" if math.isnan(value) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
 def _names(name: str, head: heads.FigureHead) -> str:
     if head.each == "study":
         return f"`{name}`"
@@ -89,6 +144,7 @@ def _names(name: str, head: heads.FigureHead) -> str:
 MADE: dict[str, dict[str, Callable[[], str]]] = {
     "config/README.md": {"keys": key_table},
     "docs/columns.md": {"columns": columns},
+    "docs/results.md": {"results": results},
     "docs/outputs.md": {"tables": tables, "figures": figures},
 }
 """Page -> the parts of it that are made."""

@@ -3,8 +3,11 @@
 Training is pretended, since what is tested is who submits what, and when.
 """
 
+import os
 import re
+import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -96,6 +99,33 @@ def test_a_refusal_that_passes_is_waited_for(stubs):
     assert output.count("Slurm takes no job for now") == 2
     assert "QOSMaxSubmitJobPerUserLimit" in output
     assert len(output.splitlines()) < 20
+
+
+def test_the_controller_may_be_away(stubs):
+    stubs.set_seconds(10)
+    snakemake = stubs.start("weights")
+    until(lambda: len(stubs.trained()) == 4)
+    stubs.slurm.stop_controller()
+    with pytest.raises(subprocess.TimeoutExpired):
+        snakemake.process.wait(15)
+    stubs.slurm.start_controller()
+    snakemake.wait()
+    stubs.check_trained_once(4)
+
+
+def test_without_sacct(stubs):
+    """All comes from squeue alone, and at the pace of users."""
+    stubs.program = ["-m", "snakemake"]
+    folder = stubs.folder / "without"
+    shutil.copytree(stubs.slurm.folder / "bin", folder)
+    (folder / "sacct").unlink()
+    others = stubs.environment["PATH"].split(":")[2:]
+    others = [place for place in others if not os.path.exists(f"{place}/sacct")]
+    path = ":".join([f"{stubs.folder}/shims", str(folder), *others])
+    assert shutil.which("sacct", path=path) is None
+    stubs.environment["PATH"] = path
+    stubs.succeed("weights")
+    stubs.check_trained_once(4)
 
 
 @pytest.mark.parametrize(

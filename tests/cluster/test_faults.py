@@ -141,29 +141,6 @@ def test_a_preempted_job_goes_on_where_it_was(project, undisturbed):
     assert resumed(project.log(job)) >= 1
 
 
-def test_a_restart_after_a_kill_cancels_what_was_left(project, undisturbed):
-    """Of another config, whose job would write where the next Snakemake's job writes."""
-    first = project.start("weights")
-    next_with_a_finished_run(project)
-    first.kill()
-    left = {job["id"] for job in project.training() if job["state"] != "COMPLETED"}
-    kept = project.finished()
-    project.study["notify"] = "true"
-    output = project.start("weights").wait()
-    assert re.search(r"Cancelled \d+ jobs that a killed snakemake had left in the queue", output)
-    ends = {job["id"]: job["state"] for job in project.training()}
-    assert {ends[job] for job in left} <= {"CANCELLED", "COMPLETED"}
-    assert "CANCELLED" in ends.values()
-    assert project.shards() == undisturbed
-    # a job that ended before it could be cancelled took its runs into its shard
-    taken = [
-        seeds_of(job)
-        for job in project.training()
-        if ends[job["id"]] == "COMPLETED" and job["id"] in left
-    ]
-    assert resumed_runs(project) >= len(kept.difference(*taken))
-
-
 def test_the_end_of_its_terminal_ends_snakemake_and_leaves_its_jobs(project):
     project.study["training"] = {"epochs": 100_000}  # longer than this test
     snakemake = project.start("weights")
@@ -179,17 +156,6 @@ def test_the_end_of_its_terminal_ends_snakemake_and_leaves_its_jobs(project):
     nowhere = ["--default-resources", "slurm_partition=nowhere", "mem_mb=1500", "runtime=5"]
     assert project.run("weights", *nowhere).returncode == 1
     assert {left["state"] for left in project.training()} <= {"RUNNING", "PENDING"}
-
-
-def test_the_controller_may_be_away(project, undisturbed):
-    snakemake = project.start("weights")
-    next_with_a_finished_run(project)
-    project.slurm.stop_controller()
-    with pytest.raises(subprocess.TimeoutExpired):
-        snakemake.process.wait(15)
-    project.slurm.start_controller()
-    snakemake.wait()
-    assert project.shards() == undisturbed
 
 
 def test_a_full_disk_loses_no_finished_run(project, undisturbed):

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 
 import pytest
@@ -58,22 +57,6 @@ def test_a_study_of_200_runs_and_what_is_told_at_its_end(project):
     rules = [row["RuleName"] for row in rows]
     assert sum("train_runs" in rule for rule in rules) == 8
     assert all(0 < float(row["Memory Usage (%)"]) < 100 for row in rows)
-
-
-def test_without_sacct(project):
-    """The status comes from squeue alone, and at the plugin's own pace."""
-    project.program = ["-m", "snakemake"]
-    project.study["training"] = FEW_EPOCHS
-    folder = project.folder.parent / "bin"
-    shutil.copytree(project.slurm.folder / "bin", folder)
-    (folder / "sacct").unlink()
-    path = os.environ["PATH"].split(":")
-    project.environment["PATH"] = ":".join(
-        [str(folder), *(place for place in path if not os.path.exists(f"{place}/sacct"))]
-    )
-    assert shutil.which("sacct", path=project.environment["PATH"]) is None
-    project.succeed(ONE_JOB)
-    assert [job["state"] for job in project.training()] == ["COMPLETED"]
 
 
 @pytest.mark.parametrize(

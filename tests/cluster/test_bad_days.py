@@ -52,6 +52,7 @@ def test_a_job_that_slurm_starts_again_removes_no_shard(stubs):
     (done,) = until(lambda: stubs.training("COMPLETED"))
     shard = next(stubs.results.glob("weights/**/*.h5"))
     inode = shard.stat().st_ino
+    time.sleep(2)  # a node does not start a job again in the second in which it ended
     stubs.slurm.output("scontrol", "requeue", done["id"])
     until(lambda: stubs.start_requeued() or done["id"] in ids(stubs.training("RUNNING")))
     until(lambda: done["id"] in ids(stubs.training("COMPLETED")))

@@ -182,7 +182,7 @@ def test_files_may_come_late(project, undisturbed):
     """A network file system shows the shard seconds after Slurm says that its job has ended."""
     folder = project.results / "weights/dnn/digits/width-30"
     project.slurm.set_epilog(
-        f"find {folder} -name 'seeds-*.h5' -newermt '3 seconds ago' | while read -r shard; do "
+        f"find {folder} -name 'seeds-*.h5' -newermt '30 seconds ago' | while read -r shard; do "
         'mv "$shard" "$shard.late"; setsid sh -c "sleep 7; mv $shard.late $shard" '
         "</dev/null >/dev/null 2>&1 & done; sleep 0.5"
     )

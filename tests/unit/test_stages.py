@@ -1,6 +1,7 @@
 """What is told of a study's stages, by a clock of our own."""
 
 import io
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -97,6 +98,7 @@ def test_what_is_known_of_jobs_is_how_many_are_done_and_which_are_not(start, clo
     stages.finish(0)
     stages.fail(1, "TIMEOUT")
     known = stages.know()
+    assert known.process == os.getpid()
     assert known.stages == {
         "training": {"jobs": 4, "done": 1, "failed": 1},
         "figures": {"jobs": 1, "done": 0, "failed": 0},

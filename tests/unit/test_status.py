@@ -301,10 +301,11 @@ def plant_lock(age, host="elsewhere"):
     os.utime(path, (NOW - age,) * 2)
 
 
-def plant_journal(started=(), failed=(), stages=()):
+def plant_journal(started=(), failed=(), stages=(), process=7):
     path = Path("results/small/.jobs.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     known = {
+        "process": process,
         "begun": BEGUN,
         "stages": dict(stages),
         "started": {
@@ -365,6 +366,14 @@ def test_after_an_end_in_order_no_job_runs_and_failed_is_what_failed(config):
     assert counts_of(config) == count(failed=2, left=5)
     plant_lock(age=SILENT)  # it was killed: its jobs may go on
     assert counts_of(config) == count(running=1, failed=3, left=3)
+
+
+def test_what_the_snakemake_before_knew_is_not_said_of_the_next(config):
+    plant_lock(age=20)
+    stages = {"training": {"jobs": 7, "done": 5, "failed": 0}}
+    plant_journal(started={"0000": NOW - 50}, stages=stages, process=6)
+    assert counts_of(config) == count(left=7)
+    assert "Its jobs" not in shown(config)
 
 
 def test_a_reason_is_told_in_place_of_silence(config):

@@ -16,6 +16,8 @@ SECONDS_BETWEEN_ENTRIES = 5.0
 class Known(NamedTuple):
     """What the last Snakemake knew. All times are by its own clock."""
 
+    process: int = 0
+    """its number"""
     begun: float = 0.0
     """when its first job was about to start"""
     stages: dict[str, dict[str, int]] = {}

@@ -3,6 +3,7 @@
 On a terminal a line below shows all the time how far the stages are, instead of now and then.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -160,7 +161,8 @@ class Stages:
                 name: {"jobs": len(its.jobs), "done": its.jobs_done, "failed": len(its.failed)}
                 for name, its in self.stages.items()
             }
-            return Known(self.begun, stages, dict(self.started), dict(self.failures))
+            started, failures = dict(self.started), dict(self.failures)
+            return Known(os.getpid(), self.begun, stages, started, failures)
 
     def _stop(self, number: int) -> str:
         """Notes that a job has ended, and tells its log."""

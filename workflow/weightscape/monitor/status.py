@@ -109,6 +109,8 @@ def make_status(config: Config, now: float) -> Status:
     """Of a checked config; `now` is by the clock of the file system."""
     holder = find_holder(on_disk(config, lock_file(config["study"])), now)
     known = read_journal(on_disk(config, journal_file(config["study"])))
+    if holder and known.process != holder.process:
+        known = Known()  # one that is about to start has not written it yet
     # of a Snakemake that was killed nothing is known to be queued, and jobs may go on
     heard = known if holder and holder.is_alive else Known(failed=known.failed)
     context = Context(now, heard, is_over=holder is None and known.begun > 0)

@@ -103,12 +103,12 @@ def test_a_refusal_that_passes_is_waited_for(stubs):
 
 
 def test_the_controller_may_be_away(stubs):
-    stubs.set_seconds(10)
+    stubs.set_seconds(5)
     snakemake = stubs.start("weights")
     until(lambda: len(stubs.trained()) == 4)
     stubs.slurm.stop_controller()
     with pytest.raises(subprocess.TimeoutExpired):
-        snakemake.process.wait(15)
+        snakemake.process.wait(8)
     stubs.slurm.start_controller()
     snakemake.wait()
     stubs.check_trained_once(4)

@@ -433,3 +433,22 @@ def test_compiling_is_no_part_of_the_time_left(config):
     plant_log("0000", 20, "2026-11-25 02:30:11 compiled code was there after 30.0 s\n")
     (row,) = make_status(config, NOW).rows
     assert row.cpu_seconds == pytest.approx(6 * 600)
+
+
+def test_jobs_that_wait_in_vain_are_told_as_slurm_has_them(config, plant):
+    plant_lock(age=20)
+    plant(
+        "squeue",
+        "case \"$*\" in *--name=9b2f*) echo '12|PENDING|JobHeldUser|9b2f|main|rule_train_runs';"
+        " echo '13|PENDING|Priority|9b2f|main|rule_train_runs';; esac",
+    )
+    told = shown(config)
+    assert "\n1 job waits in the queue and does not start by itself (JobHeldUser; job 12): " in told
+    plant("squeue", "exit 1")
+    assert "JobHeld" not in shown(config)
+
+
+def test_without_slurm_no_queue_is_asked(config, monkeypatch):
+    plant_lock(age=20)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "Snakemake is at work: process 7 on elsewhere" in shown(config)

@@ -30,6 +30,8 @@ class Holder(NamedTuple):
     """seconds since its last heartbeat"""
     is_alive: bool
     """its process is there, or, on another host, its heartbeat is young"""
+    queue_name: str = ""
+    """of its jobs in a queue"""
 
     def __str__(self) -> str:
         return f"process {self.process} on {self.host}, since {self.since}"
@@ -158,7 +160,9 @@ def _last_holder(file: TextIO, now: float) -> Holder | None:
     is_alive = silence <= SECONDS_TO_SILENCE
     if host == socket.gethostname() and (started := line.get("started")):
         is_alive = started == _when_started(process)
-    return Holder(host, process, line.get("since", "?"), silence, is_alive)
+    return Holder(
+        host, process, line.get("since", "?"), silence, is_alive, line.get("queue_name", "")
+    )
 
 
 def _when_started(process: int) -> str:

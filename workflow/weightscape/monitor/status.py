@@ -10,6 +10,7 @@ has ended as it should, which ends its jobs, what has not failed is left.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,7 @@ from weightscape.messages.terminal import align, format_time
 from weightscape.monitor.found import find_shards, tell_replaced
 from weightscape.monitor.locks import Holder, find_holder
 from weightscape.monitor.plan import Cost, estimate_cost
+from weightscape.monitor.queue import find_queue, tell_stuck
 from weightscape.study.paths import (
     journal_file,
     lock_file,
@@ -99,6 +101,8 @@ class Status(NamedTuple):
     """the Snakemake that is at work, or was and has not ended as it should"""
     known: Known
     """what it knows of its jobs, or the last one knew"""
+    stuck: list[str]
+    """sentences about its jobs in Slurm's queue that do not start by themselves"""
 
     @property
     def is_alive(self) -> bool:
@@ -122,7 +126,14 @@ def make_status(config: Config, now: float) -> Status:
         failed += [job for job in jobs if job.state == "failed"]
     latest = sorted(failed, key=lambda job: job.silence)[:FAILURES_SHOWN]
     failures = [_explain(job, known.failed.get(job.log, "")) for job in latest]
-    return Status(rows, failures, len(failed), holder, known)
+    return Status(rows, failures, len(failed), holder, known, _find_stuck(holder))
+
+
+def _find_stuck(holder: Holder | None) -> list[str]:
+    """None where there is no Slurm, or it does not answer."""
+    if holder is None or not holder.queue_name or not shutil.which("squeue"):
+        return []
+    return list(tell_stuck(find_queue([holder.queue_name]) or []).values())
 
 
 def render(config: Config, status: Status) -> str:
@@ -141,7 +152,7 @@ def render(config: Config, status: Status) -> str:
         ]
         for row in rows
     ]
-    lines = [_title(config, rows), *_tell_snakemake(status)]
+    lines = [_title(config, rows), *_tell_snakemake(status), *status.stuck]
     lines += align([head, *body], left={0, 1, len(head) - 1})
     if replaced := tell_replaced(sum(row.runs_replaced for row in rows)):
         lines.append(replaced)

@@ -1,6 +1,7 @@
 """The executor over a plugin of planted answers: what it submits, waits for and reports."""
 
 import asyncio
+import functools
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +116,9 @@ def executor(tmp_path, monkeypatch):
     executor = Plugin(workflow, tmp_path)
     workflow.scheduler._executor = executor
     names["be_careful"](executor)
-    names["begin_submissions"](executor, Ledger({COMMENT}), ["9b2f"], {"train_runs"})
+    begin = functools.partial(names["begin_submissions"], executor, Ledger({COMMENT}))
+    executor.begin_again = functools.partial(begin, ["9b2f"], {"train_runs"})
+    executor.begin_again(1000)
     executor.there, executor.waits = [], []
     monkeypatch.setattr(queue, "find_queue", lambda names: executor.there)
     monkeypatch.setattr(type(executor), "_pause", lambda self, s: self.waits.append(s))
@@ -235,3 +238,19 @@ def test_the_account_is_not_looked_up(executor, job):
     assert [*executor.get_account_arg(job)] == [" -A lab"]
     job.resources = {}
     assert [*executor.get_account_arg(job)] == [""]
+
+
+@pytest.mark.parametrize(("seconds", "first"), [(0.2, 5), (12, 12), (3000, 40)])
+def test_the_first_look_comes_when_the_shortest_job_may_have_ended(executor, job, seconds, first):
+    executor.begin_again(seconds)
+    executor.answers = ["17"]
+    executor.run_job(job)
+    executor.there = [queued("17", "RUNNING")]
+    look(executor)  # at the start there is none
+    paces = [executor.next_seconds_between_status_checks]
+    for _ in range(8):
+        look(executor, *executor.submitted)
+        paces.append(executor.next_seconds_between_status_checks)
+    assert paces[0] == first
+    assert paces == sorted(paces)
+    assert paces[-1] == 60

@@ -24,9 +24,13 @@ def be_careful(executor):
     executor.__class__ = make_careful(type(executor))
 
 
-def begin_submissions(executor, ledger, names, shard_rules):
-    """Before the first job; `names` are those of all jobs that it may have in the queue."""
-    executor.begin(ledger, names, shard_rules)
+def begin_submissions(executor, ledger, names, shard_rules, seconds):
+    """Before the first job.
+
+    `names` are those of all jobs that it may have in the queue, and the shortest job takes
+    `seconds`: the first look comes no later, if the profile has a later one.
+    """
+    executor.begin(ledger, names, shard_rules, seconds)
 
 
 def make_careful(plugin):
@@ -49,11 +53,13 @@ def make_careful(plugin):
 
     class CarefulExecutor(plugin):
         __module__ = plugin.__module__  # rules have none
-        LONGEST_PACE = 60  # seconds between looks
+        SHORTEST_PACE, LONGEST_PACE = 5, 60  # seconds between looks
         SECONDS_TO_SETTLE = 2  # until what a busy controller was sent is in its queue
         SECONDS_TO_REPEAT = 3600  # until the same sentence is told again
 
-        def begin(self, ledger, names, shard_rules):
+        def begin(self, ledger, names, shard_rules, seconds):
+            usual = self.workflow.executor_settings.init_seconds_before_status_checks
+            self._first_look = min(usual, max(seconds, self.SHORTEST_PACE))
             self.ledger, self._names, self._shard_rules = ledger, names, shard_rules
             self._changed = threading.Condition()
             self._is_stopping = False
@@ -185,7 +191,7 @@ def make_careful(plugin):
         # looks, in the thread that waits for jobs
 
         async def check_active_jobs(self, active_jobs):
-            first = self.workflow.executor_settings.init_seconds_before_status_checks
+            first = self._first_look
             jobs = await asyncio.to_thread(queue.find_queue, self._names) if active_jobs else []
             states = {job.number: job.state for job in jobs or []}
             failed, ended = {}, False

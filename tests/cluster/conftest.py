@@ -33,7 +33,7 @@ STUB = """#!/bin/sh
 shard=$1; seeds=${1##*/seeds-}; seeds=${seeds%.h5}
 [ -e "$shard" ] && exit
 echo "$seeds $SLURM_JOB_ID" >> trained.txt
-sleep "$(cat "seconds-$seeds.txt" 2>/dev/null || cat seconds.txt)"
+sleep "$(cat "seconds-$seeds.txt" 2>/dev/null || cat seconds.txt)" || exit  # it may be killed first
 echo "$SLURM_JOB_ID" > "$shard.$SLURM_JOB_ID"
 mv "$shard.$SLURM_JOB_ID" "$shard"
 """

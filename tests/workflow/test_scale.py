@@ -16,14 +16,14 @@ MEGABYTES = 200  # of the largest process; 135 measured, of which 115 are Snakem
 
 # after the library's own; a count of calls is the same on a busy machine, and seconds are not
 COUNT = """
-import atexit, sys
+import atexit, io, sys
 _calls = 0
 def _count(frame, event, argument):
     global _calls
     _calls += event in ("call", "c_call")
 def _tell():
     sys.setprofile(None)
-    with open({path!r}, "a") as file:
+    with io.open({path!r}, "a") as file:
         print(_calls, file=file)
 atexit.register(_tell)
 sys.setprofile(_count)

@@ -39,13 +39,14 @@ def add_directions(
     """(n, pairs of images) of the runs of the file; `known` (n,) says which are not left out."""
     halves = directions.astype(np.float16)
     halves[~known] = np.nan
-    file[f"{weights}/{layer}"] = halves
+    file.create_dataset(f"{weights}/{layer}", data=halves)
 
 
 def add_runs(file: h5py.File, runs: Sequence[Mapping[str, Any]]) -> None:
     """The runs whose directions are added, in their order, by `width` and `seed`."""
-    file["width"] = [run["width"] for run in runs]
-    file["seed"] = [run["seed"] for run in runs]
+    # of one length: texts of any length would have other bytes each time
+    file.create_dataset("width", data=np.array([run["width"].encode() for run in runs]))
+    file.create_dataset("seed", data=[run["seed"] for run in runs])
 
 
 def open_directions(path: Path) -> AbstractContextManager[h5py.File]:

@@ -167,13 +167,12 @@ class _Page:
             x_axis_label="width (product of its numbers)",
             y_axis_label="test accuracy (%)",
             name="width",
-            output_backend="webgl",
             **TOOLS,
             **SIZE,
         )
         self._scatter(width, "size", next(iter(OF_RUNS)))
         numbers, maps = (
-            figure(title=title, name=key, output_backend="webgl", **TOOLS, **SIZE)
+            figure(title=title, name=key, **TOOLS, **SIZE)
             for key, title in (("numbers", "Two numbers of each run"), ("map", "Map"))
         )
         self._scatter(numbers, "x", "y")

@@ -283,12 +283,12 @@ class OurErrors:
     """Makes an error of ours one line; Snakemake adds where it was raised, from file to file."""
 
     OF_RULES = re.compile(
-        r'WorkflowError in (?:rule \w+ in )?file "(?P<file>[^"]+)", line \d+:\n(?P<text>.+?)'
+        r'WorkflowError in (?:rule\s\w+ in )?file "(?P<file>[^"]+)", line \d+:\n(?P<text>.+?)'
         r'(?:\n +File "[^"]+", line \d+, in .+)*\n*',
         re.DOTALL,
     )
     OF_FUNCTIONS = re.compile(
-        r"InputFunctionException in (?:rule \w+ in )?file .+?:\nError:\n +WeightscapeError: "
+        r"InputFunctionException in (?:rule\s\w+ in )?file .+?:\nError:\n +WeightscapeError: "
         r"(?P<text>.+?)\nWildcards:\n.*",
         re.DOTALL,
     )

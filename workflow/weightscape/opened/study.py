@@ -155,7 +155,7 @@ class Study:
 
         For each population and width `<model>/<dataset>/<width>/` has seed, is_test (by
         train_test_split), train_accuracy and test_accuracy (%) of its runs (n,), and of each layer
-        `<layer>.weight` (n, out, in) and `<layer>.bias` (n, out). In memory is one such array.
+        `<layer>.weight` (n, out, in) and `<layer>.bias` (n, out). In memory is one run.
         """
         split = self.train_test_split(test_size, seed)
         export(Path(path), self.runs.assign(is_test=split == "test"), epoch)

@@ -81,7 +81,7 @@ def test_after_a_change_of_the_recipe_all_is_left_and_would_be_replaced(config, 
     (row,) = make_plan(check(config))
     assert row.cpu_hours_left == row.cpu_hours
     text = render_status(check(config), make_status(check(config), NOW))
-    assert "0 of 4 runs done, 0 running, 0 failed, 4 left" in text
+    assert "0 of 4 runs done, 0 running, 0 queued, 0 failed, 4 left" in text
     assert text.endswith("To keep them, give this study another name.")
     train(config, "0002-0003")
     assert counts(config) == (2, 2)

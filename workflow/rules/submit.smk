@@ -54,6 +54,7 @@ def make_careful(plugin):
     class CarefulExecutor(plugin):
         __module__ = plugin.__module__  # rules have none
         SHORTEST_PACE, LONGEST_PACE = 5, 60  # seconds between looks
+        _first_look = SHORTEST_PACE  # the thread that looks runs before `begin`
         SECONDS_TO_SETTLE = 2  # until what a busy controller was sent is in its queue
         SECONDS_TO_REPEAT = 3600  # until the same sentence is told again
 

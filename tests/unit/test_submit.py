@@ -226,10 +226,10 @@ def test_a_silent_queue_ends_nothing_and_looks_grow_rare(executor, job):
     info = submit(executor, job, "7")
     executor.there = None
     paces = []
-    for _ in range(4):
+    for _ in range(7):
         assert look(executor, info) == ["7"]
         paces.append(executor.next_seconds_between_status_checks)
-    assert paces == [50, 60, 60, 60]
+    assert paces == [15, 25, 35, 45, 55, 60, 60]
     executor.there = [queued("7", "COMPLETED")]
     look(executor, info)
     assert executor.next_seconds_between_status_checks == 40

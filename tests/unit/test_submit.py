@@ -117,6 +117,7 @@ def executor(tmp_path, monkeypatch):
     workflow.scheduler._executor = executor
     names["be_careful"](executor)
     look(executor)  # the plugin's thread does so before there is a job
+    assert (executor._names, executor.ledger.left()) == (["9b2f"], [])
     begin = functools.partial(names["begin_submissions"], executor, Ledger({COMMENT}))
     executor.begin_again = functools.partial(begin, ["9b2f"], {"train_runs"})
     executor.begin_again(1000)

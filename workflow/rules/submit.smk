@@ -19,9 +19,12 @@ from weightscape.monitor import ends, queue, refusals
 def be_careful(executor):
     """Has the executor submit each job once, and wait for none in vain.
 
-    It is there before the rules are read, so that its class can only be changed.
+    It is there before the rules are read, so that its class can only be changed; and as its thread
+    may look at any time, it has all that this class needs before.
     """
-    executor.__class__ = make_careful(type(executor))
+    careful = make_careful(type(executor))
+    careful.begin(executor, queue.Ledger(), [get_queue_name(executor)], set(), 0)
+    executor.__class__ = careful
 
 
 def begin_submissions(executor, ledger, names, shard_rules, seconds):
@@ -54,13 +57,12 @@ def make_careful(plugin):
     class CarefulExecutor(plugin):
         __module__ = plugin.__module__  # rules have none
         SHORTEST_PACE, LONGEST_PACE = 5, 60  # seconds between looks
-        _first_look = SHORTEST_PACE  # the thread that looks runs before `begin`
         SECONDS_TO_SETTLE = 2  # until what a busy controller was sent is in its queue
         SECONDS_TO_REPEAT = 3600  # until the same sentence is told again
 
         def begin(self, ledger, names, shard_rules, seconds):
             usual = self.workflow.executor_settings.init_seconds_before_status_checks
-            self._first_look = min(usual, max(seconds, self.SHORTEST_PACE))
+            self._first_look = min(usual, max(seconds, CarefulExecutor.SHORTEST_PACE))
             self.ledger, self._names, self._shard_rules = ledger, names, shard_rules
             self._changed = threading.Condition()
             self._is_stopping = False

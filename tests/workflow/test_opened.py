@@ -150,6 +150,14 @@ def test_what_is_not_there_is_said(study, elsewhere, ask, why):
         ask(study)
 
 
+def test_a_width_that_is_not_trained_yet_is_said(tmp_path):
+    (tmp_path / "weights/dnn/digits/width-4").mkdir(parents=True)
+    study = weightscape.open(tmp_path)
+    for ask in (study.seeds, lambda *key: study.weights(*key, "fc1")):
+        with pytest.raises(WeightscapeError, match="dnn on digits of width 4 has no shard yet"):
+            ask("dnn", "digits", 4)
+
+
 def test_the_installed_package_opens_a_study_without_snakemake(study, tmp_path):
     source = tmp_path / "source"
     source.mkdir()

@@ -60,10 +60,7 @@ def build_network(shard: Shard, shown: Shown) -> Model:
 def read_parameters(network: Model, shard: Shard, row: int, epoch: int) -> Parameters:
     """All parameters of one run after an epoch."""
     own = [f"{layer.name}.{kind}" for layer in network.layers for kind in ("weight", "bias")]
-    paths = {name: f"epochs/{epoch}/{name.replace('.', '/')}" for name in own}
-    for name in network.auxiliary:
-        paths[name] = f"auxiliary/{epoch}/{name.replace('.', '/')}"
-    return {name: shard.read(path, row) for name, path in paths.items()}
+    return {name: shard.parameter(epoch, name, row) for name in (*own, *network.auxiliary)}
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ def _tensors(prefix: str, runs: pd.DataFrame, epoch: int | str) -> Iterator[Tens
         values = runs[name].to_numpy(kind)
         yield Tensor(f"{prefix}/{name}", values.shape, values.dtype, partial(iter, [values]))
     with open_shard(runs["shard"].iloc[0]) as shard:
-        at = find_epoch(shard, epoch)
+        at = find_epoch(epoch, shard.epochs, str(shard.path))
         parameters = shard.run(0).snapshots[at]
     for name, one in parameters.items():
         read = partial(_read, runs, name, epoch)
@@ -62,11 +62,9 @@ def _read(runs: pd.DataFrame, name: str, epoch: int | str) -> Iterator[np.ndarra
     """A parameter of each run."""
     for path, own in runs.groupby("shard", sort=False):
         with open_shard(str(path)) as shard:
-            at = find_epoch(shard, epoch)
-            is_of_layer = name.rpartition(".")[0] in shard.header.layers
-            place = f"{'epochs' if is_of_layer else 'auxiliary'}/{at}/{name.replace('.', '/')}"
+            at = find_epoch(epoch, shard.epochs, str(path))
             for seed in own["seed"]:
-                yield shard.read(place, shard.seeds.index(seed))
+                yield shard.parameter(at, name, shard.seeds.index(seed))
 
 
 def write_npz(path: Path, tensors: Iterable[Tensor]) -> None:

@@ -15,7 +15,7 @@ from weightscape.files import replace_whole
 from weightscape.foreign.formats.safetensors import Tensor as Written
 from weightscape.foreign.formats.safetensors import write_tensors
 from weightscape.storage.images import open_dataset
-from weightscape.storage.shards import Header, RunRecord, Shard, open_shard
+from weightscape.storage.shards import Header, RunRecord, open_shard
 from weightscape.study.catalogue import BUILTIN
 
 if TYPE_CHECKING:
@@ -53,12 +53,7 @@ class Run:
 
     def weights(self, epoch: int | str = LAST) -> dict[str, np.ndarray]:
         """All parameters after an epoch, float32: `fc1.weight` (out, in), `fc1.bias` (out,) ..."""
-        if epoch == LAST:
-            epoch = self.header.final_epoch
-        if epoch not in self.epochs:
-            kept = ", ".join(map(str, self.epochs))
-            raise WeightscapeError(f"{self!r} has no weights of epoch {epoch}; it has {kept}")
-        return self._record.snapshots[int(epoch)]
+        return self._record.snapshots[find_epoch(epoch, self.epochs, repr(self))]
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -134,11 +129,12 @@ class Run:
             write_tensors(aside, tensors, facts)
 
 
-def find_epoch(shard: Shard, epoch: int | str) -> int:
-    """The epoch that is meant, which must be among those whose weights were kept."""
+def find_epoch(epoch: int | str, kept: list[int], of: str) -> int:
+    """The epoch that is meant, among those whose weights were `kept`, in order; else an error that
+    names what they are `of`."""
     if epoch == LAST:
-        return shard.header.final_epoch
-    if epoch not in shard.epochs:
-        kept = ", ".join(map(str, shard.epochs))
-        raise WeightscapeError(f"{shard.path} has no weights of epoch {epoch}; it has {kept}")
+        return kept[-1]
+    if epoch not in kept:
+        there = ", ".join(map(str, kept))
+        raise WeightscapeError(f"{of} has no weights of epoch {epoch}; it has {there}")
     return int(epoch)

@@ -113,7 +113,7 @@ class Study:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Seed and weights (out, in) or (out, in, kh, kw) float32 of each run, one at a time."""
         for shard in self._shards(model, dataset, width):
-            at = find_epoch(shard, epoch)
+            at = find_epoch(epoch, shard.epochs, str(shard.path))
             if layer not in shard.header.layers:
                 names = ", ".join(shard.header.layers)
                 raise WeightscapeError(f"{model} on {dataset} has no layer {layer}; it has {names}")
@@ -128,6 +128,10 @@ class Study:
         Runs are in the order of their seeds; `epoch` is last, or one whose weights were kept.
         """
         by_seed = dict(self.iter_weights(model, dataset, width, layer, epoch))
+        if not by_seed:
+            raise WeightscapeError(
+                f"{model} on {dataset} of width {width} has no runs: every checkpoint is bad"
+            )
         return np.stack([by_seed[seed] for seed in sorted(by_seed)])
 
     def seeds(self, model: str, dataset: str, width: str | int) -> list[int]:
@@ -176,4 +180,9 @@ class Study:
             there = ", ".join(self.widths(model, dataset))
             raise WeightscapeError(f"{model} on {dataset} has no width {width}; it has {there}")
         names = sorted(self._widths[model, dataset, width].iterdir())
-        return [path for path in names if SHARD_NAME.fullmatch(path.name)]
+        paths = [path for path in names if SHARD_NAME.fullmatch(path.name)]
+        if not paths:
+            raise WeightscapeError(
+                f"{model} on {dataset} of width {width} has no shard yet; run snakemake to its end"
+            )
+        return paths

@@ -265,6 +265,12 @@ class Shard:
                 getattr(record, kind)[name] = self.read(f"{kind}/{name}", row)
         return record
 
+    def parameter(self, epoch: int, name: str, row: int) -> np.ndarray:
+        """One run's parameter by its name, `fc1.weight` or one that is no layer's, float32."""
+        is_of_layer = name.rpartition(".")[0] in self.header.layers
+        kind = "epochs" if is_of_layer else "auxiliary"
+        return self.read(f"{kind}/{epoch}/{name.replace('.', '/')}", row)
+
     def weight(self, epoch: int, layer: str, row: int) -> np.ndarray:
         """One run's weights (out, in) or (out, in, kh, kw), float32."""
         return self.read(f"epochs/{epoch}/{layer}/weight", row)

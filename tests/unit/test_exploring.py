@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from weightscape.errors import WeightscapeError
 from weightscape.exploring.gather import OF_RUNS, gather
 from weightscape.exploring.page import render
 
@@ -71,6 +72,12 @@ def test_runs_are_in_order_and_numbers_beside_them():
             assert coordinate == np.float32(mapped.loc[(*key, "fc2"), axis])
     assert found.curves.shape == (30, 4)
     assert np.isnan(found.curves).sum() == 1
+
+
+def test_a_study_without_runs_is_one_error():
+    runs, layers, maps, curves = make_study()
+    with pytest.raises(WeightscapeError, match="no runs to show, because every checkpoint is bad"):
+        gather(runs[:0], layers, maps, curves)
 
 
 # ---- in a browser

@@ -4,28 +4,15 @@ const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80
   "#addc30", "#fde725"];
 const n = source.get_length();
 
+// a number of each run, from the store of each population in turn, which has `sizes` of them
 function values(key, stores) {
   if (stores === undefined && key in source.data) return source.data[key];
   const found = new Float32Array(n).fill(NaN);
   let first = 0;
-  for (const store of stores ?? numbers) {
-    const size = sizes()[first][1];
-    const own = store.data[key];
-    for (let i = 0; own !== undefined && i < size; i++) found[first + i] = own[i];
-    first += size;
-  }
-  return found;
-}
-
-// of each population, by the place of its first run: [place, number of runs]
-function sizes() {
-  const found = {};
-  let start = 0;
-  for (let i = 1; i <= n; i++) {
-    const differs = i === n || source.data.model[i] !== source.data.model[start]
-      || source.data.dataset[i] !== source.data.dataset[start];
-    if (differs) { found[start] = [start, i - start]; start = i; }
-  }
+  (stores ?? numbers).forEach((store, population) => {
+    if (key in store.data) found.set(store.data[key], first);
+    first += sizes[population];
+  });
   return found;
 }
 

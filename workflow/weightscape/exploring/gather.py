@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from weightscape import heads
+from weightscape.errors import WeightscapeError
 from weightscape.heads import RUN_KEYS
 from weightscape.study.widths import width_number, width_order
 
@@ -44,8 +45,13 @@ def gather(
     curves: pd.DataFrame,
 ) -> Explored:
     """From tables of all populations: of runs, of the measures of one layer by name, `projection`,
-    and `convergence`."""
+    and `convergence`. Raises WeightscapeError if there are no runs."""
     pairs = [*runs.groupby(["model", "dataset"], sort=False)]
+    if not pairs:
+        raise WeightscapeError(
+            "the study has no runs to show, because every checkpoint is bad; tables/imports.csv "
+            "says why"
+        )
     parts = [_in_order(own) for _, own in pairs]
     of_measures = {
         name: table.melt([*RUN_KEYS, "layer"], _shown(name, table), "number", "value")

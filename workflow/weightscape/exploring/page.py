@@ -34,6 +34,8 @@ from weightscape.study.widths import width_order
 
 SCRIPT = Path(__file__).with_name("explorer.js")
 KEYS = ("model", "dataset", "width", "seed", "group")
+COLUMNS = (*KEYS, *OF_RUNS, "shard")
+"""Of the table of selected runs."""
 FILTERS = ("model", "dataset", "group", "width")
 COLOURS = ("group", "test accuracy (%)", "width")
 SIZE: dict[str, Any] = {"width": 435, "height": 330}
@@ -63,7 +65,7 @@ class _Page:
         told: dict[str, Any] = {key: runs[key].tolist() for key in (*KEYS, "shard")}
         told |= {key: runs[of].to_numpy(np.float32) for key, of in OF_RUNS.items()}
         places = {"x": nothing, "y": nothing, "map_x": nothing, "map_y": nothing}
-        colour: dict[str, Any] = {"colour": [GROUP_COLOURS["ungrouped"]] * n, "place": np.arange(n)}
+        colour: dict[str, Any] = {"colour": [GROUP_COLOURS["ungrouped"]] * n}
         self.source = ColumnDataSource(
             {**told, "size": runs["size"].to_numpy(np.float32), **places, **colour}
         )
@@ -72,7 +74,7 @@ class _Page:
         self.curves = ColumnDataSource({"accuracy": list(explored.curves)})
         self.drawn = ColumnDataSource({"xs": [], "ys": [], "colour": []})
         self.bars = ColumnDataSource({"left": [], "right": [], "chosen": [], "rest": []})
-        self.chosen = ColumnDataSource({key: [] for key in (*KEYS, *OF_RUNS, "shard")})
+        self.chosen = ColumnDataSource({key: [] for key in COLUMNS})
         self.filter = BooleanFilter(booleans=[True] * n)
         self.names = {key: _names(explored, key) for key in ("numbers", "maps")}
         first = next(iter(OF_RUNS))
@@ -117,7 +119,8 @@ class _Page:
             },
             "groups": GROUP_COLOURS,
             "most": MOST_CURVES,
-            "columns": [*KEYS, *OF_RUNS, "shard"],
+            "columns": [*COLUMNS],
+            "sizes": self.runs.groupby(["model", "dataset"], sort=False).size().tolist(),
         }
         return CustomJS(args=args, code=SCRIPT.read_text(encoding="utf-8"))
 

@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from weightscape.claims.effects import Draws, spearman
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.measures.job import Job
 from weightscape.measures.pairs import FEWEST_RESAMPLED
+from weightscape.measures.resampling import LEVEL
 from weightscape.runs.collecting import KEYS
 from weightscape.storage.directions import WEIGHTS, open_directions, read_directions, read_runs
 
@@ -91,7 +93,6 @@ HEAD = MeasureHead(
 
 COLUMNS = tuple(HEAD.tables["similarity_families"].names)
 MOST_PERMUTATIONS = 999  # of a pair of layers, of which two families have dozens
-NORMAL = 1.959964  # of a 95 % interval
 FEWEST_HIGH = 3  # high runs of a family that others are compared with
 
 
@@ -151,16 +152,19 @@ def measure(families: list[Family], draws: Draws) -> pd.DataFrame:
             last = dict(n_high.keys())  # of each family, the layer that comes last
             for one, other in likeness:
                 both = found[one[0]], found[other[0]]
-                names = {"reference_model": other[0], "reference_layer": other[1]}
-                of = {"model": one[0], "dataset": both[0].dataset, "layer": one[1]}
-                n: dict[str, Any] = {
-                    "weights": weights,
+                of = {
+                    "reference_model": other[0],
+                    "reference_layer": other[1],
                     "n_reference": n_high[other],
+                    "model": one[0],
+                    "dataset": both[0].dataset,
+                    "layer": one[1],
+                    "is_last": last[one[0]] == one[1] and last[other[0]] == other[1],
+                    "weights": weights,
                     "n_high": n_high[one],
                 }
-                n["is_last"] = last[one[0]] == one[1] and last[other[0]] == other[1]
                 told = _describe(*both, likeness[one, other], likeness[other, one], draws)
-                rows.append(names | of | n | told)
+                rows.append(of | told)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -250,7 +254,7 @@ def _mean_with_interval(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, fl
     mean = _mean(sides[0])
     if min(map(len, sides)) < FEWEST_RESAMPLED:
         return mean, math.nan, math.nan
-    half = NORMAL * math.sqrt(sum(side.var(ddof=1) / len(side) for side in sides))
+    half = ndtri((1 + LEVEL) / 2) * math.sqrt(sum(side.var(ddof=1) / len(side) for side in sides))
     return mean, mean - half, mean + half
 
 

@@ -59,6 +59,8 @@ ONE_JOB = f"results/cluster/weights/{SHARD}"  # for Snakemake
 
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
+    # what a script starts in the background ignores Ctrl-C, and so would each snakemake here
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         programs = Programs(ROOT / ".slurm")
         with (

@@ -1,5 +1,9 @@
 """What is there of a study: one answer, by the recipe of the config, for plan and status alike."""
 
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
 import h5py
 import pytest
 
@@ -13,6 +17,7 @@ from weightscape.storage.shards import is_made_otherwise, open_shard
 from weightscape.study.config import check
 from weightscape.study.recipes import digest_of_shards, recipe, wanted_digest
 
+SCRIPT = Path(__file__).parents[2] / "workflow/scripts/train_runs.py"
 NOW = 1_800_000_000
 EPOCHS = [0, 1, 3]
 
@@ -135,6 +140,42 @@ def test_the_note_is_sealed(config, train):
     path.write_bytes(content.replace(note, note[:-2] + b"!\n", 1))
     with pytest.raises(Exception, match="is damaged, or was changed"), open_shard(path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("there", "learning_rate", "trained"),
+    [(True, 0.001, 0), (True, 0.002, 1), (False, 0.001, 1)],
+    ids=["its shard is there", "another recipe's is there", "none is there"],
+)
+def test_a_job_whose_shard_is_there_trains_nothing(
+    config, train, monkeypatch, there, learning_rate, trained
+):
+    """Snakemake has removed old shards: this one was made since the job was submitted."""
+    folder = train(config, *["0000-0001"] * there)
+    config["training"]["learning_rate"] = learning_rate
+    full, jobs = check(config), []
+    (population,) = study.populations(full)
+
+    def leave():
+        raise SystemExit
+
+    monkeypatch.setattr("weightscape.engine.training.train_shard", jobs.append)
+    monkeypatch.setattr("weightscape.messages.logs.leave", leave)
+    snakemake = SimpleNamespace(
+        config=full,
+        wildcards=SimpleNamespace(model="dnn", dataset="digits", width="4", seeds="0000-0001"),
+        input=SimpleNamespace(dataset="digits.h5"),
+        output=[str(folder / "seeds-0000-0001.h5")],
+        log=["job.log"],
+        params=SimpleNamespace(
+            recipe=study.canonical_json(recipe(full, population)), snapshots=EPOCHS
+        ),
+        threads=1,
+        resources={},
+    )
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(SCRIPT), {"snakemake": snakemake})
+    assert len(jobs) == trained
 
 
 def test_what_is_no_shard_is_not_told_here(tmp_path):

@@ -25,11 +25,11 @@ study: $(READY) ## set up, run the quick study, and write its report
 	    echo "Nothing to be done: the report is in $(REPORT)"; \
 	fi
 
-plan: $(READY) ## what the study of CONFIG=mine.yaml would train, and its cost
+plan: $(READY) ## what the study of CONFIG=config/mine.yaml would train, and its cost
 	@$(STUDY) > /dev/null
 	@$(BIN)/snakemake plan --configfile $(CONFIG)
 
-status: $(READY) ## how far the study of CONFIG=mine.yaml is
+status: $(READY) ## how far the study of CONFIG=config/mine.yaml is
 	@$(STUDY) > /dev/null
 	@$(BIN)/snakemake status --configfile $(CONFIG)
 
@@ -37,7 +37,7 @@ explorer: $(READY) ## its runs in linked views; trains and measures what they ne
 	@$(STUDY) > /dev/null
 	@$(BIN)/snakemake explorer --configfile $(CONFIG)
 
-report: $(READY) ## all of the study of CONFIG=mine.yaml, and its report
+report: $(READY) ## all of the study of CONFIG=config/mine.yaml, and its report
 	@$(STUDY) > /dev/null
 	@$(BIN)/snakemake --configfile $(CONFIG)
 	@$(BIN)/snakemake --configfile $(CONFIG) --report results/$$($(STUDY))/report.html

@@ -30,6 +30,10 @@ def test_a_submission_that_timed_out_is_not_made_again(stubs):
     assert len(stubs.training()) == 4
     assert "Slurm had taken a job whose submission seemed to fail" in output
     assert "Traceback" not in output
+    (log,) = (stubs.folder / ".snakemake/log").glob("*.log")
+    numbers = re.findall(r"^Job \d+ (?:has been|is done).* (\d+) \(log: ", log.read_text(), re.M)
+    assert sorted(numbers) == sorted(ids(stubs.training()))
+    assert "rule train_runs" not in log.read_text()
 
 
 def test_a_job_that_slurm_took_twice_is_cancelled_once(stubs):

@@ -230,7 +230,7 @@ class JobMessages:
         # a report
         r"Adding .+ \(.+\)\.|Loading script code for rule |"
         # the Slurm plugin
-        r"SLURM run ID: |Job \d+ has been submitted with SLURM jobid "
+        r"SLURM run ID: |Job \d+ (?:has been submitted with|is done by) SLURM job"
     )
     # what the Slurm plugin adds to the reason for which a job failed
     AFTER_REASON = re.compile(r"\.?\s+(?:sbatch call:|For further error details)")
@@ -277,6 +277,28 @@ class JobMessages:
         elif event == LogEvent.JOB_ERROR:
             reason = self.AFTER_REASON.split(get_private("rule_msg", record) or "")[0]
             self.stages.fail(get_private("jobid", record), reason)
+
+
+class SubmittedJobs:
+    """Keeps from a log what it would have twice of a job that is submitted to Slurm.
+
+    The line on its submission has its rule, wildcards and log; a job that fails is told in full.
+    """
+
+    SELECTION = "Select jobs to execute..."
+
+    def filter(self, record):
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_INFO:
+            return get_private("local", record)
+        return event != LogEvent.JOB_STARTED and record.msg != self.SELECTION
+
+
+def shorten_log():
+    """Has Snakemake's own log of thousands of submitted jobs stay readable."""
+    for handler in snakemake.logging.logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.addFilter(SubmittedJobs())
 
 
 class OurErrors:

@@ -45,6 +45,7 @@ def get_trained(jobs):
 def check_cluster(executor, jobs):
     """Refuse what Slurm would refuse, or let wait for ever, before anything is submitted."""
     be_careful(executor)
+    shorten_log()
     train = get_rule_name("train_runs")
     for job in jobs if config["device"] == "cuda" else ():
         if job.rule_name == train:

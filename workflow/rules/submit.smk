@@ -152,6 +152,8 @@ def make_careful(plugin):
             wildcards = get_plugin("utils.get_job_wildcards")(job)
             log = self.slurm_logdir / folder / wildcards / f"{queued.number}.log"
             info = get_plugin("SubmittedJobInfo")(job, queued.number, {"slurm_logfile": log})
+            # for Snakemake's log, where the plugin would say that it has been submitted
+            self.logger.info(f"Job {job.jobid} is done by SLURM job {queued.number} (log: {log}).")
             self._report_job_submission_threadsafe(info)
 
         def _refuse(self, job, refusal):

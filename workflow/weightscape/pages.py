@@ -84,14 +84,24 @@ def results() -> str:
     parts: list[str] = []
     for folder in sorted((heads.LIBRARY.parents[1] / "docs" / "results").iterdir()):
         if folder.is_dir():
-            parts += [*_results_of(folder), ""]
+            parts += [*results_of(folder), ""]
     return "\n".join(parts).rstrip()
 
 
-def _results_of(folder: Path) -> Iterator[str]:
+def results_of(folder: Path) -> Iterator[str]:
+    """What was found of one population, line by line.
+
+    Raises WeightscapeError if a table is not of the population that names the folder.
+    """
     import pandas as pd  # which the other pages do without
 
-    tables = {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}
+    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
+    for name, table in tables.items():
+        found = sorted(set(table["model"] + "-" + table["dataset"]))
+        if found != [folder.name]:
+            raise WeightscapeError(
+                f"{folder / name}.csv is of {', '.join(found)}: copy the one of {folder.name}"
+            )
     groups, claims = tables["groups"], tables["claims"]
     title = " on ".join(TITLES[groups[key].iloc[0]] for key in ("model", "dataset"))
     yield f"## {title}: {groups['n'].sum():,} runs\n"

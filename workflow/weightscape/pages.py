@@ -10,11 +10,15 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.study.catalogue import TITLES
 from weightscape.study.config import key_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def columns() -> str:
@@ -81,11 +85,39 @@ def figures() -> str:
 
 def results() -> str:
     """What was found of each population in docs/results/, in Markdown, from its tables."""
-    parts: list[str] = []
-    for folder in sorted((heads.LIBRARY.parents[1] / "docs" / "results").iterdir()):
-        if folder.is_dir():
-            parts += [*results_of(folder), ""]
-    return "\n".join(parts).rstrip()
+    folder = heads.LIBRARY.parents[1] / "docs" / "results"
+    order = [*TITLES]
+    populations = sorted(
+        (path for path in folder.iterdir() if path.is_dir()),
+        key=lambda path: [order.index(part) for part in path.name.split("-")],
+    )
+    lines = [*_answers_of(populations), ""]
+    for population in populations:
+        lines += [*results_of(population), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _answers_of(folders: list[Path]) -> Iterator[str]:
+    import pandas as pd  # which the other pages do without
+
+    answers = pd.concat(pd.read_csv(folder / "answers.csv") for folder in folders)
+    yield "## The answers side by side\n"
+    yield "In brackets: statements for the claim, against it, and undecided.\n"
+    names = [
+        _title(answers[answers["model"] + "-" + answers["dataset"] == f.name]) for f in folders
+    ]
+    yield f"| claim | what it says | {' | '.join(names)} |"
+    yield "|---" * (len(names) + 2) + "|"
+    for claim, rows in answers.groupby("claim"):
+        cells = dict.fromkeys((folder.name for folder in folders), "")
+        for row in rows.to_dict("records"):
+            counts = ", ".join(str(row[name]) for name in ("n_for", "n_against", "n_undecided"))
+            cells[f"{row['model']}-{row['dataset']}"] = f"{row['answer']} ({counts})"
+        yield f"| {claim} | {heads.claims()[str(claim)].says} | {' | '.join(cells.values())} |"
+
+
+def _title(table: pd.DataFrame) -> str:
+    return " on ".join(TITLES[table[key].iloc[0]] for key in ("model", "dataset"))
 
 
 def results_of(folder: Path) -> Iterator[str]:
@@ -93,7 +125,7 @@ def results_of(folder: Path) -> Iterator[str]:
 
     Raises WeightscapeError if a table is not of the population that names the folder.
     """
-    import pandas as pd  # which the other pages do without
+    import pandas as pd
 
     tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
     for name, table in tables.items():
@@ -103,8 +135,7 @@ def results_of(folder: Path) -> Iterator[str]:
                 f"{folder / name}.csv is of {', '.join(found)}: copy the one of {folder.name}"
             )
     groups, claims = tables["groups"], tables["claims"]
-    title = " on ".join(TITLES[groups[key].iloc[0]] for key in ("model", "dataset"))
-    yield f"## {title}: {groups['n'].sum():,} runs\n"
+    yield f"## {_title(groups)}: {groups['n'].sum():,} runs\n"
     yield f"Its config and tables are in [{folder.name}](results/{folder.name}).\n"
     yield f"**The groups of Table 2**, by {groups['split'].iloc[0]} accuracy (%):\n"
     yield from ("| group | n | median here | median in the paper |", "|---|---|---|---|")
@@ -195,4 +226,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except WeightscapeError as error:
+        sys.exit(f"error: {error}")

@@ -280,18 +280,19 @@ class JobMessages:
 
 
 class SubmittedJobs:
-    """Keeps from a log what it would have twice of a job that is submitted to Slurm.
+    """Keeps from a log of submitted jobs what it would have twice, or at each look for the next ones.
 
-    The line on its submission has its rule, wildcards and log; a job that fails is told in full.
+    The line on a job's submission has its rule, wildcards and log, and one that fails is told in
+    full. Those that are not submitted gather results, and would name all of them twice.
     """
 
-    SELECTION = "Select jobs to execute..."
+    OF_ROUNDS = re.compile("Select jobs to execute|Job rate limit reached")
 
     def filter(self, record):
         event = getattr(record, "event", None)
-        if event == LogEvent.JOB_INFO:
-            return get_private("local", record)
-        return event != LogEvent.JOB_STARTED and record.msg != self.SELECTION
+        if event is None:
+            return not (record.levelno == logging.INFO and self.OF_ROUNDS.match(record.getMessage()))
+        return event not in (LogEvent.JOB_INFO, LogEvent.JOB_STARTED)
 
 
 def shorten_log():

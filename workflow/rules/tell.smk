@@ -1,6 +1,6 @@
 """What a user sees of a study: a line or two per stage, in place of Snakemake's lines per job.
 
-Snakemake's own log in .snakemake/log has all of them.
+Snakemake's own log in .snakemake/log has all of them, or one for each job that is submitted to Slurm.
 """
 
 import functools

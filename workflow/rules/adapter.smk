@@ -291,7 +291,9 @@ class SubmittedJobs:
     def filter(self, record):
         event = getattr(record, "event", None)
         if event is None:
-            return not (record.levelno == logging.INFO and self.OF_ROUNDS.match(record.getMessage()))
+            return not (
+                record.levelno == logging.INFO and self.OF_ROUNDS.match(record.getMessage())
+            )
         return event not in (LogEvent.JOB_INFO, LogEvent.JOB_STARTED)
 
 

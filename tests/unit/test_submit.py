@@ -86,6 +86,7 @@ class Plugin:
 @pytest.fixture
 def job(tmp_path):
     return Job(
+        jobid=1,
         name="train_runs",
         rule=SimpleNamespace(name="train_runs"),
         wildcards=["dnn", "0000"],

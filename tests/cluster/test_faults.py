@@ -63,12 +63,13 @@ def resumed_runs(project: ClusterProject) -> int:
 
 def test_a_killed_a_cancelled_and_a_late_job_go_on_where_they_were(project, undisturbed):
     snakemake = project.start("weights")
-    late = next_with_a_finished_run(project)
-    os.kill(training_process(late), signal.SIGSTOP)
+    jobs = []
+    while len(jobs) < 3:  # each stands still at once, or it would end while others are looked for
+        jobs.append(next_with_a_finished_run(project, *jobs))
+        os.kill(training_process(jobs[-1]), signal.SIGSTOP)
+    late, killed, cancelled = jobs
     project.slurm.output("scontrol", "update", f"jobid={late['id']}", "EndTime=now")
-    killed = next_with_a_finished_run(project, late)
     os.kill(training_process(killed), signal.SIGKILL)
-    cancelled = next_with_a_finished_run(project, late, killed)
     project.slurm.output("scancel", cancelled["id"])
     snakemake.wait()
     assert project.shards() == undisturbed

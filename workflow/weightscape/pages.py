@@ -10,15 +10,11 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.study.catalogue import TITLES
 from weightscape.study.config import key_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def columns() -> str:
@@ -103,11 +99,9 @@ def _answers_of(folders: list[Path]) -> Iterator[str]:
     answers = pd.concat(pd.read_csv(folder / "answers.csv") for folder in folders)
     yield "## The answers side by side\n"
     yield "In brackets: statements for the claim, against it, and undecided.\n"
-    names = [
-        _title(answers[answers["model"] + "-" + answers["dataset"] == f.name]) for f in folders
-    ]
+    names = map(_title, folders)
     yield f"| claim | what it says | {' | '.join(names)} |"
-    yield "|---" * (len(names) + 2) + "|"
+    yield "|---" * (len(folders) + 2) + "|"
     for claim, rows in answers.groupby("claim"):
         cells = dict.fromkeys((folder.name for folder in folders), "")
         for row in rows.to_dict("records"):
@@ -116,8 +110,8 @@ def _answers_of(folders: list[Path]) -> Iterator[str]:
         yield f"| {claim} | {heads.claims()[str(claim)].says} | {' | '.join(cells.values())} |"
 
 
-def _title(table: pd.DataFrame) -> str:
-    return " on ".join(TITLES[table[key].iloc[0]] for key in ("model", "dataset"))
+def _title(folder: Path) -> str:
+    return " on ".join(TITLES[part] for part in folder.name.split("-"))
 
 
 def results_of(folder: Path) -> Iterator[str]:
@@ -135,7 +129,7 @@ def results_of(folder: Path) -> Iterator[str]:
                 f"{folder / name}.csv is of {', '.join(found)}: copy the one of {folder.name}"
             )
     groups, claims = tables["groups"], tables["claims"]
-    yield f"## {_title(groups)}: {groups['n'].sum():,} runs\n"
+    yield f"## {_title(folder)}: {groups['n'].sum():,} runs\n"
     yield f"Its config and tables are in [{folder.name}](results/{folder.name}).\n"
     yield f"**The groups of Table 2**, by {groups['split'].iloc[0]} accuracy (%):\n"
     yield from ("| group | n | median here | median in the paper |", "|---|---|---|---|")

@@ -15,7 +15,7 @@ BENCHMARKS := results/benchmarks
 # at most four: each takes a gigabyte, and whole studies take all processors by themselves
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: study plan status explorer report setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages lock clean help
+.PHONY: study plan status explorer report setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages results lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake
@@ -98,6 +98,10 @@ rulegraph: $(READY) ## draw docs/rulegraph.svg for docs/layout.md (needs graphvi
 	@$(BIN)/snakemake --quiet all --rulegraph -- | dot -Tsvg > docs/rulegraph.svg
 
 pages: $(READY) ## make the parts of the docs anew that follow from the code
+	@PYTHONPATH=workflow $(BIN)/python -m weightscape.pages .
+
+results: $(READY) ## judge the published results anew from their tables, and make docs/results.md
+	@PYTHONPATH=workflow $(BIN)/python -m weightscape.publishing
 	@PYTHONPATH=workflow $(BIN)/python -m weightscape.pages .
 
 lock: $(READY) ## make the lock files anew from pyproject.toml

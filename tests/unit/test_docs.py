@@ -1,7 +1,6 @@
 """The documents say what the code does."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -24,16 +23,6 @@ def test_what_is_made_from_the_code_is_made_anew(page):
 def test_a_page_without_its_marks_is_an_error():
     with pytest.raises(WeightscapeError, match="lacks the lines"):
         pages.renew("docs/columns.md", "# The columns\n")
-
-
-def test_results_are_of_the_population_that_names_them(tmp_path):
-    folder = shutil.copytree(ROOT / "docs/results/dnn-mnist", tmp_path / "dnn-mnist")
-    assert list(pages.results_of(folder))
-    (folder / "claims.csv").write_text(
-        (folder / "claims.csv").read_text().replace("mnist", "kmnist")
-    )
-    with pytest.raises(WeightscapeError, match=r"claims\.csv is of dnn-kmnist"):
-        list(pages.results_of(folder))
 
 
 def test_config_readme_lists_every_config():

@@ -10,11 +10,15 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.study.catalogue import TITLES
 from weightscape.study.config import key_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def columns() -> str:
@@ -81,56 +85,47 @@ def figures() -> str:
 
 def results() -> str:
     """What was found of each population in docs/results/, in Markdown, from its tables."""
-    folder = heads.LIBRARY.parents[1] / "docs" / "results"
+    from weightscape.opened import Study  # which the other pages do without
+
+    study = Study(heads.LIBRARY.parents[1] / "docs" / "results")
+    tables = {name: study.table(name) for name in ("answers", "claims", "groups", "multiverse")}
     order = [*TITLES]
-    populations = sorted(
-        (path for path in folder.iterdir() if path.is_dir()),
-        key=lambda path: [order.index(part) for part in path.name.split("-")],
-    )
-    lines = [*_answers_of(populations), ""]
-    for population in populations:
-        lines += [*results_of(population), ""]
+    found = set(zip(tables["groups"]["model"], tables["groups"]["dataset"], strict=True))
+    populations = sorted(found, key=lambda key: [order.index(part) for part in key])
+    lines = [*_answers_of(populations, tables["answers"]), ""]
+    for model, dataset in populations:
+        own = {
+            name: table[(table["model"] == model) & (table["dataset"] == dataset)]
+            for name, table in tables.items()
+        }
+        lines += [*_results_of(model, dataset, own), ""]
     return "\n".join(lines).rstrip()
 
 
-def _answers_of(folders: list[Path]) -> Iterator[str]:
-    import pandas as pd  # which the other pages do without
-
-    answers = pd.concat(pd.read_csv(folder / "answers.csv") for folder in folders)
+def _answers_of(populations: list[tuple[str, str]], answers: pd.DataFrame) -> Iterator[str]:
     yield "## The answers side by side\n"
     yield "In brackets: statements for the claim, against it, and undecided.\n"
-    names = map(_title, folders)
-    yield f"| claim | what it says | {' | '.join(names)} |"
-    yield "|---" * (len(folders) + 2) + "|"
+    names = [_title(*population) for population in populations]
+    yield f"| claim | what it says | {' | '.join(names)} | all |"
+    yield "|---" * (len(names) + 3) + "|"
     for claim, rows in answers.groupby("claim"):
-        cells = dict.fromkeys((folder.name for folder in folders), "")
+        cells = dict.fromkeys((*populations, ("all", "all")), "")
         for row in rows.to_dict("records"):
             counts = ", ".join(str(row[name]) for name in ("n_for", "n_against", "n_undecided"))
-            cells[f"{row['model']}-{row['dataset']}"] = f"{row['answer']} ({counts})"
+            cells[row["model"], row["dataset"]] = f"{row['answer']} ({counts})"
         yield f"| {claim} | {heads.claims()[str(claim)].says} | {' | '.join(cells.values())} |"
 
 
-def _title(folder: Path) -> str:
-    return " on ".join(TITLES[part] for part in folder.name.split("-"))
+def _title(model: str, dataset: str) -> str:
+    return f"{TITLES[model]} on {TITLES[dataset]}"
 
 
-def results_of(folder: Path) -> Iterator[str]:
-    """What was found of one population, line by line.
-
-    Raises WeightscapeError if a table is not of the population that names the folder.
-    """
-    import pandas as pd
-
-    tables = {path.stem: pd.read_csv(path) for path in sorted(folder.glob("*.csv"))}
-    for name, table in tables.items():
-        found = sorted(set(table["model"] + "-" + table["dataset"]))
-        if found != [folder.name]:
-            raise WeightscapeError(
-                f"{folder / name}.csv is of {', '.join(found)}: copy the one of {folder.name}"
-            )
+def _results_of(model: str, dataset: str, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """What was found of one population, line by line."""
     groups, claims = tables["groups"], tables["claims"]
-    yield f"## {_title(folder)}: {groups['n'].sum():,} runs\n"
-    yield f"Its config and tables are in [{folder.name}](results/{folder.name}).\n"
+    name = f"{model}-{dataset}"
+    yield f"## {_title(model, dataset)}: {groups['n'].sum():,} runs\n"
+    yield f"[Its config](results/configs/{name}.yaml) trains the same runs again.\n"
     yield f"**The groups of Table 2**, by {groups['split'].iloc[0]} accuracy (%):\n"
     yield from ("| group | n | median here | median in the paper |", "|---|---|---|---|")
     for row in groups.to_dict("records"):

@@ -78,8 +78,9 @@ STAGES = (
     "claims/judge.py",
     "runs/paper_tables.py",
     "monitor/plan.py",
+    "publishing.py",
 )
-"""Files of stages that have a rule of their own, and make tables."""
+"""Files of stages that have a rule of their own, or none, and make tables."""
 
 
 Head = LayerHead | MeasureHead | ClaimHead | FigureHead

@@ -14,6 +14,7 @@ from weightscape.errors import WeightscapeError
 from weightscape.heads import RUN_KEYS
 from weightscape.opened.export import export
 from weightscape.opened.run import LAST, Run, find_epoch
+from weightscape.storage.parquet import read_parquet
 from weightscape.storage.shards import Shard, open_shard
 from weightscape.storage.tables import read_table
 from weightscape.study.paths import SHARD_NAME
@@ -28,9 +29,9 @@ class Study:
     """
 
     def __init__(self, folder: Path | str):
-        """`folder` is the study's, as `results/mnist`."""
+        """`folder` is the study's, as `results/mnist`; or has published tables alone."""
         self.folder = Path(folder).absolute()
-        if not (self.folder / "weights").is_dir():
+        if not (self.folder / "weights").is_dir() and not self.tables:
             hint = " (without weights/ in it)" if self.folder.is_dir() else ""
             raise WeightscapeError(
                 f"there is no study in {self.folder}{hint}; name the folder of its results, as "
@@ -45,7 +46,19 @@ class Study:
     @property
     def tables(self) -> list[str]:
         """Names of the tables that are there, as docs/columns.md describes them."""
-        return sorted(path.stem for path in (self.folder / "tables").glob("*.csv"))
+        return sorted(self._files)
+
+    @cached_property
+    def _files(self) -> dict[str, list[Path]]:
+        """Of each table: one file, or if it is published one of each population."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted((self.folder / "tables").glob("*.csv")):
+            found[path.stem] = [path]
+        for path in sorted((self.folder / "tables").rglob("[!.]*.parquet")):
+            part = path.relative_to(self.folder / "tables").parts
+            if ".seals" not in part:
+                found.setdefault(part[0].removesuffix(".parquet"), []).append(path)
+        return found
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of all populations; widths are text. What a table is: docs/columns.md."""
@@ -55,15 +68,21 @@ class Study:
             if not self.tables:
                 hint = "there are none yet: run snakemake to its end"
             raise WeightscapeError(f"the study {self.folder} has no table {name}; {hint}")
-        return read_table(self.folder / "tables" / f"{name}.csv")
+        parts = [
+            read_parquet(path) if path.suffix == ".parquet" else read_table(path)
+            for path in self._files[name]
+        ]
+        return pd.concat(parts, ignore_index=True)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
         """A row per run: model, dataset, width, seed, group, and final losses and accuracies (%).
 
-        `shard` is the path of its file here.
+        `shard` is the path of its file here; published runs have none.
         """
         runs = self.table("runs")
+        if "shard" not in runs:
+            return runs
         parts = runs["shard"].str.rpartition("/weights/")[2]
         return runs.assign(shard=[str(self.folder / "weights" / part) for part in parts])
 
@@ -171,6 +190,10 @@ class Study:
 
     def _paths(self, model: str, dataset: str, width: str) -> list[Path]:
         """The shards of one width."""
+        if not (self.folder / "weights").is_dir():
+            raise WeightscapeError(
+                f"{self.folder} has tables alone; its configs train the same weights again"
+            )
         if (model, dataset) not in self.populations:
             there = ", ".join(f"{model} on {dataset}" for model, dataset in self.populations)
             raise WeightscapeError(

@@ -29,19 +29,19 @@ def replace_sealed(target: Path) -> Iterator[Path]:
         aside.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
 
 
-def check_seal(path: Path) -> None:
+def check_seal(path: Path, remedy: str = REMEDY) -> None:
     """Raises WeightscapeError if a table is missing, or not as it was written."""
     try:
         digest = _digest(path)
         told = _seal_of(path).read_bytes() if _seal_of(path).is_file() else None
     except OSError as error:
-        raise WeightscapeError(explain(error, "the table", path, REMEDY)) from error
+        raise WeightscapeError(explain(error, "the table", path, remedy)) from error
     if told is not None and told.split()[:1] != [digest.encode()]:
-        raise refuse(path, "it is damaged, or was changed after it was written")
+        raise refuse(path, "it is damaged, or was changed after it was written", remedy)
 
 
-def refuse(path: Path | str, reason: str) -> WeightscapeError:
-    return WeightscapeError(f"the table {path} is refused: {reason}; {REMEDY}")
+def refuse(path: Path | str, reason: str, remedy: str = REMEDY) -> WeightscapeError:
+    return WeightscapeError(f"the table {path} is refused: {reason}; {remedy}")
 
 
 def _seal_of(path: Path) -> Path:

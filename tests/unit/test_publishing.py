@@ -1,0 +1,122 @@
+"""The published results say what their tables say, and their configs make the same runs again."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from originals import ORIGINALS, needs_originals
+from scipy import stats
+
+import weightscape
+from project import ROOT, Project
+from weightscape.engine.devices import software
+from weightscape.publishing import fingerprint_of
+from weightscape.storage.images import open_dataset
+from weightscape.storage.seals import FOLDER
+from weightscape.storage.unfinished import UNCOUNTED
+
+RESULTS = ROOT / "docs" / "results"
+POPULATIONS = sorted(path.stem.split("-") for path in (RESULTS / "configs").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def study():
+    return weightscape.open(RESULTS)
+
+
+def test_every_table_has_its_seal_and_no_seal_is_left_over():
+    tables = {path for path in RESULTS.rglob("*.parquet") if FOLDER not in path.parts}
+    seals = {path.parents[1] / path.name for path in RESULTS.rglob(f"{FOLDER}/*")}
+    assert tables == seals
+    assert len(tables) > 30
+    assert sum(path.stat().st_size for path in tables) < 60e6
+
+
+@pytest.mark.parametrize(("model", "dataset"), POPULATIONS)
+def test_an_effect_is_that_of_scipy(study, model, dataset):
+    runs, claims, statistics = map(study.table, ("runs", "claims", "statistics"))
+    is_own = (claims["model"] == model) & (claims["dataset"] == dataset)
+    own = claims[is_own & (claims["claim"] == "C1") & (claims["statistic"] == "std")]
+    assert len(own) > 1
+    for row in own.to_dict("records"):
+        of_layer = statistics[statistics["layer"] == row["layer"]]
+        both = runs.merge(of_layer, on=["model", "dataset", "width", "seed", "group"])
+        both = both[(both["model"] == model) & (both["dataset"] == dataset)]
+        both = both[both["group"] != "non"]
+        found = stats.spearmanr(both["std"], both["test_accuracy"]).statistic
+        assert (len(both), found) == (row["n"], pytest.approx(row["pooled"], abs=1e-6))
+
+
+@pytest.mark.parametrize(("model", "dataset"), POPULATIONS)
+def test_groups_are_those_of_the_runs(study, model, dataset):
+    runs, groups = study.runs, study.table("groups")
+    runs = runs[(runs["model"] == model) & (runs["dataset"] == dataset)]
+    groups = groups[(groups["model"] == model) & (groups["dataset"] == dataset)]
+    assert groups["n"].sum() == len(runs)
+    for row in groups[groups["n"] > 0].to_dict("records"):
+        own = runs.loc[runs["group"] == row["group"], f"{row['split']}_accuracy"]
+        assert (len(own), own.median()) == (row["n"], pytest.approx(row["median"], abs=1e-5))
+
+
+@pytest.fixture(scope="module")
+def within(study):
+    """Effects with width held fixed: (claim, statistic, layer, dataset) -> value, low, high."""
+    rows = study.table("claims").query("model == 'dnn'").to_dict("records")
+    keys = ("claim", "statistic", "layer", "dataset")
+    ends = ("within", "within_low", "within_high")
+    return {tuple(row[key] for key in keys): tuple(row[end] for end in ends) for row in rows}
+
+
+def test_numbers_in_the_text_are_those_of_the_tables(study):
+    """Of what is written by hand; the rest of the page is made from the tables."""
+    text = " ".join((RESULTS.parent / "results.md").read_text().partition("<!-- made")[0].split())
+    runs = study.runs.query("model == 'dnn'")
+    counts = runs.groupby(["dataset", "group"]).size()
+    assert f"In short, of {len(runs):,} DNNs on two datasets." in text
+    between = (
+        f"{counts['fmnist', 'ungrouped']} of {counts['fmnist'].sum():,} end between its groups"
+    )
+    assert between in text
+    assert counts["fmnist", "high"] == 2
+    assert not {("mnist", "low"), ("mnist", "mid")} & set(counts.index)
+    assert (counts["mnist", "non"], counts["fmnist", "non"]) == (3, 1)  # sentence 7
+
+
+def test_sentences_say_what_the_effects_are(within):
+    """Those on networks of one width, by their 95 % intervals."""
+    on_each = ("mnist", "fmnist")
+    # 2: a low sigma of fc1 on MNIST alone, the reverse in later layers
+    assert within["C1", "std", "fc1", "mnist"][2] < 0 < within["C1", "std", "fc1", "fmnist"][2]
+    assert all(within["C1", "std", layer, on][1] > 0 for layer in ("fc2", "fc3") for on in on_each)
+    for on in on_each:
+        # 4: density at zero
+        assert abs(within["C3", "density_at_zero", "fc1", on][0]) < 0.2
+        assert all(within["C3", "density_at_zero", n, on][2] < 0 for n in ("fc2", "fc3"))
+        # 5: node strengths
+        assert all(within["C4", "strength_mean", n, on][1] > 0 for n in ("fc2", "fc3"))
+        assert within["C4", "strength_pair", "fc2-fc3", on][1] > 0
+    assert within["C4", "strength_pair", "fc1-fc2", "mnist"][2] < 0
+    assert within["C4", "strength_pair", "fc1-fc2", "fmnist"][1] > 0
+
+
+@needs_originals
+@pytest.mark.parametrize(("model", "dataset"), POPULATIONS)
+def test_a_config_makes_a_run_again_bit_for_bit(study, tmp_path, model, dataset):
+    networks = study.table("networks")
+    own = networks[(networks["model"] == model) & (networks["dataset"] == dataset)].iloc[0]
+    made_by, here = json.loads(own["software"]), software(1, "torch" in own["software"])
+    other = [key for key in made_by if key not in UNCOUNTED and made_by[key] != here.get(key)]
+    if other:
+        pytest.skip(f"this machine's {other[0]} is not that of the published runs")
+    config = yaml.safe_load((RESULTS / "configs" / f"{model}-{dataset}.yaml").read_text())
+    config["populations"][0] |= {"widths": [own["width"]], "seeds": 1}
+    project = Project.create(tmp_path / "project", config | {"data_folder": ORIGINALS})
+    shard = f"weights/{model}/{dataset}/width-{own['width']}/seeds-0000-0000.h5"
+    project.succeed(f"results/{config['study']}/{shard}")
+    assert fingerprint_of(project.results / shard, 0) == own["weights_sha256"]
+    with open_dataset(project.folder / f"results/datasets/{dataset}.h5") as images:
+        is_right = images["test/labels"][()] == np.frombuffer(own["classes"], np.uint8)
+    runs = study.runs.set_index(["model", "dataset", "width", "seed"])
+    told = runs.loc[(model, dataset, own["width"], 0), "test_accuracy"]
+    assert 100 * is_right.mean() == pytest.approx(told, abs=1e-4)

@@ -93,6 +93,7 @@ def results() -> str:
     found = set(zip(tables["groups"]["model"], tables["groups"]["dataset"], strict=True))
     populations = sorted(found, key=lambda key: [order.index(part) for part in key])
     lines = [*_answers_of(populations, tables["answers"]), ""]
+    lines += [*_pictures_of(populations, tables["claims"]), ""]
     for model, dataset in populations:
         own = {
             name: table[(table["model"] == model) & (table["dataset"] == dataset)]
@@ -114,6 +115,40 @@ def _answers_of(populations: list[tuple[str, str]], answers: pd.DataFrame) -> It
             counts = ", ".join(str(row[name]) for name in ("n_for", "n_against", "n_undecided"))
             cells[row["model"], row["dataset"]] = f"{row['answer']} ({counts})"
         yield f"| {claim} | {heads.claims()[str(claim)].says} | {' | '.join(cells.values())} |"
+
+
+def _pictures_of(populations: list[tuple[str, str]], claims: pd.DataFrame) -> Iterator[str]:
+    yield "## The paper's pictures\n"
+    yield (
+        "Is what the paper's figures show seen over the runs of all widths, as the paper has\n"
+        "them? And what is left of it among networks of one width? Each cell says in how many\n"
+        "layers the effect has the claimed sign, with a 95 % interval that leaves out 0, and the\n"
+        "range of the layers' effects.\n"
+    )
+    yield "| figures | statement | sign | population | over all runs | within width |"
+    yield "|---|---|---|---|---|---|"
+    for (claim, statistic), of in claims.groupby(["claim", "statistic"], sort=False):
+        head = heads.claims()[str(claim)]
+        for model, dataset in populations if head.figures else ():
+            rows = of[(of["model"] == model) & (of["dataset"] == dataset)]
+            rows = rows[rows["verdict"] != "too few runs"]
+            if len(rows):
+                sign = "+" if rows["predicted"].iloc[0] > 0 else "-"
+                seen = [_seen(rows, name) for name in ("pooled", "within")]
+                what = f"{claim}: {head.statistics[str(statistic)]}"
+                cells = [head.figures, what, sign, _title(model, dataset), *seen]
+                yield f"| {' | '.join(cells)} |"
+
+
+def _seen(rows: pd.DataFrame, effect: str) -> str:
+    """In how many rows an effect is as predicted, and the range of the effects."""
+    known = rows.dropna(subset=[effect])
+    if not len(known):
+        return ""
+    ends = known[[f"{effect}_low", f"{effect}_high"]].mul(known["predicted"], axis=0)
+    least, most = known[effect].min(), known[effect].max()
+    between = f"{least:+.2f}" if len(known) == 1 else f"{least:+.2f} to {most:+.2f}"
+    return f"{(ends.min(axis=1) > 0).sum()} of {len(known)}: {between}"
 
 
 def _title(model: str, dataset: str) -> str:

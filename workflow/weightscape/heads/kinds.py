@@ -186,6 +186,8 @@ class ClaimHead:
     """statistic of a statement -> what it is, in words"""
     each: str = "population"
     """or `study`: then its statements are made of tables of the whole study"""
+    figures: str = ""
+    """figures of the paper in which it is seen, as `2-4`"""
     untested: str = ""
     """why a study may have no statement of it"""
     varies: tuple[str, ...] = ("split", "non", "widths")

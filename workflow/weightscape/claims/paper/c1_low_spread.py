@@ -13,6 +13,7 @@ from weightscape.heads import ClaimHead
 
 HEAD = ClaimHead(
     says="High-accuracy runs have a low σ of the weights and cluster tightly in (μ, σ).",
+    figures="2-4",
     reads=("statistics",),
     statistics={"std": "σ of the weights", "scatter": "scatter in (μ, σ)"},
 )

@@ -10,6 +10,7 @@ from weightscape.heads import ClaimHead
 
 HEAD = ClaimHead(
     says="That is strongest in the final layer.",
+    figures="2-4",
     reads=("statistics",),
     statistics={"std": "σ of the weights: final layer less an earlier one"},
 )

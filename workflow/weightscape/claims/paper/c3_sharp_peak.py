@@ -9,6 +9,7 @@ from weightscape.heads import ClaimHead
 
 HEAD = ClaimHead(
     says="Their weight density has a sharp peak near zero.",
+    figures="5-7",
     reads=("statistics",),
     statistics={
         "near_zero_share": "share within 0.1 σ of zero",

@@ -12,6 +12,7 @@ from weightscape.heads import ClaimHead
 
 HEAD = ClaimHead(
     says="Node strengths of neighbouring layers correlate, and rise with accuracy (ViT: fall).",
+    figures="8-10",
     reads=("statistics", "strength"),
     statistics={
         "strength_mean": "mean node strength",

@@ -18,6 +18,7 @@ from weightscape.measures.runs.purity import HIGH
 
 HEAD = ClaimHead(
     says="High-accuracy runs cluster in t-SNE, apart from low and mid.",
+    figures="11-13",
     reads=("statistics", "purity", "similarity_purity"),
     statistics={
         "purity_quantiles": "purity of high runs, by weight quantiles",

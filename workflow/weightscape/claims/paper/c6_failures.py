@@ -16,6 +16,7 @@ from weightscape.study.widths import width_number
 
 HEAD = ClaimHead(
     says="Runs that do not converge are the minimal networks, initialised near zero.",
+    figures="1",
     reads=("statistics", "telemetry"),
     statistics={
         "width": "width",

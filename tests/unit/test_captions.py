@@ -31,6 +31,9 @@ def test_of_a_population_that_is_trained(small):
     assert found["short"] == "n = 6 runs (2 widths x 3 seeds)"
     for words in ("7 epochs", "batches of 100", "Adam", "0.001", "N(0, 0.05²)", "biases uniform"):
         assert words in found["training"]
+    start = {"initialisation": {"weights": "uniform"}}
+    told = describe(check(small | {"training": start}))["training"]
+    assert "initial weights uniform by fan-in" in told
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_a_missing_key_of_a_population_is_named(small, key):
         ("training.learning_rate", 0),
         ("training.learning_rate", -0.1),
         ("training.learning_rate", "1e-x"),
-        ("training.initialisation.weights", "uniform"),
+        ("training.initialisation.weights", "gaussian"),
         ("training.initialisation.std", -0.05),
         ("training.initialisation.biases", "ones"),
         ("training.snapshots", [-1]),

@@ -470,6 +470,17 @@ def test_weights_start_normal(wide, std):
         assert stats.kstest(np.asarray(values), stats.norm(0, std).cdf).pvalue > 0.001
 
 
+def test_weights_can_start_as_those_of_torch(wide):
+    how = {"weights": "uniform", "std": 0.3, "biases": "uniform"}
+    parameters = initialise(wide, how, KEY.stream("init"))
+    for layer in wide.layers:
+        values = parameters[f"{layer.name}.weight"]
+        of_torch = torch.nn.Linear(*reversed(layer.shape)).weight.detach().numpy()
+        assert values.shape == of_torch.shape
+        assert np.abs(values).max() == pytest.approx(np.abs(of_torch).max(), rel=0.01)
+        assert stats.ks_2samp(values.ravel(), of_torch.ravel()).pvalue > 0.001
+
+
 def test_biases_start_uniform_by_fan_in():
     network = models.build("dnn", "40x25", (1, 10, 10), 10, {})
     drawn = [initialise(network, NORMAL, KEY._replace(seed=s).stream("init")) for s in range(60)]

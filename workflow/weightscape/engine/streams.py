@@ -47,19 +47,23 @@ class RunKey(NamedTuple):
 
 
 def initialise(network: Model, how: dict[str, Any], stream: Stream) -> Parameters:
-    """Fresh parameters, float32: weights N(0, std^2), biases U(+-1/sqrt(fan_in)) or zero."""
+    """Fresh parameters, float32: weights N(0, std^2) or U(+-1/sqrt(fan_in)), as torch.nn.Linear and
+    Conv2d start; biases U(+-1/sqrt(fan_in)) or zero; a ViT's positions N(0, std^2)."""
+    is_uniform = how.get("weights") == "uniform"
 
     def normal(shape: tuple[int, ...]) -> Array:
         return stream.standard_normal(shape, np.float32) * np.float32(how["std"])
 
-    def uniform(count: int, bound: float) -> Array:
-        return (2 * stream.random(count, np.float32) - 1) * np.float32(bound)
+    def uniform(shape: tuple[int, ...], bound: float) -> Array:
+        return (2 * stream.random(shape, np.float32) - 1) * np.float32(bound)
 
     parameters: Parameters = {}
     for layer in network.layers:
-        bound = 1 / math.sqrt(layer.fan_in) if how["biases"] == "uniform" else 0.0
-        parameters[f"{layer.name}.weight"] = normal(layer.shape)
-        parameters[f"{layer.name}.bias"] = uniform(layer.shape[0], bound)
+        bound = 1 / math.sqrt(layer.fan_in)
+        weight = uniform(layer.shape, bound) if is_uniform else normal(layer.shape)
+        parameters[f"{layer.name}.weight"] = weight
+        of_bias = bound if how["biases"] == "uniform" else 0.0
+        parameters[f"{layer.name}.bias"] = uniform(layer.shape[:1], of_bias)
     for name, (shape, start) in network.auxiliary.items():
         fixed = np.full(shape, float(start == "ones"), np.float32)
         parameters[name] = normal(shape) if start == "normal" else fixed

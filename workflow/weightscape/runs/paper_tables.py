@@ -29,7 +29,7 @@ HEAD = MeasureHead(
                 "learning_rate": "learning rate, constant over training; empty for imports",
                 "initial_std": (
                     "standard deviation of the normal distribution that initial weights are "
-                    "drawn from; empty for imports"
+                    "drawn from; empty where they are uniform, and for imports"
                 ),
                 "widths": "the widths, with spaces between",
                 "seeds": (
@@ -92,7 +92,7 @@ def settings(config: Config, statistics: pd.DataFrame | None = None) -> pd.DataF
 
 def _population_rows(config: Config, population: Population) -> list[dict[str, Any]]:
     networks = [plan.network(config, population, width) for width in population.widths]
-    training = config["training"]
+    training, start = config["training"], config["training"]["initialisation"]
     return [
         {
             "layer": layer.name,
@@ -102,7 +102,7 @@ def _population_rows(config: Config, population: Population) -> list[dict[str, A
             "epochs": training["epochs"],
             "optimiser": training["optimiser"],
             "learning_rate": training["learning_rate"],
-            "initial_std": training["initialisation"]["std"],
+            "initial_std": start["std"] if start["weights"] == "normal" else math.nan,
             "widths": " ".join(population.widths),
             "seeds": population.n_seeds,
             "shuffle_seeds": population.n_shuffle_seeds or math.nan,

@@ -9,7 +9,7 @@ from typing import Any
 from weightscape.errors import WeightscapeError
 from weightscape.study.paths import import_tables, on_disk
 from weightscape.study.population import Population, find_import
-from weightscape.study.sections import Config
+from weightscape.study.sections import Config, Initialisation
 
 CROSSED = (
     "initialisation and order of the images by themselves, and what only both together determine, "
@@ -115,10 +115,16 @@ def _describe(config: Config, population: Population) -> dict[str, Any]:
         "training": (
             f"Training: {training['epochs']} epochs, batches of {training['batch_size']}, Adam "
             f"with learning rate {training['learning_rate']}, initial weights "
-            f"N(0, {training['initialisation']['std']}²), biases "
+            f"{_initial_weights(training['initialisation'])}, biases "
             f"{training['initialisation']['biases']}."
         ),
     }
+
+
+def _initial_weights(initialisation: Initialisation) -> str:
+    if initialisation["weights"] == "uniform":
+        return "uniform by fan-in"
+    return f"N(0, {initialisation['std']}²)"
 
 
 def _describe_import(config: Config, population: Population) -> dict[str, Any]:

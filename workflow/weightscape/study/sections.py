@@ -49,7 +49,7 @@ class OwnDataset(TypedDict):
 
 
 class Initialisation(TypedDict):
-    weights: Literal["normal"]
+    weights: Literal["normal", "uniform"]
     std: float
     biases: Literal["uniform", "zero"]
 

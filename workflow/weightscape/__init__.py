@@ -8,6 +8,7 @@ page in which runs are looked at, and `opened` hands a study to a notebook. Besi
 `messages` and `drawing`.
 
 `heads` reads what each measure, claim and figure says of itself, and `pages` makes docs of it.
+`publishing` keeps the tables of trained populations, for others to ask.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ SHAPES = [(6, 4), (3, 9), (8, 2, 3, 3)]
 @pytest.fixture
 def library(tmp_path, monkeypatch):
     """A library of one's own, with two measures; write(file, text) adds a file to it."""
-    for folder in (*FOLDERS, "runs", "preparing", "monitor"):
+    for folder in (*FOLDERS, "runs", "preparing", "monitor", "publishing"):
         (tmp_path / folder).mkdir(parents=True)
     for file in ("claims/statements.py", *heads.STAGES):
         (tmp_path / file).write_text((heads.LIBRARY / file).read_text())

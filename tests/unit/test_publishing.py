@@ -11,7 +11,7 @@ from scipy import stats
 import weightscape
 from project import ROOT, Project
 from weightscape.engine.devices import software
-from weightscape.publishing import fingerprint_of
+from weightscape.publishing.data import fingerprint_of
 from weightscape.storage.images import open_dataset
 from weightscape.storage.seals import FOLDER
 from weightscape.storage.unfinished import UNCOUNTED

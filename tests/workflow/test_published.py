@@ -6,7 +6,8 @@ import yaml
 
 import weightscape
 from weightscape.errors import WeightscapeError
-from weightscape.publishing import check_effects, judge_all, publish
+from weightscape.publishing.data import publish
+from weightscape.publishing.judging import check_effects, judge_all
 from weightscape.storage.parquet import read_parquet, write_parquet
 
 

@@ -6,19 +6,13 @@ A page keeps what is written by hand; what is made stands between two comments t
 from __future__ import annotations
 
 import ast
-import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
-from weightscape.study.catalogue import TITLES
 from weightscape.study.config import key_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def columns() -> str:
@@ -83,118 +77,11 @@ def figures() -> str:
     return "\n".join(lines)
 
 
-def results() -> str:
-    """What was found of each population in docs/results/, in Markdown, from its tables."""
-    from weightscape.opened import Study  # which the other pages do without
+def results_page() -> str:
+    """What was found of the published populations, in Markdown."""
+    from weightscape.publishing.page import results  # and pandas, which the other pages do without
 
-    study = Study(heads.LIBRARY.parents[1] / "docs" / "results")
-    tables = {name: study.table(name) for name in ("answers", "claims", "groups", "multiverse")}
-    order = [*TITLES]
-    found = set(zip(tables["groups"]["model"], tables["groups"]["dataset"], strict=True))
-    populations = sorted(found, key=lambda key: [order.index(part) for part in key])
-    lines = [*_answers_of(populations, tables["answers"]), ""]
-    lines += [*_pictures_of(populations, tables["claims"]), ""]
-    for model, dataset in populations:
-        own = {
-            name: table[(table["model"] == model) & (table["dataset"] == dataset)]
-            for name, table in tables.items()
-        }
-        lines += [*_results_of(model, dataset, own), ""]
-    return "\n".join(lines).rstrip()
-
-
-def _answers_of(populations: list[tuple[str, str]], answers: pd.DataFrame) -> Iterator[str]:
-    yield "## The answers side by side\n"
-    yield "In brackets: statements for the claim, against it, and undecided.\n"
-    names = [_title(*population) for population in populations]
-    yield f"| claim | what it says | {' | '.join(names)} | all |"
-    yield "|---" * (len(names) + 3) + "|"
-    for claim, rows in answers.groupby("claim"):
-        cells = dict.fromkeys((*populations, ("all", "all")), "")
-        for row in rows.to_dict("records"):
-            counts = ", ".join(str(row[name]) for name in ("n_for", "n_against", "n_undecided"))
-            cells[row["model"], row["dataset"]] = f"{row['answer']} ({counts})"
-        yield f"| {claim} | {heads.claims()[str(claim)].says} | {' | '.join(cells.values())} |"
-
-
-def _pictures_of(populations: list[tuple[str, str]], claims: pd.DataFrame) -> Iterator[str]:
-    yield "## The paper's pictures\n"
-    yield (
-        "Is what the paper's figures show seen over the runs of all widths, as the paper has\n"
-        "them? And what is left of it among networks of one width? Each cell says in how many\n"
-        "layers the effect has the claimed sign, with a 95 % interval that leaves out 0, and the\n"
-        "range of the layers' effects.\n"
-    )
-    yield "| figures | statement | sign | population | over all runs | within width |"
-    yield "|---|---|---|---|---|---|"
-    for (claim, statistic), of in claims.groupby(["claim", "statistic"], sort=False):
-        head = heads.claims()[str(claim)]
-        for model, dataset in populations if head.figures else ():
-            rows = of[(of["model"] == model) & (of["dataset"] == dataset)]
-            rows = rows[rows["verdict"] != "too few runs"]
-            if len(rows):
-                sign = "+" if rows["predicted"].iloc[0] > 0 else "-"
-                seen = [_seen(rows, name) for name in ("pooled", "within")]
-                what = f"{claim}: {head.statistics[str(statistic)]}"
-                cells = [head.figures, what, sign, _title(model, dataset), *seen]
-                yield f"| {' | '.join(cells)} |"
-
-
-def _seen(rows: pd.DataFrame, effect: str) -> str:
-    """In how many rows an effect is as predicted, and the range of the effects."""
-    known = rows.dropna(subset=[effect])
-    if not len(known):
-        return ""
-    ends = known[[f"{effect}_low", f"{effect}_high"]].mul(known["predicted"], axis=0)
-    least, most = known[effect].min(), known[effect].max()
-    between = f"{least:+.2f}" if len(known) == 1 else f"{least:+.2f} to {most:+.2f}"
-    return f"{(ends.min(axis=1) > 0).sum()} of {len(known)}: {between}"
-
-
-def _title(model: str, dataset: str) -> str:
-    return f"{TITLES[model]} on {TITLES[dataset]}"
-
-
-def _results_of(model: str, dataset: str, tables: dict[str, pd.DataFrame]) -> Iterator[str]:
-    """What was found of one population, line by line."""
-    groups, claims = tables["groups"], tables["claims"]
-    name = f"{model}-{dataset}"
-    yield f"## {_title(model, dataset)}: {groups['n'].sum():,} runs\n"
-    yield f"[Its config](results/configs/{name}.yaml) trains the same runs again.\n"
-    yield f"**The groups of Table 2**, by {groups['split'].iloc[0]} accuracy (%):\n"
-    yield from ("| group | n | median here | median in the paper |", "|---|---|---|---|")
-    for row in groups.to_dict("records"):
-        numbers = [_number(row[name]) for name in ("median", "paper_median")]
-        yield f"| {row['group']} | {row['n']} | {' | '.join(numbers)} |"
-    yield "\n**The answers**\n"
-    yield from (f"- {sentence}" for sentence in tables["answers"]["sentence"])
-    yield "\n**The statements.** Effects have 95 % intervals; n is the runs of the pooled effect.\n"
-    yield "| claim | statement | n | over all runs | within width | verdict | ways that agree |"
-    yield "|---|---|---|---|---|---|---|"
-    for row in claims.fillna({"layer": ""}).to_dict("records"):
-        words = heads.claims()[row["claim"]].statistics[row["statistic"]]
-        layer = f" ({row['layer']})" if row["layer"] else ""
-        effects = [
-            _effect(*(row[f"{name}{end}"] for end in ("", "_low", "_high")))
-            for name in ("pooled", "within")
-        ]
-        ways = f"{row['ways_agree']} of {row['ways']}"
-        cells = [row["claim"], words + layer, str(row["n"]), *effects, row["verdict"], ways]
-        yield f"| {' | '.join(cells)} |"
-    others = tables["multiverse"]
-    c5 = others[(others["claim"] == "C5") & (others["edges"] != "as set")]
-    if len(c5):
-        counts = c5["verdict"].value_counts()
-        told = ", ".join(f"{verdict} {n}" for verdict, n in counts.items())
-        yield f"\nC5 by quantiles of accuracy in place of the paper's edges: {told}."
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.2f}"
-
-
-def _effect(value: float, low: float, high: float) -> str:
-    return "" if math.isnan(value) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return results()
 
 
 def _names(name: str, head: heads.FigureHead) -> str:
@@ -209,7 +96,7 @@ def _names(name: str, head: heads.FigureHead) -> str:
 MADE: dict[str, dict[str, Callable[[], str]]] = {
     "config/README.md": {"keys": key_table},
     "docs/columns.md": {"columns": columns},
-    "docs/results.md": {"results": results},
+    "docs/results.md": {"results": results_page},
     "docs/outputs.md": {"tables": tables, "figures": figures},
 }
 """Page -> the parts of it that are made."""

@@ -78,7 +78,7 @@ STAGES = (
     "claims/judge.py",
     "runs/paper_tables.py",
     "monitor/plan.py",
-    "publishing.py",
+    "publishing/data.py",
 )
 """Files of stages that have a rule of their own, or none, and make tables."""
 

@@ -1,0 +1,90 @@
+"""The claims of published populations, judged from their tables, without their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from weightscape import heads
+from weightscape.claims.effects import Draws
+from weightscape.claims.evidence import Way
+from weightscape.claims.statements import measure, measure_ways
+from weightscape.claims.study import judge_study
+from weightscape.errors import WeightscapeError
+from weightscape.opened.study import Study
+from weightscape.publishing.data import FOLDER, read_configs
+from weightscape.storage.parquet import write_parquet
+
+REMADE = ("claim_effects", "claim_ways", "claim_widths")
+"""Tables that are made anew from others, to see that they are the same"""
+
+
+def check_effects(folder: Path = FOLDER) -> Iterator[str]:
+    """Makes the effects of each population's claims anew from its tables of runs, and says so.
+
+    Raises WeightscapeError if they are not those that are published.
+    """
+    study = Study(folder)
+    for (model, dataset), config in read_configs(folder).items():
+        name, settings = f"{model}-{dataset}", config["claims"]
+        own = {name: _of(_table(study, name), model, dataset) for name in heads.tables()}
+        runs, way = _regrouped(own), Way(settings["accuracy"], settings["non"])
+        given = runs, own, way, Draws(settings["permutations"]), settings["smallest_effect"]
+        found = measure(*given)
+        anew = found.effects, measure_ways(*given), found.widths
+        for table, made in zip(REMADE, anew, strict=True):
+            _compare(own[table], made, f"{table} of {name}")
+        yield (
+            f"{name}: {len(runs):,} runs, {len(found.effects)} statements and "
+            f"{len(anew[1])} in other ways, made anew from the tables: as published"
+        )
+
+
+def _table(study: Study, name: str) -> pd.DataFrame:
+    """A table; it is not published if it has no rows."""
+    columns = heads.tables()[name].names
+    return study.table(name) if name in study.tables else pd.DataFrame(columns=columns)
+
+
+def _of(table: pd.DataFrame, model: str, dataset: str) -> pd.DataFrame:
+    """The rows of one population, of a table that has such rows."""
+    if not {"model", "dataset"} <= set(table):
+        return table
+    return table[(table["model"] == model) & (table["dataset"] == dataset)].reset_index(drop=True)
+
+
+def _regrouped(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The runs with their groups by other edges, as `Job.runs_regrouped` has them."""
+    others = tables["grouping"].drop(columns="group").fillna("")
+    return tables["runs"].merge(others, on=[*heads.RUN_KEYS], how="left")
+
+
+def _compare(published: pd.DataFrame, anew: pd.DataFrame, name: str) -> None:
+    texts = {name: "" for name, kind in published.dtypes.items() if kind == "str"}
+    found, told = (table.fillna(texts).reset_index(drop=True) for table in (anew, published))
+    try:
+        pd.testing.assert_frame_equal(found, told, check_dtype=False, rtol=1e-6, atol=1e-9)
+    except AssertionError as error:
+        what = " ".join(str(error).split())[:200]
+        raise WeightscapeError(f"{name} is not what the tables give: {what}") from error
+
+
+def judge_all(folder: Path = FOLDER) -> None:
+    """The claims, judged over all published populations together, as one study would be."""
+    study = Study(folder)
+    settings = [config["claims"] for config in read_configs(folder).values()]
+    if any(of != settings[0] for of in settings):
+        raise WeightscapeError(f"the configs in {folder} differ in claims; publish with the same")
+    of = settings[0]
+    way: dict[str, str] = {"split": of["accuracy"], "non": of["non"]}
+    way |= {"widths": heads.WAYS["widths"][0], "edges": heads.WAYS["edges"][0]}
+    effects, ways = study.table("claim_effects"), study.table("claim_ways")
+    across = {name: _table(study, name) for name in heads.read_by_claims("study")}
+    tables = judge_study(effects, ways, across, way, of["alpha"], of["smallest_effect"])
+    for name, table in tables.items():
+        path = folder / "tables" / f"{name}.parquet"
+        path.unlink(missing_ok=True)
+        if len(table):
+            write_parquet(table, path)

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import textwrap
 
 import h5py
@@ -159,28 +160,32 @@ def test_a_width_that_is_not_trained_yet_is_said(tmp_path):
 
 
 def test_the_installed_package_opens_a_study_without_snakemake(study, tmp_path):
+    """`pip install .` in an environment of its own, whose dependencies are those of this one."""
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "workflow", source / "workflow", ignore=ignored)
-    target = tmp_path / "installed"
-    build = """
-        import sys
-        from setuptools import build_meta
-        print(build_meta.build_wheel(sys.argv[1]))
-    """
-    subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(build), str(tmp_path)], cwd=source, check=True
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    shutil.unpack_archive(wheel, target, "zip")
+    home = tmp_path / "clean"
+    python = home / "bin" / "python"
+    uv = [sys.executable, "-m", "uv", "-q"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, str(home)], check=True)
+    (site,) = home.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    install = [*uv, "pip", "install", "--python", str(python), "--no-deps", "--no-build-isolation"]
+    subprocess.run([*install, str(source)], check=True)
     code = f"""
         import sys
+        from importlib.metadata import metadata, version
         sys.modules["snakemake"] = None  # an import of it is an error
         import weightscape
-        assert weightscape.__file__.startswith({str(target)!r}), weightscape.__file__
+        assert weightscape.__file__.startswith({str(site)!r}), weightscape.__file__
+        assert weightscape.__version__ == version("weightscape") != "unknown"
+        told = metadata("weightscape")
+        assert (told["License-Expression"], told["Requires-Python"]) == ("MIT", "<3.14,>=3.11")
+        needs = [line for line in told.get_all("Requires-Dist") if "extra" not in line]
+        assert all(">" in line for line in needs) and not any("snakemake" in n for n in needs)
         study = weightscape.open({str(study.folder)!r})
         model, dataset = study.populations[0]
         run = study.run(model, dataset, study.widths(model, dataset)[0], 0)
@@ -188,9 +193,9 @@ def test_the_installed_package_opens_a_study_without_snakemake(study, tmp_path):
         assert "torch" in sys.modules
     """
     found = subprocess.run(
-        [sys.executable, "-P", "-c", textwrap.dedent(code)],
+        [str(python), "-P", "-c", textwrap.dedent(code)],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(target), "PATH": "/usr/bin:/bin"},
+        env={"PATH": "/usr/bin:/bin"},
         check=True,
         capture_output=True,
         text=True,

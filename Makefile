@@ -15,7 +15,7 @@ BENCHMARKS := results/benchmarks
 # at most four: each takes a gigabyte, and whole studies take all processors by themselves
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: study plan status explorer report setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages results lock clean help
+.PHONY: study plan status explorer report setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages results tutorial docs lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake
@@ -104,11 +104,19 @@ results: $(READY) ## judge the published results anew from their tables, and mak
 	@PYTHONPATH=workflow $(BIN)/python -m weightscape.publishing
 	@PYTHONPATH=workflow $(BIN)/python -m weightscape.pages .
 
+tutorial: $(READY) ## run docs/tutorial.ipynb on the quick study, and store what it shows
+	@$(BIN)/python tests/notebook.py docs/tutorial.ipynb
+
+docs: $(READY) ## build the documentation site in build/docs
+	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-docs.lock
+	@PYTHONPATH=workflow $(BIN)/sphinx-build -q -W -E --keep-going -c docs . build/docs
+	@echo "The site is in build/docs/docs/index.html"
+
 lock: $(READY) ## make the lock files anew from pyproject.toml
 	@$(COMPILE) --extra workflow --extra dev pyproject.toml -o requirements.lock
-	@$(BIN)/python -c "import tomllib; \
-	    print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['bench'])" \
-	    | $(COMPILE) -c requirements.lock - -o requirements-bench.lock
+	@for extra in bench docs; do $(BIN)/python -c "import tomllib; \
+	    print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$$extra'], sep='\n')" \
+	    | $(COMPILE) -c requirements.lock - -o requirements-$$extra.lock; done
 
 clean: ## remove .venv and all results
 	rm -rf $(VENV) .snakemake .slurm

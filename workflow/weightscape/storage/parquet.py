@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import fastparquet
 import pandas as pd
 
 from weightscape.storage.seals import check_seal, refuse, replace_sealed
@@ -18,6 +17,8 @@ REMEDY = "take it again from where it came"
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """Text is stored as categories; a column of bytes as it is; True and False may have gaps."""
+    import fastparquet
+
     kinds = {}
     for name, column in table.items():
         if isinstance(column.dtype, pd.StringDtype):
@@ -35,6 +36,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
     Raises WeightscapeError if it is missing or not as it was written.
     """
     check_seal(path, REMEDY)
+    import fastparquet  # where there are such files alone
+
     try:
         table: pd.DataFrame = fastparquet.ParquetFile(str(path)).to_pandas()
     except Exception as error:  # a file without a seal can fail in any way

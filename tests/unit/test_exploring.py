@@ -1,14 +1,12 @@
 """The explorer: what it gathers, by hand, and its page in a real browser."""
 
 import html
-import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
+from browsing import browse, needs_chromium
 
 from weightscape.errors import WeightscapeError
 from weightscape.exploring.gather import OF_RUNS, gather
@@ -16,9 +14,6 @@ from weightscape.exploring.page import render
 
 KEYS = ["model", "dataset", "width", "seed"]
 HOSTILE = '</script><script>document.title="run"</script><b>&"\''
-needs_chromium = pytest.mark.skipif(
-    shutil.which("chromium") is None, reason="there is no chromium to look with"
-)
 
 
 def make_study(dataset="mnist"):
@@ -82,11 +77,7 @@ def test_a_study_without_runs_is_one_error():
 
 # ---- in a browser
 
-DRIVER = """
-<script>
-window.faults = [];
-window.addEventListener("error", (event) => faults.push(event.message));
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+START = """
 const find = (name) => Bokeh.documents[0].get_model_by_name(name);
 async function drag(view, [x0, y0, x1, y1]) {
   const target = view.canvas_view.events_el, corner = target.getBoundingClientRect();
@@ -106,26 +97,13 @@ async function drag(view, [x0, y0, x1, y1]) {
   }
   await wait(200);
 }
-async function main() {
-  const found = {};
-  while (!(window.Bokeh && Bokeh.documents.length && find("width")
-    && Bokeh.index.find_one(find("width")))) await wait(50);
-  await wait(1000);
-  const source = find("width").renderers[0].data_source;
-  const chosen = find("chosen").source, drawn = find("curves").renderers[0].data_source;
-  const places = {width: ["size", "test accuracy (%)"], numbers: ["x", "y"],
-    map: ["map_x", "map_y"]};
-  STEPS
-  found.faults = window.faults;
-  found.hash = location.hash;
-  found.asked = performance.getEntriesByType("resource").map((entry) => entry.name);
-  const pre = document.createElement("pre");
-  pre.id = "found";
-  pre.textContent = JSON.stringify(found);
-  document.body.append(pre);
-}
-main();
-</script>
+while (!(window.Bokeh && Bokeh.documents.length && find("width")
+  && Bokeh.index.find_one(find("width")))) await wait(50);
+await wait(1000);
+const source = find("width").renderers[0].data_source;
+const chosen = find("chosen").source, drawn = find("curves").renderers[0].data_source;
+const places = {width: ["size", "test accuracy (%)"], numbers: ["x", "y"],
+  map: ["map_x", "map_y"]};
 """
 
 BRUSH = """
@@ -144,21 +122,6 @@ BRUSH = """
 """
 
 
-def browse(page, tmp_path, steps, hash_=""):
-    """What `steps` put into `found`, in a page that is open in chromium."""
-    start = page.rindex("</body>")
-    path = tmp_path / "explorer.html"
-    path.write_text(page[:start] + DRIVER.replace("STEPS", steps) + page[start:])
-    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1100"]
-    switches += ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=30000"]
-    command = ["chromium", *switches, f"--user-data-dir={tmp_path}/user", "--dump-dom"]
-    done = subprocess.run(
-        [*command, path.as_uri() + hash_], capture_output=True, text=True, timeout=120, check=True
-    )
-    (found,) = re.findall(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
-    return json.loads(html.unescape(found)), done.stdout
-
-
 @pytest.fixture(scope="module")
 def page():
     return render(gather(*make_study()), "s")
@@ -166,7 +129,7 @@ def page():
 
 @needs_chromium
 def test_a_drag_in_any_view_selects_the_runs_inside_in_all(page, tmp_path):
-    found, _ = browse(page, tmp_path, BRUSH)
+    found, _ = browse(page, tmp_path, START + BRUSH)
     for name in ("width", "numbers", "map"):
         view = found[name]
         x0, y0, x1, y1 = view["box"]
@@ -200,9 +163,9 @@ READ = """
 
 @needs_chromium
 def test_a_view_can_be_sent_by_its_address(page, tmp_path):
-    first, _ = browse(page, tmp_path, CHOOSE + READ)
+    first, _ = browse(page, tmp_path, START + CHOOSE + READ)
     assert first["hash"].startswith("#x=fc2")
-    again, _ = browse(page, tmp_path, READ, first["hash"])
+    again, _ = browse(page, tmp_path, START + READ, first["hash"])
     explored = gather(*make_study())
     kept = explored.runs["group"].isin(["high", "mid"]).tolist()
     for found in (first, again):
@@ -217,7 +180,7 @@ def test_a_view_can_be_sent_by_its_address(page, tmp_path):
 @needs_chromium
 @pytest.mark.parametrize("hash_", ["#x=nope&map=&only-group=x&runs=a-b.9999.3-", "#%%%", "#runs=2"])
 def test_an_address_of_another_study_does_no_harm(page, tmp_path, hash_):
-    found, _ = browse(page, tmp_path, READ, hash_)
+    found, _ = browse(page, tmp_path, START + READ, hash_)
     assert found["faults"] == []
     assert found["selected"] == ([2] if hash_ == "#runs=2" else [])
 
@@ -234,7 +197,7 @@ def test_names_with_markup_stay_text(tmp_path):
       found.bold = parts.filter((part) => part.localName === "b").length;
       found.cells = parts.filter((part) => part.textContent === source.data.dataset[0]).length;
     """
-    found, dom = browse(page, tmp_path, steps)
+    found, dom = browse(page, tmp_path, START + steps)
     assert found["faults"] == []
     assert found["bold"] == 0
     assert found["cells"] >= 3  # the table's

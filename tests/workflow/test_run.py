@@ -39,6 +39,7 @@ JOBS = {
     "join_layers_projection": 1,
     **dict.fromkeys(["join_tables_runs", "join_tables_shards", "join_tables_pairs"], 1),
     "explorer": 1,
+    "tables": 1,
     "render_tables": 1,
     "judge_claims": 1,
     "all": 1,

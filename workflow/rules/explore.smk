@@ -23,3 +23,28 @@ rule explorer:
         study=config["study"],
     script:
         "../scripts/explore.py"
+
+
+# one page of all tables, to sort and search, which opens from disk too
+rule tables:
+    input:
+        tables=get_study_tables(),
+    output:
+        report(
+            f"{RESULTS}/tables.html",
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "all tables, to sort and search"},
+        ),
+    log:
+        f"{RESULTS}/logs/tables.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        mem_mb=get_table_mem_mb,
+        runtime=30,
+    params:
+        study=config["study"],
+        meanings=heads.digest_of_meanings(),
+    script:
+        "../scripts/show_tables.py"

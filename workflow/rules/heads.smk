@@ -20,6 +20,12 @@ def get_tables():
     return found
 
 
+def get_study_tables():
+    """The paths of all tables of the study."""
+    joined = [f"{RESULTS}/tables/{name}.csv" for name in [*get_tables(), "settings"]]
+    return joined + [get_path(name) for name in sorted(OF_STUDY)]
+
+
 def get_cost(names):
     """What tables cost to make: study, if some are of the whole study, else the dearest measure."""
     if OF_STUDY & set(names):

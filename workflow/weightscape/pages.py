@@ -38,16 +38,8 @@ def _cell(text: str) -> str:
 
 def tables() -> str:
     """The tables of a study by the room that makes them, in Markdown."""
-    own = dict(heads.stages())
-    claims = {name: own.pop(name) for name in heads.judged()}
-    rooms = {
-        "The runs, and the study": own,
-        "One layer of one run": {n: head.table for n, head in heads.layer_measures().items()},
-        "A population": _tables_in("measures."),
-        "Claims and analyses": claims | _tables_in("claims."),
-    }
     lines = []
-    for title, found in rooms.items():
+    for title, found in heads.rooms().items():
         lines += [f"**{title}**\n", "| file in `tables/` | a row per | content |", "|---|---|---|"]
         for name, table in found.items():
             if table.joined:
@@ -55,15 +47,6 @@ def tables() -> str:
                 lines.append(f"| `{name}.csv` | {row} | {_cell(content)} |")
         lines.append("")
     return "\n".join(lines).rstrip()
-
-
-def _tables_in(room: str) -> dict[str, heads.Table]:
-    of_room = [
-        head.tables
-        for name, head in heads.measures().items()
-        if heads.measure_module(name).startswith(f"weightscape.{room}")
-    ]
-    return {name: table for found in of_room for name, table in found.items()}
 
 
 def figures() -> str:

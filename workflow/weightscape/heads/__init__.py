@@ -52,6 +52,7 @@ __all__ = [
     "digest",
     "digest_of_claims",
     "digest_of_layers",
+    "digest_of_meanings",
     "digest_of_words",
     "drawn_by",
     "figures",
@@ -62,6 +63,7 @@ __all__ = [
     "of_study",
     "read_by_claims",
     "read_head",
+    "rooms",
     "stages",
     "tables",
     "tables_of",
@@ -286,6 +288,28 @@ def stages() -> dict[str, Table]:
     return {name: table for head in heads for name, table in head.tables.items()}
 
 
+def rooms() -> dict[str, dict[str, Table]]:
+    """Every table by its name, by the room that makes it, as documents and pages tell of them."""
+    own = dict(stages())
+    claims = {name: own.pop(name) for name in judged()}
+    return {
+        "The runs, and the study": own,
+        "One layer of one run": {name: head.table for name, head in layer_measures().items()},
+        "A population": _tables_in("measures."),
+        "Claims and analyses": claims | _tables_in("claims."),
+    }
+
+
+def _tables_in(room: str) -> dict[str, Table]:
+    """Those that a head in the room writes, without those of layers."""
+    return {
+        name: table
+        for measure, head in measures().items()
+        if measure_module(measure).startswith(f"weightscape.{room}")
+        for name, table in head.tables.items()
+    }
+
+
 def of_study() -> set[str]:
     """The tables that the measures of a whole study write, and those of its judged claims."""
     named = {name for head in measures().values() if head.each == "study" for name in head.tables}
@@ -343,6 +367,11 @@ def digest_of_claims() -> str:
 def digest_of_words() -> str:
     """Of what the scorecard says of the claims."""
     return _digest({claim: [h.says, h.untested, h.statistics] for claim, h in claims().items()})
+
+
+def digest_of_meanings() -> str:
+    """Of what rows and columns of all tables mean, as the page of tables says it."""
+    return _digest([KEYS, [[name, t.row, t.columns] for name, t in tables().items()]])
 
 
 def digest_of_layers() -> str:

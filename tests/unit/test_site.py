@@ -1,10 +1,10 @@
 """The documentation site: whole, and without a word to other hosts."""
 
 import re
-import shutil
 import subprocess
 
 import pytest
+from browsing import needs_chromium
 
 from project import ROOT
 
@@ -36,7 +36,7 @@ def test_the_interface_is_told_from_the_docstrings():
         assert words in text, words
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to look with")
+@needs_chromium
 def test_the_search_works_from_disk(tmp_path):
     address = f"file://{SITE}/search.html?q=kurtosis"
     switches = ["--headless", "--no-sandbox", "--virtual-time-budget=20000", "--dump-dom"]

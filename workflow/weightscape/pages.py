@@ -5,7 +5,6 @@ A page keeps what is written by hand; what is made stands between two comments t
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,9 +53,7 @@ def figures() -> str:
     lines = ["| file in `figures/` | content | made from |", "|---|---|---|"]
     for name, head in sorted(heads.figures().items()):
         reads = ", ".join(f"`{read}`" if "." in read else f"`{read}.csv`" for read in head.reads)
-        text = (heads.LIBRARY / "figures" / f"{name}.py").read_text(encoding="utf-8")
-        content = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0].rstrip(".")
-        lines.append(f"| {_names(name, head)} | {_cell(content)} | {reads} |")
+        lines.append(f"| {_names(name, head)} | {_cell(heads.shown_by(name))} | {reads} |")
     return "\n".join(lines)
 
 

@@ -64,6 +64,7 @@ __all__ = [
     "read_by_claims",
     "read_head",
     "rooms",
+    "shown_by",
     "stages",
     "tables",
     "tables_of",
@@ -241,6 +242,12 @@ def measure_module(name: str) -> str:
 def figures() -> dict[str, FigureHead]:
     """The figures, by the first part of their files' names."""
     return _all(FigureHead, "figures")
+
+
+def shown_by(name: str) -> str:
+    """The first line of a figure's file, which says what it shows."""
+    text = (LIBRARY / "figures" / f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0].rstrip(".")
 
 
 def drawn_by(name: str) -> dict[str, dict[str, str]]:

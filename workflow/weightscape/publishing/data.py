@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +45,10 @@ HEAD = MeasureHead(
 
 LEFT_OUT = ("claim_values", "nulls")
 """Tables that are not published: the first is made of others, the second is as large as the rest"""
+FIGURES = ("convergence", "statistics", "density", "strength", "projection")
+"""Those of the paper, in its order"""
+COLOURS = 64
+"""Of a published figure, which is a third as large so, and looks the same"""
 FOLDER = heads.LIBRARY.parents[1] / "docs" / "results"
 
 
@@ -73,8 +76,22 @@ def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = 
         path = study / "tables" / f"{of_study}.csv"
         if path.exists() and len(table := read_table(path, of_study)):
             write_parquet(table, folder / "tables" / f"{of_study}.parquet")
+    for figure in FIGURES:
+        for name in (f"{figure}-{model}.png", f"{figure}.png"):  # grids of datasets, and of models
+            if (study / "figures" / name).exists():
+                _copy_figure(study / "figures" / name, folder / "figures" / name)
     (folder / "configs").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(config, folder / "configs" / f"{model}-{dataset}.yaml")
+    own = folder / "configs" / f"{model}-{dataset}.yaml"
+    own.write_text(config.read_text())
+
+
+def _copy_figure(path: Path, target: Path) -> None:
+    from PIL import Image  # which matplotlib brings
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(path) as image:
+        reduced = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    reduced.save(target, optimize=True)
 
 
 def _networks(shards: list[Path], grouping: pd.DataFrame) -> pd.DataFrame:

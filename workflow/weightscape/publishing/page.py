@@ -9,7 +9,7 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.opened.study import Study
-from weightscape.publishing.data import FOLDER, read_configs
+from weightscape.publishing.data import FIGURES, FOLDER, read_configs
 from weightscape.runs.paper_tables import settings
 from weightscape.study.catalogue import TITLES
 from weightscape.study.sections import Config
@@ -25,6 +25,7 @@ def results() -> str:
     lines = [*_trained(populations, configs), ""]
     lines += [*_answers_of(populations, tables["answers"]), ""]
     lines += [*_pictures_of(populations, tables["claims"]), ""]
+    lines += [*_figures(), ""]
     for model, dataset in populations:
         own = {
             name: table[(table["model"] == model) & (table["dataset"] == dataset)]
@@ -100,6 +101,17 @@ def _seen(rows: pd.DataFrame, effect: str) -> str:
 
 def _title(model: str, dataset: str) -> str:
     return f"{TITLES[model]} on {TITLES[dataset]}"
+
+
+def _figures() -> Iterator[str]:
+    """The grids of layer x dataset of each model that are published."""
+    yield "## The paper's figures\n"
+    for name in FIGURES:
+        for path in sorted((FOLDER / "figures").glob(f"{name}*.png")):
+            of = path.stem.removeprefix(name).removeprefix("-")  # a model; or all, in one grid
+            says = f"{TITLES[of]}. {heads.shown_by(name)}" if of else heads.shown_by(name)
+            yield f"![{says}](results/figures/{path.name})\n"
+            yield f"*{says}.*\n"
 
 
 def _results_of(model: str, dataset: str, tables: dict[str, pd.DataFrame]) -> Iterator[str]:

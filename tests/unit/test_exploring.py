@@ -11,8 +11,13 @@ from browsing import browse, needs_chromium
 from weightscape.errors import WeightscapeError
 from weightscape.exploring.gather import OF_RUNS, gather
 from weightscape.exploring.page import render
+from weightscape.measures.density import Densities
+from weightscape.measures.layer import LayerWeights
+from weightscape.storage.densities import DENSITIES_VERSION
+from weightscape.storage.hdf5 import write_file
 
 KEYS = ["model", "dataset", "width", "seed"]
+LAYERS = {"dnn": ["fc1", "fc2"], "cnn": ["conv1"]}
 HOSTILE = '</script><script>document.title="run"</script><b>&"\''
 
 
@@ -28,10 +33,9 @@ def make_study(dataset="mnist"):
         shard=[f"results/s/weights/{m}/{d}/width-{w}/seeds-{s:04d}.h5" for m, d, w, s in rows],
         **{name: random.uniform(0, 100, n) for name in OF_RUNS.values()},
     )
-    layers = {"dnn": ["fc1", "fc2"], "cnn": ["conv1"]}
     long = pd.concat(
         runs[runs["model"] == model][[*KEYS, "group"]].assign(layer=layer)
-        for model, own in layers.items()
+        for model, own in LAYERS.items()
         for layer in own
     )
     statistics = long.assign(std=random.normal(size=len(long)), mean=np.nan).sample(
@@ -47,9 +51,39 @@ def make_study(dataset="mnist"):
     return runs, {"statistics": statistics}, maps, curves
 
 
+def make_densities(folder, runs):
+    """Each population's file of densities, of rows in no order, and each run's weights."""
+    paths, weights = [], {}
+    random = np.random.default_rng(3)
+    for (model, dataset), own in runs.groupby(["model", "dataset"]):
+        paths.append(folder / f"{len(paths)}.h5")
+        attributes = {"format_version": DENSITIES_VERSION, "model": model, "dataset": dataset}
+        with write_file(paths[-1], attributes) as file:
+            found = Densities(file, LAYERS[model], len(own), "silverman")
+            for run in own.sample(frac=1, random_state=4).to_dict("records"):
+                of_run = {}
+                for layer in LAYERS[model]:
+                    scale, shift = random.uniform(0.5, 2), random.choice([-1, 0, 1])
+                    of_run[layer] = random.normal(shift, scale, (40, 50)).astype(np.float32)
+                    weights[(*(run[key] for key in KEYS), layer)] = of_run[layer]
+                if run["width"] == "4" and run["seed"] == 5:
+                    of_run["fc1"][:] = 1  # without a density
+                described = {layer: LayerWeights(weight) for layer, weight in of_run.items()}
+                found.add(run["width"], run["seed"], run["group"], described)
+            found.finish()
+    return paths, weights
+
+
+def make_explored(folder, dataset="mnist"):
+    runs, *tables = make_study(dataset)
+    return gather(runs, *tables, make_densities(folder, runs)[0])
+
+
 def test_runs_are_in_order_and_numbers_beside_them():
     runs, layers, maps, curves = make_study()
-    found = gather(runs.sample(frac=1, random_state=2).sort_values("model"), layers, maps, curves)
+    found = gather(
+        runs.sample(frac=1, random_state=2).sort_values("model"), layers, maps, curves, []
+    )
     assert found.runs["model"].tolist() == ["cnn"] * 12 + ["dnn"] * 18
     widths = found.runs.drop_duplicates(["model", "width"])
     assert widths["width"].tolist() == ["2", "16", "4", "9", "10x3"]
@@ -72,7 +106,30 @@ def test_runs_are_in_order_and_numbers_beside_them():
 def test_a_study_without_runs_is_one_error():
     runs, layers, maps, curves = make_study()
     with pytest.raises(WeightscapeError, match="no runs to show, because every checkpoint is bad"):
-        gather(runs[:0], layers, maps, curves)
+        gather(runs[:0], layers, maps, curves, [])
+
+
+def test_weights_are_those_of_numpys_histogram(tmp_path):
+    runs, *tables = make_study()
+    paths, weights = make_densities(tmp_path, runs)
+    found = gather(runs, *tables, paths)
+    assert [[*part] for part in found.weights] == [
+        ["dnn on mnist: fc1", "dnn on mnist: fc2"],
+        ["cnn on mnist: conv1"],
+    ]
+    for part, (_, own) in zip(found.weights, found.runs.groupby("model", sort=False), strict=True):
+        for name, (edges, shares) in part.items():
+            assert edges.shape == (49,)
+            assert shares.shape == (len(own), 48)
+            for share, run in zip(shares / 65535, own.to_dict("records"), strict=True):
+                values = weights[(*(run[key] for key in KEYS), name.split(": ")[1])].ravel()
+                expected = np.histogram(values, edges)[0] / len(values)
+                if values.std() == 0:
+                    assert not share.any()
+                    continue
+                # the kernel moves some weights over an edge, and 2,000 weights scatter
+                assert np.abs(share - expected).max() < 0.02
+                np.testing.assert_allclose(share.sum(), expected.sum(), atol=0.01)
 
 
 # ---- in a browser
@@ -123,8 +180,13 @@ BRUSH = """
 
 
 @pytest.fixture(scope="module")
-def page():
-    return render(gather(*make_study()), "s")
+def explored(tmp_path_factory):
+    return make_explored(tmp_path_factory.mktemp("densities"))
+
+
+@pytest.fixture(scope="module")
+def page(explored):
+    return render(explored, "s")
 
 
 @needs_chromium
@@ -162,11 +224,44 @@ READ = """
 
 
 @needs_chromium
-def test_a_view_can_be_sent_by_its_address(page, tmp_path):
+def test_a_drag_shows_the_weights_of_its_runs_over_those_of_the_rest(page, explored, tmp_path):
+    steps = """
+      find("only group").value = ["high", "mid", "low"];
+      find("density of weights").value = "dnn on mnist: fc1";
+      await wait(200);
+      await drag(Bokeh.index.find_one(find("width")), [3.5, 20, 12, 101]);
+      found.selected = [...source.selected.indices];
+      const view = find("weights"), {data} = view.renderers[0].data_source;
+      for (const key of ["left", "right", "chosen", "rest"]) found[key] = Array.from(data[key]);
+      found.label = view.below[0].axis_label;
+    """
+    found, _ = browse(page, tmp_path, START + steps)
+    edges, shares = explored.weights[0]["dnn on mnist: fc1"]
+    runs = explored.runs
+    inside = (runs["size"] > 3.5) & (runs["size"] < 12) & runs["test_accuracy"].between(20, 101)
+    shown = runs["group"] != "non"
+    assert sorted(found["selected"]) == np.flatnonzero(inside & shown).tolist()
+    of_dnn = (runs["model"] == "dnn").to_numpy()
+    has_any = np.zeros(len(runs), bool)
+    has_any[of_dnn] = shares.any(1)
+    counts = []
+    for side, rows in (("chosen", inside), ("rest", ~inside)):
+        own = (rows & shown & has_any)[of_dnn]
+        counts.append(own.sum())
+        expected = shares[own].mean(0) / 65535 / np.diff(edges)
+        np.testing.assert_allclose(found[side], expected, rtol=1e-6)
+        assert 0.9 < (found[side] * np.diff(edges)).sum() <= 1
+    assert min(counts) > 2
+    assert found["label"] == f"weight (dnn on mnist: fc1), n = {counts[0]} and {counts[1]} runs"
+    np.testing.assert_allclose([*found["left"], found["right"][-1]], edges)
+    assert found["faults"] == []
+
+
+@needs_chromium
+def test_a_view_can_be_sent_by_its_address(page, explored, tmp_path):
     first, _ = browse(page, tmp_path, START + CHOOSE + READ)
     assert first["hash"].startswith("#x=fc2")
     again, _ = browse(page, tmp_path, START + READ, first["hash"])
-    explored = gather(*make_study())
     kept = explored.runs["group"].isin(["high", "mid"]).tolist()
     for found in (first, again):
         assert found["kept"] == kept
@@ -187,7 +282,7 @@ def test_an_address_of_another_study_does_no_harm(page, tmp_path, hash_):
 
 @needs_chromium
 def test_names_with_markup_stay_text(tmp_path):
-    page = render(gather(*make_study(HOSTILE)), HOSTILE)
+    page = render(make_explored(tmp_path, HOSTILE), HOSTILE)
     steps = """
       source.selected.indices = [0, 1, 2];
       await wait(500);

@@ -5,6 +5,7 @@ rule explorer:
         layers=[f"{RESULTS}/tables/{name}.csv" for name in heads.told_layer_measures()],
         maps=f"{RESULTS}/tables/projection.csv",
         curves=get_paths("convergence", POPULATIONS),
+        densities=get_paths("densities.h5", POPULATIONS),
     output:
         report(
             f"{RESULTS}/explorer.html",

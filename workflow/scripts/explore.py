@@ -14,7 +14,8 @@ with job_log(snakemake.log[0]) as log:
     names = heads.told_layer_measures()
     layers = {name: read_table(path, name) for name, path in zip(names, given.layers, strict=True)}
     maps, curves = read_table(given.maps, "projection"), read_tables(given.curves, "convergence")
-    explored = gather(read_table(given.runs, "runs"), layers, maps, curves)
+    runs = read_table(given.runs, "runs")
+    explored = gather(runs, layers, maps, curves, given.densities)
     page = render(explored, snakemake.params.study)
     with replace_whole(Path(snakemake.output[0])) as aside:
         aside.write_text(page, encoding="utf-8")

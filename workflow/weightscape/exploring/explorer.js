@@ -22,7 +22,7 @@ function place() {
     x: values(choices.x.value), y: values(choices.y.value),
     map_x: values(map + ": x", maps), map_y: values(map + ": y", maps),
   });
-  axes.x.axis_label = axes.density.axis_label = choices.x.value;
+  axes.x.axis_label = axes.bars.axis_label = choices.x.value;
   axes.y.axis_label = choices.y.value;
   axes.map.text = "Map of t-SNE: " + map;
 }
@@ -75,7 +75,15 @@ function follow() {
   const shown = kept.booleans.filter(Boolean).length;
   told.text = `n = ${shown} of ${n} runs are shown, ${indices.length} are selected. `
     + "Draw a box or a lasso in any view; shift adds.";
-  divide(new Set(indices));
+  const selected = new Set(indices);
+  divide(selected);
+  weigh(selected);
+}
+
+// dots are drawn first, and what follows from them when they are there
+function followLater() {
+  clearTimeout(source.following);
+  source.following = setTimeout(() => { follow(); remember(); }, 40);
 }
 
 function divide(selected) {
@@ -98,6 +106,29 @@ function divide(selected) {
     chosen: counts.chosen.map((count) => count / (totals.chosen || 1)),
     rest: counts.rest.map((count) => count / (totals.rest || 1)),
   };
+}
+
+// densities of weights, means over the runs of one population that have any
+function weigh(selected) {
+  const name = choices.weights.value;
+  const population = shares.findIndex((store) => name in store.data);
+  if (population === -1) return;
+  const first = sizes.slice(0, population).reduce((sum, size) => sum + size, 0);
+  const ends = Array.from(edges[population].data[name]), of = shares[population].data[name];
+  const bins = ends.length - 1, step = ends[1] - ends[0];
+  const sums = {chosen: new Float64Array(bins), rest: new Float64Array(bins)};
+  const counts = {chosen: 0, rest: 0};
+  for (let run = 0; run < sizes[population]; run++) {
+    const own = Array.from({length: bins}, (_, bin) => of[run * bins + bin]);
+    if (!kept.booleans[first + run] || own.every((share) => share === 0)) continue;
+    const side = selected.has(first + run) ? "chosen" : "rest";
+    own.forEach((share, bin) => sums[side][bin] += share);
+    counts[side]++;
+  }
+  const mean = (side) => sums[side].map((sum) => sum / whole / step / (counts[side] || 1));
+  density.data = {left: ends.slice(0, -1), right: ends.slice(1), chosen: mean("chosen"),
+    rest: mean("rest")};
+  axes.weights.axis_label = `weight (${name}), n = ${counts.chosen} and ${counts.rest} runs`;
 }
 
 // 0-4.7 for the runs 0 to 4 and 7
@@ -154,8 +185,7 @@ if (what === "copy") {
 } else if (what === "clear") {
   source.selected.indices = [];
 } else if (what === "selection") {
-  follow();
-  remember();
+  followLater();
 } else {
   if (what === "start") recall();
   place();

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 import pandas as pd
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.heads import RUN_KEYS
+from weightscape.measures.density import shares
+from weightscape.storage.densities import open_densities
 from weightscape.study.widths import width_number, width_order
 
 OF_RUNS = {
@@ -21,8 +26,23 @@ OF_RUNS = {
 }
 """What the page calls columns of the table of runs."""
 
+WEIGHT_BINS = 48
+"""Of the densities of weights: over the central 99.9 % of all weights of the layer."""
+WHOLE = 2**16 - 1
+"""What a share of 1 is as a whole number."""
+
 Numbers = dict[str, np.ndarray]
 """Name -> (runs of a population,) float32."""
+
+
+class Weights(NamedTuple):
+    """How the weights of a layer are distributed in each run of a population."""
+
+    edges: np.ndarray
+    """(WEIGHT_BINS + 1,) of bins of equal width"""
+    shares: np.ndarray
+    """(runs, WEIGHT_BINS) uint16: share of the run's weights in the bin, by its kernel density
+    estimate, in units of 1 / WHOLE; all 0 for a run without one"""
 
 
 class Explored(NamedTuple):
@@ -36,6 +56,8 @@ class Explored(NamedTuple):
     """of each population: coordinates of t-SNE, as `fc1, quantiles: x` and `: y`"""
     curves: np.ndarray
     """(runs, epochs + 1) float32: test accuracy (%), NaN beyond a run's last epoch"""
+    weights: list[dict[str, Weights]]
+    """of each population, as `dnn on mnist: fc1`"""
 
 
 def gather(
@@ -43,9 +65,13 @@ def gather(
     layers: dict[str, pd.DataFrame],
     maps: pd.DataFrame,
     curves: pd.DataFrame,
+    densities: Iterable[Path | str],
 ) -> Explored:
     """From tables of all populations: of runs, of the measures of one layer by name, `projection`,
-    and `convergence`. Raises WeightscapeError if there are no runs."""
+    and `convergence`; and from each population's file of densities.
+
+    Raises WeightscapeError if there are no runs, or such a file is damaged.
+    """
     pairs = [*runs.groupby(["model", "dataset"], sort=False)]
     if not pairs:
         raise WeightscapeError(
@@ -69,7 +95,16 @@ def gather(
         )
         coordinates.append(_coordinates(_of(maps, of), own))
     whole = pd.concat(parts, ignore_index=True)
-    return Explored(whole, numbers, coordinates, _curves(curves, whole))
+    by_pair = dict(zip((pair for pair, _ in pairs), parts, strict=True))
+    weights: dict[object, dict[str, Weights]] = {}
+    for path in densities:
+        with open_densities(Path(path)) as file:
+            pair = file.attrs["model"], file.attrs["dataset"]
+            if pair in by_pair:
+                weights[pair] = _weights(file, by_pair[pair])
+    return Explored(
+        whole, numbers, coordinates, _curves(curves, whole), [weights.get(p, {}) for p in by_pair]
+    )
 
 
 def _of(table: pd.DataFrame, pair: dict[str, str]) -> pd.DataFrame:
@@ -120,3 +155,24 @@ def _coordinates(maps: pd.DataFrame, runs: pd.DataFrame) -> Numbers:
 def _curves(table: pd.DataFrame, runs: pd.DataFrame) -> np.ndarray:
     wide = table.pivot(index=list(RUN_KEYS), columns="epoch", values="test_accuracy")
     return wide.reindex(pd.MultiIndex.from_frame(runs[list(RUN_KEYS)])).to_numpy(np.float32)
+
+
+def _weights(file: h5py.File, runs: pd.DataFrame) -> dict[str, Weights]:
+    """Of each layer that has a density in some run, in the order of the runs."""
+    found = {}
+    for layer in file.attrs["layers"]:
+        edges = next((group["edges"] for group in file[layer].values() if "edges" in group), None)
+        if edges is None:
+            continue
+        bins = np.linspace(edges[0], edges[-1], WEIGHT_BINS + 1)
+        of = file[f"{layer}/runs"]
+        keys = zip(of["width"].asstr()[:], of["seed"][:], strict=True)
+        rows = {(width, int(seed)): row for row, (width, seed) in enumerate(keys)}
+        densities, means, stds = (of[key][:] for key in ("standard_density", "mean", "std"))
+        told = np.zeros((len(runs), WEIGHT_BINS), np.uint16)
+        for place, key in enumerate(runs[["width", "seed"]].itertuples(index=False, name=None)):
+            row = rows.get(key)
+            if row is not None and np.isfinite(stds[row]):
+                told[place] = np.rint(shares(densities[row], means[row], stds[row], bins) * WHOLE)
+        found[f"{file.attrs['model']} on {file.attrs['dataset']}: {layer}"] = Weights(bins, told)
+    return found

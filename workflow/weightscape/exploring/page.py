@@ -29,7 +29,7 @@ from bokeh.plotting import figure
 from bokeh.resources import INLINE
 
 from weightscape.drawing.style import GROUP_COLOURS
-from weightscape.exploring.gather import OF_RUNS, Explored
+from weightscape.exploring.gather import OF_RUNS, WHOLE, Explored, Weights
 from weightscape.study.widths import width_order
 
 SCRIPT = Path(__file__).with_name("explorer.js")
@@ -73,7 +73,17 @@ class _Page:
         self.maps = [ColumnDataSource(dict(part)) for part in explored.maps]
         self.curves = ColumnDataSource({"accuracy": list(explored.curves)})
         self.drawn = ColumnDataSource({"xs": [], "ys": [], "colour": []})
-        self.bars = ColumnDataSource({"left": [], "right": [], "chosen": [], "rest": []})
+        self.bars, self.density = (
+            ColumnDataSource({"left": [], "right": [], "chosen": [], "rest": []}) for _ in range(2)
+        )
+        weights = explored.weights
+        self.edges, self.shares = (
+            [
+                ColumnDataSource({name: getattr(of, key).ravel() for name, of in part.items()})
+                for part in weights
+            ]
+            for key in Weights._fields
+        )
         self.chosen = ColumnDataSource({key: [] for key in COLUMNS})
         self.filter = BooleanFilter(booleans=[True] * n)
         self.names = {key: _names(explored, key) for key in ("numbers", "maps")}
@@ -81,11 +91,13 @@ class _Page:
         x = next((key for key in self.names["numbers"] if ": std (" in key), first)
         numbers, maps = [*OF_RUNS, *self.names["numbers"]], self.names["maps"] or ["none"]
         map_ = next((key for key in maps if "quantiles" in key), maps[0])
+        layers = [name for part in weights for name in part] or ["none"]
         self.choices: dict[str, Select] = {
             "x": _select("across", x, numbers),
             "y": _select("up", first, numbers),
             "map": _select("map of t-SNE", map_, maps),
             "colour": _select("colour by", COLOURS[0], COLOURS),
+            "weights": _select("density of weights", layers[0], layers),
         }
         self.filters = {key: self._filter(key) for key in FILTERS}
         self.told = Div(text="", styles={"white-space": "pre"})
@@ -105,6 +117,10 @@ class _Page:
             "curves": self.curves,
             "drawn": self.drawn,
             "bars": self.bars,
+            "density": self.density,
+            "shares": self.shares,
+            "edges": self.edges,
+            "whole": WHOLE,
             "chosen": self.chosen,
             "kept": self.filter,
             "choices": self.choices,
@@ -114,7 +130,8 @@ class _Page:
             "axes": {
                 "x": self.views["numbers"].xaxis[0],
                 "y": self.views["numbers"].yaxis[0],
-                "density": self.views["density"].xaxis[0],
+                "bars": self.views["bars"].xaxis[0],
+                "weights": self.views["weights"].xaxis[0],
                 "map": self.views["map"].title,
             },
             "groups": GROUP_COLOURS,
@@ -147,7 +164,7 @@ class _Page:
             row(*self.filters.values(), column(*self._in_rows(self.choices))),
             self.legend,
             row(views["width"], views["numbers"], views["map"]),
-            row(views["curves"], views["density"]),
+            row(views["curves"], views["bars"], views["weights"]),
             row(copy, save, clear),
             table,
         )
@@ -155,7 +172,7 @@ class _Page:
     @staticmethod
     def _in_rows(choices: dict[str, Select]) -> list[Any]:
         every = list(choices.values())
-        return [row(*every[:2]), row(*every[2:])]
+        return [row(*every[first : first + 2]) for first in range(0, len(every), 2)]
 
     def _filter(self, key: str) -> MultiSelect:
         values = dict.fromkeys(self.runs[key])
@@ -186,26 +203,18 @@ class _Page:
             x_axis_label="epoch",
             y_axis_label="test accuracy (%)",
             tools="pan,wheel_zoom,reset",
-            width=650,
-            height=280,
+            **SIZE,
         )
         curves.multi_line("xs", "ys", color="colour", source=self.drawn, line_alpha=0.6)
-        density = figure(
-            title="Distribution of the number across: selected runs, and the rest",
-            y_axis_label="share of runs",
-            tools="pan,wheel_zoom,reset",
-            width=650,
-            height=280,
-        )
-        bars: dict[str, Any] = {"left": "left", "right": "right", "bottom": 0, "source": self.bars}
-        density.quad(top="rest", color="#8C8C8C", alpha=0.5, legend_label="the rest", **bars)
-        density.quad(top="chosen", color="#0072B2", alpha=0.5, legend_label="selected", **bars)
+        bars = _compare("bars", "Number across: selected, and rest", "share of runs", self.bars)
+        weights = _compare("weights", "Weights: selected, and rest", "density", self.density)
         return {
             "width": width,
             "numbers": numbers,
             "map": maps,
             "curves": curves,
-            "density": density,
+            "bars": bars,
+            "weights": weights,
         }
 
     def _scatter(self, view: figure, x: str, y: str) -> None:
@@ -228,6 +237,15 @@ class _Page:
         plain = [TableColumn(field=key, title=key) for key in KEYS]
         numbers = [TableColumn(field=key, title=key, formatter=two) for key in OF_RUNS]
         return [*plain, *numbers, TableColumn(field="shard", title="shard", width=420)]
+
+
+def _compare(name: str, title: str, label: str, source: ColumnDataSource) -> figure:
+    """Bars of the selected runs over those of the rest."""
+    view = figure(name=name, title=title, y_axis_label=label, tools="pan,wheel_zoom,reset", **SIZE)
+    bars: dict[str, Any] = {"left": "left", "right": "right", "bottom": 0, "source": source}
+    view.quad(top="rest", color="#8C8C8C", alpha=0.5, legend_label="the rest", **bars)
+    view.quad(top="chosen", color="#0072B2", alpha=0.5, legend_label="selected", **bars)
+    return view
 
 
 def _select(title: str, value: str, options: Sequence[str]) -> Select:

@@ -269,6 +269,14 @@ class Densities:
         written["share"] = histogram.join(histogram.shares[group]) / len(rows)
 
 
+def shares(density: np.ndarray, mean: float, std: float, edges: np.ndarray) -> np.ndarray:
+    """(bins,) share of a run's weights between neighbouring edges, by its curve in standard units;
+    the edges are in the weights' own."""
+    borders = np.linspace(-REACH, REACH, POINTS + 1)
+    below = np.concatenate([[0], np.cumsum(density, dtype=np.float64) * (2 * REACH / POINTS)])
+    return np.diff(np.interp((edges - mean) / std, borders, below))
+
+
 def on_grid(density: np.ndarray, mean: float, std: float, grid: np.ndarray) -> np.ndarray:
     """A curve in standard units as a density of the weights themselves at `grid`."""
     places = (grid - mean) / std

@@ -15,7 +15,7 @@ BENCHMARKS := results/benchmarks
 # at most four: each takes a gigabyte, and whole studies take all processors by themselves
 WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
-.PHONY: study plan status explorer report setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages results tutorial docs lock clean help
+.PHONY: study plan status explorer report setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages results tutorial screenshots docs lock clean help
 
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake
@@ -111,6 +111,9 @@ docs: $(READY) ## build the documentation site in build/docs
 	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-docs.lock
 	@PYTHONPATH=workflow $(BIN)/sphinx-build -q -W -E --keep-going -c docs . build/docs
 	@echo "The site is in build/docs/docs/index.html"
+
+screenshots: $(READY) ## take the README's pictures of the quick study, after make (needs Chromium)
+	@$(BIN)/python docs/screenshots.py
 
 lock: $(READY) ## make the lock files anew from pyproject.toml
 	@$(COMPILE) --extra workflow --extra dev pyproject.toml -o requirements.lock

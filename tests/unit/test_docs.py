@@ -1,6 +1,8 @@
 """The documents say what the code does."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,22 @@ def test_the_readme_is_short():
     """Without its appendix, and with its code."""
     text = (ROOT / "README.md").read_text().split("## Appendix")[0]
     assert len(text.split()) < 1500
+
+
+@pytest.mark.parametrize("name", ["report", "explorer"])
+def test_screenshots_are_shown_small_and_told_in_words(name):
+    path = f"docs/screenshot-{name}.png"
+    assert re.search(rf"!\[[^\]]{{20,}}\]\({path}\)", (ROOT / "README.md").read_text())
+    assert (ROOT / path).stat().st_size < 150_000
+
+
+def test_screenshots_without_a_browser_are_one_sentence():
+    script = ROOT / "docs" / "screenshots.py"
+    done = subprocess.run(
+        [sys.executable, script], env={"PATH": ""}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert done.stderr == "make screenshots: install Chromium, which takes the pictures\n"
 
 
 def test_conda_environment_has_the_versions_of_the_lock():

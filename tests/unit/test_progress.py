@@ -56,25 +56,25 @@ def test_the_log_tells_runs_their_rate_and_the_time_left(clock, lines):
         advance(job, clock, 20.0, 2, 4)
     # 60 s: three quarters of the first run; 120 s: one and a half; 160 s is too soon
     assert lines() == [
-        "0 of 10 runs, epoch 3 of 4, 80.0 s a run, 740 s left",
-        "1 of 10 runs, epoch 2 of 4, 80.0 s a run, 680 s left",
+        "0 of 10 runs, epoch 3 of 4, 80.0 s a run, about 12 min left",
+        "1 of 10 runs, epoch 2 of 4, 80.0 s a run, about 11 min left",
     ]
 
 
 def test_fast_runs_are_counted_by_the_second(clock, lines):
     with Progress("dnn digits 5", 1000, io.StringIO()) as job:
         advance(job, clock, 0.25, 242, 1)
-    assert lines() == ["240 of 1000 runs, epoch 1 of 1, 4.00 runs/s, 190 s left"]
+    assert lines() == ["240 of 1,000 runs, epoch 1 of 1, 4.00 runs/s, about 3 min left"]
 
 
 def test_runs_side_by_side_count_together(clock, lines):
     with Progress("dnn digits 5", 250, io.StringIO()) as job:
         advance(job, clock, 70.0, 200, 2, side_by_side=100)
     assert lines() == [
-        "0 of 250 runs, epoch 1 of 2, 1.4 s a run, 280 s left",
-        "100 of 250 runs, epoch 2 of 2, 1.4 s a run, 210 s left",
-        "100 of 250 runs, epoch 1 of 2, 1.4 s a run, 140 s left",
-        "200 of 250 runs, epoch 2 of 2, 1.4 s a run, 70 s left",
+        "0 of 250 runs, epoch 1 of 2, 1.4 s a run, about 5 min left",
+        "100 of 250 runs, epoch 2 of 2, 1.4 s a run, about 4 min left",
+        "100 of 250 runs, epoch 1 of 2, 1.4 s a run, about 2 min left",
+        "200 of 250 runs, epoch 2 of 2, 1.4 s a run, about 70 s left",
     ]
 
 
@@ -82,7 +82,7 @@ def test_the_end_is_logged_however_soon(clock, lines):
     with Progress("dnn digits 5", 3, io.StringIO()) as job:
         advance(job, clock, 1.0, 2, 1, side_by_side=2)
         advance(job, clock, 1.0, 1, 1)  # the last stack may be smaller
-    assert lines() == ["3 of 3 runs, 1.50 runs/s, 0 s left"]
+    assert lines() == ["3 of 3 runs, 1.50 runs/s"]
 
 
 def test_at_most_a_line_a_minute_until_the_end(clock, lines):
@@ -90,7 +90,7 @@ def test_at_most_a_line_a_minute_until_the_end(clock, lines):
         advance(job, clock, 7.0, 100, 3)
     # 2,100 s: a line at the first epoch's end after each minute, 63 s apart, and the last
     assert len(lines()) == 2100 // 63 + 1
-    assert lines()[-1] == "100 of 100 runs, 21.0 s a run, 0 s left"
+    assert lines()[-1] == "100 of 100 runs, 21.0 s a run"
 
 
 @pytest.mark.parametrize("terminal", [io.StringIO, Terminal])
@@ -127,11 +127,11 @@ def test_a_terminal_shows_one_line_of_now(clock):
     with Progress("dnn digits 5", 4, stream) as job:
         advance(job, clock, 10.0, 1, 2)
         assert on_screen(stream.getvalue()) == (
-            "dnn digits 5: 1 of 4 runs, epoch 2 of 2, 20.0 s a run, 60 s left"
+            "dnn digits 5: 1 of 4 runs, epoch 2 of 2, 20.0 s a run, about 60 s left"
         )
         advance(job, clock, 10.0, 2, 2)
         assert on_screen(stream.getvalue()) == (
-            "dnn digits 5: 3 of 4 runs, epoch 2 of 2, 20.0 s a run, 20 s left"
+            "dnn digits 5: 3 of 4 runs, epoch 2 of 2, 20.0 s a run, about 20 s left"
         )
     assert "\n" not in stream.getvalue()
 
@@ -142,7 +142,7 @@ def test_a_shorter_line_leaves_nothing_of_a_longer_one(clock):
         for epoch in (99, 100):
             clock.now += 1
             job.epoch(1, epoch, 100)
-        assert on_screen(stream.getvalue()) == "dnn digits 5: 1 of 1 runs, 2.0 s a run, 0 s left"
+        assert on_screen(stream.getvalue()) == "dnn digits 5: 1 of 1 runs, 2.0 s a run"
 
 
 def test_a_terminal_is_clear_at_the_end(clock):
@@ -190,9 +190,9 @@ def test_runs_that_are_added_count_without_epochs(clock, lines):
         job.add(6)
     # lines at 80 and 160 s, a minute or more apart, and at the end
     assert lines() == [
-        "2 of 10 runs, 40.0 s a run, 320 s left",
-        "4 of 10 runs, 40.0 s a run, 240 s left",
-        "10 of 10 runs, 20.0 s a run, 0 s left",
+        "2 of 10 runs, 40.0 s a run, about 5 min left",
+        "4 of 10 runs, 40.0 s a run, about 4 min left",
+        "10 of 10 runs, 20.0 s a run",
     ]
 
 
@@ -202,7 +202,7 @@ def test_runs_that_are_added_show_on_a_terminal(clock):
         clock.now += 0.5
         job.add(3)
         assert on_screen(stream.getvalue()) == (
-            "fc1: embedding: 3 of 8 runs, 6.00 runs/s, 1 s left"
+            "fc1: embedding: 3 of 8 runs, 6.00 runs/s, about 1 s left"
         )
     assert on_screen(stream.getvalue()) == ""
 

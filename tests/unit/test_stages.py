@@ -24,7 +24,10 @@ def stream():
 
 
 @pytest.fixture
-def start(clock, stream):
+def start(clock, stream, monkeypatch):
+    """Stages that say what a test has happen, and nothing by themselves."""
+    monkeypatch.setattr(Stages, "_tick", lambda self: None)
+
     def start(jobs, order=()):
         stages = Stages("quick", jobs, LiveLine(stream), order, clock=lambda: clock.now)
         stages.begin()
@@ -202,18 +205,18 @@ def test_a_job_whose_start_was_not_heard_of_is_done_all_the_same(start, told):
 
 
 def test_a_terminal_shows_the_stages_of_now_in_their_order(screen, clock):
-    jobs = {5: Job("measures"), 6: Job("measures"), **TRAINING}
+    jobs = {**TRAINING, 5: Job("measures"), 6: Job("measures")}
     stages = screen.start(jobs)
     stages.start(5)
     stages.start(0)
     stages.show()
-    assert screen.line == "0 of 6 jobs done; measures: 0 of 2 jobs; training: 0 of 20 runs"
+    assert screen.line == "0 of 6 jobs done; training: 0 of 20 runs; measures: 0 of 2 jobs"
     clock.now += 10
     stages.finish(0)
     clock.now += 12
     stages.show()
     assert screen.line == (
-        "1 of 6 jobs done; measures: 0 of 2 jobs; training: 5 of 20 runs, about 18 s left"
+        "1 of 6 jobs done; training: 5 of 20 runs, about 18 s left; measures: 0 of 2 jobs"
     )
     for number in (1, 2, 3):
         clock.now += 100
@@ -248,20 +251,82 @@ def test_no_time_is_left_where_a_job_takes_longer_than_it_seemed(screen, clock):
 
 
 def test_a_job_that_runs_long_tells_what_it_has_logged_last(screen, clock, tmp_path):
-    log = tmp_path / "0.log"
+    log = tmp_path / "logs" / "train_runs" / "dnn" / "0000.log"
+    log.parent.mkdir(parents=True)
     stages = screen.start(TRAINING)
     stages.start(0, str(log))
-    clock.now += 30
+    clock.now += 5
     stages.start(1, str(tmp_path / "none.log"))
-    log.write_text("2026-11-26 19:20:00 2 of 5 runs, 60 s left\nof a library\n")
+    log.write_text("2026-11-26 19:20:00 2 of 5 runs, about 60 s left\nof a library\n")
     stages.show()
     assert screen.line == "0 of 4 jobs done; training: 0 of 20 runs"
-    clock.now += 30
+    clock.now += 5
     stages.show()
-    assert screen.line.endswith("0 of 20 runs; 2 of 5 runs, 60 s left")
+    assert screen.line.endswith("0 of 20 runs; train_runs dnn 0000: 2 of 5 runs, about 60 s left")
+    log.write_text("2026-11-26 19:20:00 process 7 on node\n")
+    stages.show()
+    assert screen.line.endswith("0 of 20 runs")
     log.unlink()
     stages.show()
     assert screen.line.endswith("0 of 20 runs")
+
+
+def test_no_time_is_told_that_another_stage_or_a_long_job_decides(screen, clock, tmp_path):
+    log = tmp_path / "slow.log"
+    jobs = {**TRAINING, 5: Job("measures"), 6: Job("measures"), 7: Job("measures")}
+    stages = screen.start(jobs)
+    for number in (0, 5, 6):
+        stages.start(number, str(log) if number == 6 else "")
+        clock.now += 1
+    stages.finish(5)
+    stages.show()
+    assert screen.line.endswith("training: 0 of 20 runs; measures: 1 of 3 jobs")
+    for number in TRAINING:
+        stages.finish(number)
+    stages.show()
+    assert screen.line.endswith("measures: 1 of 3 jobs, about 4 s left")
+    log.write_text("2026-11-26 19:20:00 1 of 9 runs, about 80 s left\n")
+    clock.now += 9
+    stages.finish(7)
+    stages.show()
+    assert screen.line.endswith("measures: 2 of 3 jobs; slow: 1 of 9 runs, about 80 s left")
+
+
+def test_a_log_of_a_study_has_a_line_where_a_long_job_leaves_it_quiet(start, told, clock, tmp_path):
+    log = tmp_path / "slow.log"
+    stages = start({0: Job("measures"), 1: Job("measures")})
+    stages.start(0, str(log))
+    told()
+
+    def lines_after(seconds, message):
+        clock.now += seconds
+        log.write_text(f"2026-11-26 19:20:00 {message}\n")
+        stages.look()
+        return told()
+
+    assert lines_after(10, "1 of 90 runs") == []
+    assert lines_after(49, "2 of 90 runs") == []
+    assert lines_after(1, "3 of 90 runs") == ["measures: 0 of 2 jobs; slow: 3 of 90 runs"]
+    assert lines_after(600, "3 of 90 runs") == []  # as before
+    assert lines_after(5340, "4 of 90 runs") == ["measures: 0 of 2 jobs; slow: 4 of 90 runs"]
+    assert lines_after(299, "5 of 90 runs") == []  # of a study that lasts long, less often
+    assert lines_after(20, "6 of 90 runs") == ["measures: 0 of 2 jobs; slow: 6 of 90 runs"]
+
+
+def test_compiling_is_told_at_once(start, told, clock, tmp_path):
+    log = tmp_path / "first.log"
+    log.write_text("2026-11-26 19:20:00 compiling train for this type of processor, once\n")
+    stages = start(TRAINING)
+    stages.start(0, str(log))
+    told()
+    stages.look()
+    assert told() == []
+    clock.now += 10
+    for _ in range(2):
+        stages.look()
+    assert told() == [
+        "training: 0 of 20 runs; first: compiling train for this type of processor, once"
+    ]
 
 
 def test_the_terminal_s_line_moves_by_itself_until_the_end(clock, monkeypatch):

@@ -49,7 +49,8 @@ def run_on_terminal(project, *arguments):
 def test_a_stage_is_two_lines_and_the_log_has_the_rest(fresh):
     done = fresh.run(SHARD)
     assert done.stdout == ""
-    printed = done.stderr.splitlines()
+    # a computer that is new to it, or busy, has a line on the job as well
+    printed = [line for line in done.stderr.splitlines() if "; train_runs dnn " not in line]
     assert len(printed) == len(LINES), done.stderr
     for line, pattern in zip(printed, LINES, strict=True):
         assert re.fullmatch(pattern, line), line

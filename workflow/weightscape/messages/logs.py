@@ -19,6 +19,8 @@ from weightscape.messages.terminal import wipe
 SECONDS_PER_BEAT = 60.0
 SECONDS_TO_SILENCE = 3 * SECONDS_PER_BEAT
 
+STARTED = "process "
+"""What begins the first message of a job, which tells nothing of its work."""
 EXPECTED, UNEXPECTED = "error: ", "unexpected error"
 COMPILED = "compiled code was there after "
 """What begins the message of how long a job compiled, or waited for another that did."""
@@ -47,7 +49,7 @@ def job_log(path: str) -> Iterator[logging.Logger]:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     ended = keep_touching(path)
-    log.info("process %d on %s", os.getpid(), socket.gethostname())
+    log.info("%s%d on %s", STARTED, os.getpid(), socket.gethostname())
     try:
         yield log
     except WeightscapeError as error:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TextIO
 
-from weightscape.messages.terminal import OWNED, WIPE
+from weightscape.messages.terminal import OWNED, WIPE, format_time
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +57,11 @@ class Progress:
 
     def _line(self, part: float, epoch: str, seconds: float) -> str:
         rate = (part - self.before) / seconds if seconds else 0.0
-        parts = [f"{self.done} of {self.runs} runs"]
+        parts = [f"{self.done:,} of {self.runs:,} runs"]
         if epoch and self.done < self.runs:
             parts.append(epoch)
         if rate:
             parts.append(f"{rate:.2f} runs/s" if rate >= 1 else f"{1 / rate:.1f} s a run")
-            parts.append(f"{(self.runs - part) / rate:.0f} s left")
+            if part < self.runs:
+                parts.append(f"about {format_time((self.runs - part) / rate)} left")
         return ", ".join(parts)

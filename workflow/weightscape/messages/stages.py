@@ -1,6 +1,7 @@
 """How far a study is: a line when a stage begins, now and then one while it lasts, one at its end.
 
-On a terminal a line below shows all the time how far the stages are, instead of now and then.
+On a terminal a line below shows all the time how far the stages are, instead of now and then. The
+time left of a stage is told when no earlier one lasts, which would decide it.
 """
 
 import os
@@ -8,16 +9,19 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
+from pathlib import PurePath
 from typing import NamedTuple
 
 from weightscape.messages.journal import Known
-from weightscape.messages.logs import MESSAGE, read_tail, seconds_compiling
+from weightscape.messages.logs import MESSAGE, STARTED, read_tail, seconds_compiling
 from weightscape.messages.terminal import LiveLine, format_time
 
 SECONDS_BETWEEN_LINES = 60.0
 SECONDS_ON_TERMINAL = 1.0
-SECONDS_OF_LONG_JOB = 60.0
+SECONDS_BETWEEN_LOOKS = 5.0
+SECONDS_OF_LONG_JOB = 10.0
+COMPILES = "compil"  # in each message on it
+QUIETER = 20  # of a study that lasts long, lines on a long job come after this part of its time
 
 
 class Job(NamedTuple):
@@ -71,15 +75,15 @@ class Stage:
         """How long it took."""
         return self._line(f"done in {format_time(now - self.begun)}")
 
-    def tell(self, now: float) -> str:
-        """How far it is, with the time left once a job is done."""
+    def tell(self, now: float, is_known: bool = True) -> str:
+        """How far it is, with the time left once a job is done, if it `is_known`."""
         if self.runs:
             parts = [f"{self.runs_done:,} of {_count(self.runs, 'run')}"]
         else:
             parts = [f"{self.jobs_done:,} of {_count(len(self.jobs), 'job')}"]
         if self.failed:
             parts.append(f"{_count(len(self.failed), 'job')} failed")
-        if (left := self.left - (now - self.last)) >= 1:
+        if is_known and (left := self.left - (now - self.last)) >= 1:
             parts.append(f"about {format_time(left)} left")
         return self._line(", ".join(parts))
 
@@ -113,12 +117,13 @@ class Stages:
         self.started: dict[str, tuple[float, str]] = {}
         self.failures: dict[str, str] = {}
         self._lock, self._ended = threading.RLock(), threading.Event()
+        self._said, self._looked = 0.0, ""
+        """when the last line was said, and what was said of a long job"""
 
     def begin(self) -> None:
-        """Say how many jobs there are; from now on the terminal's line moves by itself."""
+        """Say how many jobs there are; from now on lines come by themselves."""
         if self.jobs:
-            self.terminal.say(self.study.begin(self.clock()))
-        if self.jobs and self.terminal.is_live:
+            self._say(self.study.begin(self.clock()))
             threading.Thread(target=self._tick, daemon=True).start()
 
     def start(self, number: int, log: str = "") -> None:
@@ -141,10 +146,10 @@ class Stages:
                 self.study.finish(number, now, compiling)
                 stage.finish(number, now, compiling)
                 if stage.is_done:
-                    self.terminal.say(stage.end(now))
+                    self._say(stage.end(now))
                 elif not self.terminal.is_live and now - stage.told >= SECONDS_BETWEEN_LINES:
                     stage.told = now
-                    self.terminal.say(stage.tell(now))
+                    self._say(stage.tell(now, self._is_known(stage)))
 
     def fail(self, number: int, reason: str = "") -> None:
         """Notes that a job has failed, and of what, where its log may not tell."""
@@ -177,35 +182,64 @@ class Stages:
             now = self.clock()
             for stage in self._lasting():
                 stage.left = 0.0  # what is left will not be done
-                self.terminal.say(stage.tell(now))
+                self._say(stage.tell(now))
             if self.jobs:
                 study = self.study
                 study.left = 0.0
-                self.terminal.say(study.end(now) if study.is_done else study.tell(now))
+                self._say(study.end(now) if study.is_done else study.tell(now))
 
     def show(self) -> None:
         """Show on a terminal how far the stages are that have begun."""
-        message = self._long_job()
+        number, message = self._long_job()
         with self._lock:
             if not self._ended.is_set():
-                self.terminal.show("; ".join([*self._tell(self.clock()), *message]))
+                parts = [*self._tell(self.clock(), number), message]
+                self.terminal.show("; ".join(filter(None, parts)))
 
-    def _tell(self, now: float) -> Iterator[str]:
+    def look(self) -> None:
+        """Say what a job has logged that runs long: that it compiles at once, all else where no
+        other line has come for a while."""
+        number, message = self._long_job()
+        with self._lock:
+            now = self.clock()
+            lasts = now - self.study.begun
+            is_quiet = now - self._said >= max(SECONDS_BETWEEN_LINES, lasts / QUIETER)
+            is_new = message != self._looked and not self._ended.is_set()
+            if number is not None and is_new and (is_quiet or COMPILES in message):
+                self._looked = message
+                stage = self.stages[self.jobs[number].stage]
+                stage.told = now
+                self._say(f"{stage.tell(now, self._is_known(stage, number))}; {message}")
+
+    def _tell(self, now: float, long: int | None) -> Iterator[str]:
         yield f"{self.study.jobs_done:,} of {_count(len(self.jobs), 'job')} done"
-        yield from (stage.tell(now) for stage in self._lasting())
+        for stage in self._lasting():
+            yield stage.tell(now, self._is_known(stage, long))
+
+    def _is_known(self, stage: Stage, long: int | None = None) -> bool:
+        """Whether the time left follows from that so far: not where an earlier stage lasts, nor
+        where a job runs `long`, in a stage of unlike jobs, and tells its own."""
+        is_own = long is not None and self.jobs[long].stage == stage.name
+        return stage is next(iter(self._lasting()), stage) and (bool(stage.runs) or not is_own)
+
+    def _say(self, line: str) -> None:
+        self._said = self.clock()
+        self.terminal.say(line)
 
     def _lasting(self) -> list[Stage]:
         """Those that have begun and are not done."""
         stages = self.stages.values()
         return [stage for stage in stages if stage.has_begun and not stage.is_done]
 
-    def _long_job(self) -> list[str]:
-        """What the job that has run longest has logged last, if it has run for long."""
+    def _long_job(self) -> tuple[int | None, str]:
+        """The job that has run longest, if it has run for long, and what it has logged last."""
         with self._lock:
-            begun, log = min(self.running.values(), default=(self.clock(), ""))
+            running = [(begun, number, log) for number, (begun, log) in self.running.items()]
+        begun, number, log = min(running, default=(self.clock(), 0, ""))
         # without the lock: Snakemake must not wait for a file server
         is_long = self.clock() - begun >= SECONDS_OF_LONG_JOB
-        return list(_last_message(log)) if is_long else []
+        message = _last_message(log) if is_long else ""
+        return (number, f"{_job_name(log)}: {message}") if message else (None, "")
 
     def _find(self, number: int) -> Stage | None:
         """The stage of a job, which begins with the first that is heard of one."""
@@ -213,19 +247,31 @@ class Stages:
             return None
         stage = self.stages[self.jobs[number].stage]
         if not stage.has_begun:
-            self.terminal.say(stage.begin(self.clock()))
+            self._say(stage.begin(self.clock()))
         return stage
 
     def _tick(self) -> None:
-        self.show()
-        while not self._ended.wait(SECONDS_ON_TERMINAL):
-            self.show()
+        is_live = self.terminal.is_live
+        tell, seconds = (
+            (self.show, SECONDS_ON_TERMINAL) if is_live else (self.look, SECONDS_BETWEEN_LOOKS)
+        )
+        tell()
+        while not self._ended.wait(seconds):
+            tell()
 
 
-def _last_message(log: str) -> Iterator[str]:
+def _last_message(log: str) -> str:
+    """Of a job, about its work."""
     with suppress(OSError):
-        messages = filter(None, map(MESSAGE.fullmatch, reversed(read_tail(log))))
-        yield from (match[1] for match in islice(messages, 1))
+        for match in filter(None, map(MESSAGE.fullmatch, reversed(read_tail(log)))):
+            return "" if match[1].startswith(STARTED) else match[1]
+    return ""
+
+
+def _job_name(log: str) -> str:
+    """`measure_nulls dnn mnist`, by where its log lies."""
+    parts = PurePath(log).with_suffix("").parts
+    return " ".join(parts[parts.index("logs") + 1 :] if "logs" in parts else parts[-1:])
 
 
 def _count(number: int, what: str) -> str:

@@ -108,8 +108,8 @@ tutorial: $(READY) ## run docs/tutorial.ipynb on the quick study, and store what
 	@$(BIN)/python tests/notebook.py docs/tutorial.ipynb
 
 docs: $(READY) ## build the documentation site in build/docs
-	@$(BIN)/uv pip install -q --python $(BIN)/python --require-hashes -r requirements-docs.lock
-	@PYTHONPATH=workflow $(BIN)/sphinx-build -q -W -E --keep-going -c docs . build/docs
+	@$(BIN)/uv pip sync -q --require-hashes --python $(BIN)/python --target build/docs-tools requirements-docs.lock
+	@PYTHONPATH=build/docs-tools $(BIN)/python -m sphinx -q -W -E --keep-going -c docs -d build/docs-read . build/docs
 	@echo "The site is in build/docs/docs/index.html"
 
 screenshots: $(READY) ## take the README's pictures of the quick study, after make (needs Chromium)
@@ -121,8 +121,8 @@ lock: $(READY) ## make the lock files anew from pyproject.toml
 	    print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['$$extra'], sep='\n')" \
 	    | $(COMPILE) -c requirements.lock - -o requirements-$$extra.lock; done
 
-clean: ## remove .venv and all results
-	rm -rf $(VENV) .snakemake .slurm
+clean: ## remove .venv, the built site and all results
+	rm -rf $(VENV) .snakemake .slurm build
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
 
 help: ## list the targets

@@ -22,21 +22,16 @@ include_patterns = [
     "docs/tutorial.ipynb",
 ]
 source_suffix = {".md": "markdown", ".ipynb": "markdown"}
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_parser"]
 myst_heading_anchors = 4  # as code hosts have them
-autodoc_member_order = "bysource"
-autodoc_typehints = "description"
-add_module_names = False
-nitpicky = False
 html_theme = "furo"  # no fonts, scripts or styles from other hosts
 html_title = f"{project} {version}"
-html_show_copyright = False
+html_show_copyright = html_show_search_summary = False  # it asks for files, which disks refuse
 html_copy_source = False
 
 
 def setup(app):
     app.connect("source-read", read_notebook)
-    app.connect("autodoc-process-docstring", read_markdown)
 
 
 def read_notebook(app, page, source):
@@ -59,8 +54,3 @@ def _shown(output):
         source = f"data:image/png;base64,{data['image/png']}"
         return f'<img alt="the figure of the cell above" src="{source}">'
     return f"```text\n{''.join(data['text/plain'])}\n```"
-
-
-def read_markdown(app, what, name, thing, options, lines):
-    """Docstrings have Markdown's `code`, which is another thing in reStructuredText."""
-    lines[:] = [line.replace("`", "``").replace("````", "``") for line in lines]

@@ -5,6 +5,7 @@ A page keeps what is written by hand; what is made stands between two comments t
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,6 +65,78 @@ def results_page() -> str:
     return results()
 
 
+PUBLIC = {
+    "A study": {"__init__": ["open"], "opened.study": ["Study"], "opened.run": ["Run"]},
+    "Effects": {"claims.effects": ["spearman", "cliffs_delta", "Draws", "Pair", "Effect"]},
+    "Models": {
+        "models": ["use_files"],
+        "models.base": ["Model", "Layer", "Link", "parse_count"],
+        "models.modules": ["ModuleModel"],
+    },
+    "Errors": {"errors": ["WeightscapeError"]},
+}
+"""Part of the library -> its modules -> the names that are for users."""
+
+
+def api() -> str:
+    """What users call of the library, in Markdown: signatures and docstrings."""
+    lines = []
+    for part, modules in PUBLIC.items():
+        lines.append(f"## {part}\n")
+        for module, names in modules.items():
+            lines += _api_of(module, names)
+    return "\n".join(lines).rstrip()
+
+
+def _api_of(module: str, names: list[str]) -> Iterator[str]:
+    """The named functions and classes of a module, in this order, as its text has them."""
+    path = heads.LIBRARY.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    found = {
+        node.name: node
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+    prefix = ".".join(part for part in ("weightscape", module) if part != "__init__")
+    for name in names:
+        node = found[name]
+        yield f"### {prefix}.{name}\n"
+        if isinstance(node, ast.FunctionDef):
+            yield from _function(node, name)
+            continue
+        yield f"{ast.get_docstring(node)}\n"
+        yield from _fields(node)
+        for own in node.body:
+            if isinstance(own, ast.FunctionDef) and own.name[0] != "_" and ast.get_docstring(own):
+                yield f"#### {name}.{own.name}\n"
+                yield from _function(own, f"{name}.{own.name}")
+
+
+def _function(node: ast.FunctionDef, name: str) -> Iterator[str]:
+    if not {"property", "cached_property"} & {ast.unparse(mark) for mark in node.decorator_list}:
+        name += f"({ast.unparse(node.args)})".replace("(self, ", "(").replace("(self)", "()")
+    assert node.returns  # mypy asks for it
+    yield f"```python\n{name} -> {ast.unparse(node.returns)}\n```\n"
+    yield f"{ast.get_docstring(node)}\n"
+
+
+def _fields(node: ast.ClassDef) -> Iterator[str]:
+    """The fields of a class, each with the text below it."""
+    fields = [
+        (ast.unparse(own), below)
+        for own, below in zip(node.body, [*node.body[1:], None], strict=True)
+        if isinstance(own, ast.AnnAssign)
+    ]
+    for field, below in fields:
+        match below:
+            case ast.Expr(ast.Constant(str(text))):
+                yield f"- `{field}`: {' '.join(text.split()).rstrip('.')}"
+            case _:
+                yield f"- `{field}`"
+    if fields:
+        yield ""
+
+
 def _names(name: str, head: heads.FigureHead) -> str:
     if head.each == "study":
         return f"`{name}`"
@@ -75,6 +148,7 @@ def _names(name: str, head: heads.FigureHead) -> str:
 
 MADE: dict[str, dict[str, Callable[[], str]]] = {
     "config/README.md": {"keys": key_table},
+    "docs/api.md": {"api": api},
     "docs/columns.md": {"columns": columns},
     "docs/results.md": {"results": results_page},
     "docs/outputs.md": {"tables": tables, "figures": figures},

@@ -223,6 +223,15 @@ def test_a_table_is_chosen_by_its_address_and_a_column_tells_what_it_means(page,
 
 
 @needs_chromium
+def test_a_browser_that_is_too_old_is_one_sentence(page, tmp_path):
+    page = page.replace("<script>", "<script>delete window.DecompressionStream;", 1)
+    steps = "found.about = document.getElementById('about').textContent;"
+    found, _ = browse(page, tmp_path, "await wait(400);" + steps)
+    assert found["about"].startswith("This browser can't unpack the tables: open the page in")
+    assert found["faults"] == []
+
+
+@needs_chromium
 def test_markup_stays_text(runs, tmp_path):
     page = make_page(tmp_path, HOSTILE, runs=runs.assign(dataset=HOSTILE))
     steps = """

@@ -60,13 +60,14 @@ const COMPARE = {
   "<=": (a, b) => a <= b, ">=": (a, b) => a >= b,
 };
 
-// whether a row passes the filter of a column: `> 0.5`, `>= 1 < 2`, `= high`, or a part of the text
+// whether a row passes the filter of a column, in small letters: `> 0.5`, `>= 1 < 2`, `= high`, or a
+// part of the text
 function test(place, text) {
   const {number} = shown.columns[place];
   if (/^[<>=\s]*$/.test(text)) return () => true;  // it is still being typed
   const terms = [...text.matchAll(/([<>]=?|=)\s*([^<>=]*[^<>=\s])/g)].map((term) => term.slice(1));
   const compared = (number ? terms : terms.filter(([sign]) => sign === "="))
-    .map(([sign, to]) => [COMPARE[sign], number ? toNumber(to) : to.toLowerCase()]);
+    .map(([sign, to]) => [COMPARE[sign], number ? toNumber(to) : to]);
   const column = number && compared.length ? values(place) : shown.cells[place];
   const valueOf = (row) => number ? column[row] : column[row].toLowerCase();
   if (compared.length) return (row) => compared.every(([holds, to]) => holds(valueOf(row), to));
@@ -87,8 +88,9 @@ function filtered() {
 
 // after another sort, search or filter
 function renew() {
+  if (shown === null) return;
   shown.rows = sorted(filtered());
-  part("count").textContent = 
+  part("count").textContent =
     `${shown.rows.length.toLocaleString("en")} of ${count(shown.shown, "row")}`;
   area.querySelector("table").ariaRowCount = shown.rows.length + 1;
   area.scrollTop = 0;
@@ -96,6 +98,7 @@ function renew() {
 }
 
 function draw() {
+  if (shown === null) return;
   const {rows, cells, columns} = shown;
   const first = Math.max(0, Math.floor(area.scrollTop / HEIGHT) - BEYOND);
   const last = Math.min(rows.length, first + Math.ceil(area.clientHeight / HEIGHT) + 2 * BEYOND);
@@ -171,8 +174,8 @@ async function show() {
 for (const [title, of] of Object.entries(rooms)) {
   if (of.length === 0) continue;
   document.querySelector("nav").append(make("h2", {textContent: title}), ...of.map((table) => {
-    const link = make("a", {href: `#${table.name}`},
-      make("span", {textContent: table.name}), make("span", {textContent: table.n.toLocaleString("en")}));
+    const link = make("a", {href: `#${table.name}`}, make("span", {textContent: table.name}),
+      make("span", {textContent: table.n.toLocaleString("en")}));
     link.dataset.name = table.name;
     return link;
   }));
@@ -180,5 +183,10 @@ for (const [title, of] of Object.entries(rooms)) {
 search.addEventListener("input", renew);
 area.addEventListener("scroll", () => requestAnimationFrame(draw));
 addEventListener("resize", draw);
-addEventListener("hashchange", show);
-show();
+if ("DecompressionStream" in window) {
+  addEventListener("hashchange", show);
+  show();
+} else {
+  part("about").textContent = "This browser can't unpack the tables: open the page in a newer one, "
+    + "of 2023 or later.";
+}

@@ -202,6 +202,23 @@ def test_of_many_rows_those_in_sight_are_in_the_page(tmp_path):
 
 
 @needs_chromium
+def test_a_table_without_rows_has_its_columns(runs, tmp_path):
+    page = make_page(tmp_path, runs=runs[:0])
+    steps = """
+      press("test_loss");
+      type(search, "high");
+      found.rows = cells(0);
+      found.count = part("count").textContent;
+      found.columns = document.querySelectorAll("thead th").length;
+    """
+    found, _ = browse(page, tmp_path, START + steps)
+    assert found["rows"] == []
+    assert found["count"] == "0 of 0 rows"
+    assert found["columns"] == runs.shape[1]
+    assert found["faults"] == []
+
+
+@needs_chromium
 def test_a_table_is_chosen_by_its_address_and_a_column_tells_what_it_means(page, tmp_path):
     steps = """
       found.names = [document.getElementById("name").textContent];

@@ -8,6 +8,7 @@ const [area, search] = [part("rows"), part("search")];
 const [group, head, body] = ["colgroup", "thead tr", "tbody"].map((tag) => area.querySelector(tag));
 const HEIGHT = 24;  // of a row, as the style has it
 const BEYOND = 10;  // rows above and below those in sight
+const WIDEST = 120;  // letters of a column; a longer text is cut, and whole under the pointer
 const ORDER = new Intl.Collator("en", {numeric: true});  // 5, 10, 20x50
 const SIGNS = {ascending: " ▲", descending: " ▼", none: ""};
 let shown = null;  // the table in sight
@@ -110,7 +111,7 @@ function draw() {
   body.replaceChildren(space(first), ...rows.slice(first, last).map((row, i) =>
     make("tr", {ariaRowIndex: first + i + 2}, ...cells.map((column, place) => make("td", {
       textContent: column[row], className: columns[place].number ? "number" : "",
-      title: column[row].length > 40 ? column[row] : "",
+      title: column[row].length > WIDEST ? column[row] : "",
     })))), space(rows.length - last));
 }
 
@@ -129,7 +130,7 @@ const columnName = (place) => shown.columns[place].name;
 
 function addColumn(column, place) {
   const longest = shown.cells[place].reduce((most, cell) => Math.max(most, cell.length), 0);
-  const width = Math.min(40, Math.max(longest, column.name.length + 2, 7)) + 2;
+  const width = Math.min(WIDEST, Math.max(longest, column.name.length + 2, 7)) + 2;
   const cell = make("col");
   cell.style.width = `${width}ch`;
   group.append(cell);

@@ -109,7 +109,7 @@ tutorial: $(READY) ## run docs/tutorial.ipynb on the quick study, and store what
 
 docs: $(READY) ## build the documentation site in build/docs
 	@$(BIN)/uv pip sync -q --require-hashes --python $(BIN)/python --target build/docs-tools requirements-docs.lock
-	@PYTHONPATH=build/docs-tools $(BIN)/python -m sphinx -q -W -E --keep-going -c docs -d build/docs-read . build/docs
+	@PYTHONPATH=build/docs-tools $(BIN)/python -m sphinx -q -n -W -E --keep-going -c docs -d build/docs-read . build/docs
 	@echo "The site is in build/docs/docs/index.html"
 
 screenshots: $(READY) ## take the README's pictures of the quick study, after make (needs Chromium)

@@ -20,7 +20,7 @@ WORKERS := -n logical --maxprocesses 4 --dist worksteal
 study: $(READY) ## set up, run the quick study, and write its report
 	@$(BIN)/snakemake
 	@if [ ! -e $(REPORT) ] || [ -n "$$(find results/quick/figures results/quick/tables -newer $(REPORT) -print -quit)" ]; then \
-	    $(BIN)/snakemake --report $(REPORT) && echo "The report is in $(REPORT)"; \
+	    $(BIN)/snakemake --report $(REPORT) && echo "The report is in $(REPORT), and beside it explorer.html and tables.html"; \
 	else \
 	    echo "Nothing to be done: the report is in $(REPORT)"; \
 	fi

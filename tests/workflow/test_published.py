@@ -61,6 +61,7 @@ def test_a_number_that_does_not_follow_is_found(published, finished_study, tmp_p
 
 def test_weights_of_published_results_are_not_there(published):
     study = weightscape.open(published)
+    assert (study.populations, study.widths("dnn", "digits")) == ([("dnn", "digits")], ["2", "8"])
     with pytest.raises(WeightscapeError, match="has tables alone; its configs train the same"):
         study.weights("dnn", "digits", 4, "fc1")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.heads import RUN_KEYS
 from weightscape.opened.export import export
@@ -65,8 +66,8 @@ class Study:
         if name not in self.tables:
             near = difflib.get_close_matches(name, self.tables, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(self.tables)}"
-            if not self.tables:
-                hint = "there are none yet: run snakemake to its end"
+            if not self.tables or (name in heads.tables() and heads.tables()[name].joined):
+                hint = "it is not made yet, if the study has one: run snakemake to its end"
             raise WeightscapeError(f"the study {self.folder} has no table {name}; {hint}")
         parts = [
             read_parquet(path) if path.suffix == ".parquet" else read_table(path)
@@ -112,14 +113,22 @@ class Study:
         ]
         return dict(sorted(found, key=lambda item: (item[0][:2], width_order(item[0][2]))))
 
+    @cached_property
+    def _known(self) -> list[tuple[str, str, str]]:
+        """Model, dataset and width of all runs; of published ones from their table."""
+        if (self.folder / "weights").is_dir():
+            return list(self._widths)
+        keys = dict.fromkeys(self.runs[list(RUN_KEYS[:3])].itertuples(index=False, name=None))
+        return sorted(keys, key=lambda key: (key[:2], width_order(key[2])))
+
     @property
     def populations(self) -> list[tuple[str, str]]:
         """Model and dataset of each population."""
-        return list(dict.fromkeys(key[:2] for key in self._widths))
+        return list(dict.fromkeys(key[:2] for key in self._known))
 
     def widths(self, model: str, dataset: str) -> list[str]:
         """The widths of a population, from small to large."""
-        return [width for *of, width in self._widths if of == [model, dataset]]
+        return [width for *of, width in self._known if of == [model, dataset]]
 
     def layers(self, model: str, dataset: str) -> list[str]:
         """The layers of a population's networks, in the order of the forward pass."""

@@ -114,8 +114,8 @@ def _undecided(of: pd.DataFrame) -> str:
     if not len(judged):
         return "there are too few runs"
     seen = judged["detectable"].median()
-    told = "no effect within width is sure"
-    return told if pd.isna(seen) else f"{told}, where {seen:.2f} would mostly have been seen"
+    told = "no effect within width was found"
+    return told if pd.isna(seen) else f"{told}; such a study mostly finds those above {seen:.2f}"
 
 
 def _what(row: pd.Series) -> str:

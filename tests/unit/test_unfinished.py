@@ -512,7 +512,7 @@ def test_runs_of_an_earlier_attempt_tell_nothing_of_the_rate(monkeypatch, caplog
     job = Progress("dnn digits 5", 10, io.StringIO(), before=6)
     job.add()
     job.add()
-    assert caplog.messages == ["8 of 10 runs, 40.0 s a run, 80 s left"]
+    assert caplog.messages == ["8 of 10 runs, 40.0 s a run, about 80 s left"]
 
 
 # a full disk

@@ -252,8 +252,29 @@ def test_a_drag_shows_the_weights_of_its_runs_over_those_of_the_rest(page, explo
         np.testing.assert_allclose(found[side], expected, rtol=1e-6)
         assert 0.9 < (found[side] * np.diff(edges)).sum() <= 1
     assert min(counts) > 2
-    assert found["label"] == f"weight (dnn on mnist: fc1), n = {counts[0]} and {counts[1]} runs"
+    told = f"{counts[0]} runs selected, {counts[1]} the rest"
+    assert found["label"] == f"weight (dnn on mnist: fc1): {told}"
     np.testing.assert_allclose([*found["left"], found["right"][-1]], edges)
+    assert found["faults"] == []
+
+
+@needs_chromium
+def test_a_selection_of_whole_widths_is_told(page, tmp_path):
+    steps = """
+      const {model, width} = source.data;
+      const told = async (wanted) => {
+        source.selected.indices = [...model.keys()].filter(wanted);
+        await wait(300);
+        return find("told").text;
+      };
+      found.whole = await told((i) => model[i] === "dnn" && width[i] === "9");
+      found.part = await told((i) => model[i] === "dnn" && width[i] === "9" && i % 2);
+      found.every = await told((i) => model[i] === "dnn");
+    """
+    found, _ = browse(page, tmp_path, START + steps)
+    warning = "No run of the rest has a width of those selected: width may be what sets them apart."
+    assert found["whole"].endswith(warning)
+    assert warning not in found["part"] + found["every"]
     assert found["faults"] == []
 
 

@@ -73,11 +73,25 @@ function follow() {
   chosen.data = Object.fromEntries(columns.map((key) =>
     [key, indices.map((i) => source.data[key][i])]));
   const shown = kept.booleans.filter(Boolean).length;
-  told.text = `n = ${shown} of ${n} runs are shown, ${indices.length} are selected. `
-    + "Draw a box or a lasso in any view; shift adds.";
   const selected = new Set(indices);
+  told.text = `n = ${shown} of ${n} runs are shown, ${indices.length} are selected. `
+    + "Draw a box or a lasso in any view; shift adds." + warn(indices, selected);
   divide(selected);
   weigh(selected);
+}
+
+// the rest of each population that a selected run is of, if none of it has their widths
+function warn(indices, selected) {
+  const {model, dataset, width} = source.data;
+  const population = (i) => `${model[i]} ${dataset[i]}`;
+  const own = new Set(indices.map(population));
+  const widths = new Set(indices.map((i) => `${population(i)} ${width[i]}`));
+  const rest = Array.from(model.keys()).filter((i) =>
+    kept.booleans[i] && !selected.has(i) && own.has(population(i)));
+  const isOfWidth = rest.length > 0 && rest.every((i) => !widths.has(`${population(i)} ${width[i]}`));
+  return isOfWidth
+    ? "\nNo run of the rest has a width of those selected: width may be what sets them apart."
+    : "";
 }
 
 // dots are drawn first, and what follows from them when they are there
@@ -128,7 +142,7 @@ function weigh(selected) {
   const mean = (side) => sums[side].map((sum) => sum / whole / step / (counts[side] || 1));
   density.data = {left: ends.slice(0, -1), right: ends.slice(1), chosen: mean("chosen"),
     rest: mean("rest")};
-  axes.weights.axis_label = `weight (${name}), n = ${counts.chosen} and ${counts.rest} runs`;
+  axes.weights.axis_label = `weight (${name}): ${counts.chosen} runs selected, ${counts.rest} the rest`;
 }
 
 // 0-4.7 for the runs 0 to 4 and 7

@@ -100,7 +100,7 @@ class _Page:
             "weights": _select("density of weights", layers[0], layers),
         }
         self.filters = {key: self._filter(key) for key in FILTERS}
-        self.told = Div(text="", styles={"white-space": "pre"})
+        self.told = Div(text="", name="told", styles={"white-space": "pre"})
         self.legend = Div(text="")
         self.views = self._views()
         for key, choice in {**self.choices, **self.filters}.items():

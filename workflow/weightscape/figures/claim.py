@@ -198,8 +198,10 @@ def _draw_runs(
     row = values.iloc[0]
     name = statistic_name(row["claim"], row["statistic"])
     layers = _layer(row).split("-")
-    y_name = f"{name}, {layers[1]}" if len(layers) > 1 else "accuracy"
-    unit = "" if len(layers) > 1 else " (%)"
+    y_name, unit, title = "accuracy", " (%)", _layer(row)
+    if len(layers) > 1:  # `strength, layer against next` is the strength of either
+        title, unit = f"{name}\n{title}", ""
+        name, y_name = (f"{name.partition(',')[0]} of {layer}" for layer in layers)
     shown = (
         (panels[0], there, name, y_name + unit, "pooled"),
         (panels[1], ranks, f"rank of {name}", f"rank of {y_name}", "within width"),
@@ -208,7 +210,7 @@ def _draw_runs(
     for axes, points, x_label, y_label, what in shown:
         style.write_out(axes)
         style.draw_points(axes, points[["x", "y"]], there["group"] == "non", colours, 0.8, there)
-        axes.set_title(f"{layers[0]}, {what} (n = {len(points)})", fontsize=6.5)
+        axes.set_title(f"{title}, {what} (n = {len(points)})", fontsize=6.5)
         axes.set_xlabel(x_label, fontsize=6.5)
         axes.set_ylabel(y_label, fontsize=6.5)
         axes.tick_params(labelsize=6)

@@ -11,7 +11,13 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
-from weightscape.storage.tables import add_groups, check_runs, read_table, write_table
+from weightscape.storage.tables import (
+    add_groups,
+    add_other_groups,
+    check_runs,
+    read_table,
+    write_table,
+)
 
 T = TypeVar("T")
 
@@ -42,8 +48,7 @@ class Job:
     def runs_regrouped(self) -> pd.DataFrame:
         """The same, with `other_group` of each run, the group by other edges, or an empty text."""
         (grouping,) = self._groupings
-        others = grouping.drop(columns="group").fillna("")
-        return self.runs.merge(others, on=[*heads.RUN_KEYS], how="left")
+        return add_other_groups(self.runs, grouping)
 
     @cached_property
     def _tables_of_runs(self) -> list[pd.DataFrame]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from PIL import Image
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
@@ -45,8 +47,6 @@ HEAD = MeasureHead(
 
 LEFT_OUT = ("claim_values", "nulls")
 """Tables that are not published: the first is made of others, the second is as large as the rest"""
-FIGURES = ("convergence", "statistics", "density", "strength", "projection")
-"""Those of the paper, in its order"""
 COLOURS = 64
 """Of a published figure, which is a third as large so, and looks the same"""
 FOLDER = heads.LIBRARY.parents[1] / "docs" / "results"
@@ -76,18 +76,24 @@ def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = 
         path = study / "tables" / f"{of_study}.csv"
         if path.exists() and len(table := read_table(path, of_study)):
             write_parquet(table, folder / "tables" / f"{of_study}.parquet")
-    for figure in FIGURES:
-        for name in (f"{figure}-{model}.png", f"{figure}.png"):  # grids of datasets, and of models
-            if (study / "figures" / name).exists():
-                _copy_figure(study / "figures" / name, folder / "figures" / name)
+    for figure in paper_figures():
+        for grid in (f"{figure}-{model}.png", f"{figure}.png"):  # of datasets, and of models
+            if (study / "figures" / grid).exists():
+                _copy_figure(study / "figures" / grid, folder / "figures" / grid)
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     own = folder / "configs" / f"{model}-{dataset}.yaml"
     own.write_text(config.read_text())
 
 
-def _copy_figure(path: Path, target: Path) -> None:
-    from PIL import Image  # which matplotlib brings
+def paper_figures() -> list[str]:
+    """The figures that have a grid, as the paper's have, in its order."""
+    names = [name for name, head in heads.figures().items() if head.grid]
+    return sorted(
+        names, key=lambda name: [int(n) for n in re.findall(r"\d+", heads.shown_by(name))]
+    )
 
+
+def _copy_figure(path: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(path) as image:
         reduced = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
@@ -136,3 +142,9 @@ def read_configs(folder: Path = FOLDER) -> dict[tuple[str, str], Config]:
         model, _, dataset = path.stem.partition("-")
         configs[model, dataset] = check(yaml.safe_load(path.read_text()), str(path))
     return configs
+
+
+def of_population(table: pd.DataFrame, model: str, dataset: str) -> pd.DataFrame:
+    """The rows of one population."""
+    is_own = (table["model"] == model) & (table["dataset"] == dataset)
+    return table[is_own].reset_index(drop=True)

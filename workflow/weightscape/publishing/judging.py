@@ -14,8 +14,9 @@ from weightscape.claims.statements import measure, measure_ways
 from weightscape.claims.study import judge_study
 from weightscape.errors import WeightscapeError
 from weightscape.opened.study import Study
-from weightscape.publishing.data import FOLDER, read_configs
+from weightscape.publishing.data import FOLDER, of_population, read_configs
 from weightscape.storage.parquet import write_parquet
+from weightscape.storage.tables import add_other_groups
 
 REMADE = ("claim_effects", "claim_ways", "claim_widths")
 """Tables that are made anew from others, to see that they are the same"""
@@ -27,11 +28,13 @@ def check_effects(folder: Path = FOLDER) -> Iterator[str]:
     Raises WeightscapeError if they are not those that are published.
     """
     study = Study(folder)
+    tables = {name: _table(study, name) for name in (*heads.measures()["claims"].reads, *REMADE)}
     for (model, dataset), config in read_configs(folder).items():
         name, settings = f"{model}-{dataset}", config["claims"]
-        own = {name: _of(_table(study, name), model, dataset) for name in heads.tables()}
-        runs, way = _regrouped(own), Way(settings["accuracy"], settings["non"])
-        given = runs, own, way, Draws(settings["permutations"]), settings["smallest_effect"]
+        own = {table: of_population(rows, model, dataset) for table, rows in tables.items()}
+        runs = add_other_groups(own["runs"], own["grouping"])
+        way, draws = Way(settings["accuracy"], settings["non"]), Draws(settings["permutations"])
+        given = runs, own, way, draws, settings["smallest_effect"]
         found = measure(*given)
         anew = found.effects, measure_ways(*given), found.widths
         for table, made in zip(REMADE, anew, strict=True):
@@ -46,19 +49,6 @@ def _table(study: Study, name: str) -> pd.DataFrame:
     """A table; it is not published if it has no rows."""
     columns = heads.tables()[name].names
     return study.table(name) if name in study.tables else pd.DataFrame(columns=columns)
-
-
-def _of(table: pd.DataFrame, model: str, dataset: str) -> pd.DataFrame:
-    """The rows of one population, of a table that has such rows."""
-    if not {"model", "dataset"} <= set(table):
-        return table
-    return table[(table["model"] == model) & (table["dataset"] == dataset)].reset_index(drop=True)
-
-
-def _regrouped(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The runs with their groups by other edges, as `Job.runs_regrouped` has them."""
-    others = tables["grouping"].drop(columns="group").fillna("")
-    return tables["runs"].merge(others, on=[*heads.RUN_KEYS], how="left")
 
 
 def _compare(published: pd.DataFrame, anew: pd.DataFrame, name: str) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.opened.study import Study
-from weightscape.publishing.data import FIGURES, FOLDER, read_configs
+from weightscape.publishing.data import FOLDER, of_population, paper_figures, read_configs
 from weightscape.runs.paper_tables import settings
 from weightscape.study.catalogue import TITLES
 from weightscape.study.sections import Config
@@ -27,10 +27,7 @@ def results() -> str:
     lines += [*_pictures_of(populations, tables["claims"]), ""]
     lines += [*_figures(), ""]
     for model, dataset in populations:
-        own = {
-            name: table[(table["model"] == model) & (table["dataset"] == dataset)]
-            for name, table in tables.items()
-        }
+        own = {name: of_population(table, model, dataset) for name, table in tables.items()}
         lines += [*_results_of(model, dataset, own), ""]
     return "\n".join(lines).rstrip()
 
@@ -78,7 +75,7 @@ def _pictures_of(populations: list[tuple[str, str]], claims: pd.DataFrame) -> It
     for (claim, statistic), of in claims.groupby(["claim", "statistic"], sort=False):
         head = heads.claims()[str(claim)]
         for model, dataset in populations if head.figures else ():
-            rows = of[(of["model"] == model) & (of["dataset"] == dataset)]
+            rows = of_population(of, model, dataset)
             rows = rows[rows["verdict"] != "too few runs"]
             if len(rows):
                 sign = "+" if rows["predicted"].iloc[0] > 0 else "-"
@@ -106,7 +103,7 @@ def _title(model: str, dataset: str) -> str:
 def _figures() -> Iterator[str]:
     """The grids of layer x dataset of each model that are published."""
     yield "## The paper's figures\n"
-    for name in FIGURES:
+    for name in paper_figures():
         for path in sorted((FOLDER / "figures").glob(f"{name}*.png")):
             of = path.stem.removeprefix(name).removeprefix("-")  # a model; or all, in one grid
             says = f"{TITLES[of]}. {heads.shown_by(name)}" if of else heads.shown_by(name)

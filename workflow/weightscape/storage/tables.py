@@ -102,6 +102,12 @@ def add_groups(table: pd.DataFrame, grouping: pd.DataFrame) -> pd.DataFrame:
     return grouped
 
 
+def add_other_groups(runs: pd.DataFrame, grouping: pd.DataFrame) -> pd.DataFrame:
+    """The table of runs with `other_group` of each, the group by other edges, or an empty text."""
+    others = grouping.drop(columns="group").fillna("")
+    return runs.merge(others, on=[*heads.RUN_KEYS], how="left")
+
+
 def check_runs(table: pd.DataFrame, runs: pd.DataFrame, path: Path | str, has_all: bool) -> None:
     """Raises WeightscapeError if a table has rows of runs that are not in the table of runs.
 

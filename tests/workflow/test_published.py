@@ -1,14 +1,25 @@
-"""A finished study's tables, published, are opened and judged without its weights."""
+"""A study's tables, published, are opened and judged without its weights, and made again."""
 
+import json
+import shutil
+
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 import weightscape
+from originals import ORIGINALS, needs_originals
+from project import ROOT, Project
+from weightscape.engine.devices import software
 from weightscape.errors import WeightscapeError
-from weightscape.publishing.data import publish
+from weightscape.publishing.data import fingerprint_of, publish
 from weightscape.publishing.judging import check_effects, judge_all
+from weightscape.storage.images import open_dataset
 from weightscape.storage.parquet import read_parquet, write_parquet
+from weightscape.storage.unfinished import UNCOUNTED
+
+RESULTS = ROOT / "docs" / "results"
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +70,37 @@ def test_a_number_that_does_not_follow_is_found(published, finished_study, tmp_p
         weightscape.open(tmp_path).table("claim_effects")
 
 
+def test_a_table_of_another_population_is_refused(published, tmp_path):
+    folder = shutil.copytree(published, tmp_path / "published")
+    (path,) = (folder / "tables" / "spectra").glob("*.parquet")
+    shutil.copy(path, path.with_name("dnn-mnist.parquet"))
+    with pytest.raises(WeightscapeError, match=r"dnn-mnist\.parquet .* it is of dnn-digits"):
+        weightscape.open(folder).table("spectra")
+
+
+@pytest.mark.parametrize("key", ["epochs", "seeds"])
+def test_a_config_of_other_runs_is_refused(finished_study, tmp_path, key):
+    study = yaml.safe_load(yaml.safe_dump(finished_study.study))
+    part = study["training"] if key == "epochs" else study["populations"][0]
+    part[key] += 1
+    config = tmp_path / "other.yaml"
+    config.write_text(yaml.safe_dump(study))
+    with pytest.raises(WeightscapeError, match=f"{config} does not train the runs of dnn on"):
+        publish(finished_study.results, config, "dnn", "digits", tmp_path / "published")
+    assert not (tmp_path / "published").exists()
+
+
+def test_a_table_that_has_no_rows_any_more_is_gone(published, finished_study, tmp_path):
+    folder = shutil.copytree(published, tmp_path / "published")
+    config = folder / "configs" / "dnn-digits.yaml"
+    stale = folder / "tables" / "purity" / "dnn-digits.parquet"
+    assert not stale.exists()
+    write_parquet(weightscape.open(published).table("spectra"), stale)
+    publish(finished_study.results, config, "dnn", "digits", folder)
+    assert "purity" not in weightscape.open(folder).tables
+    assert [*stale.parent.rglob("*.parquet")] == []
+
+
 def test_weights_of_published_results_are_not_there(published):
     study = weightscape.open(published)
     assert (study.populations, study.widths("dnn", "digits")) == ([("dnn", "digits")], ["2", "8"])
@@ -69,3 +111,29 @@ def test_weights_of_published_results_are_not_there(published):
 def test_a_study_that_is_not_finished_is_not_published(tmp_path):
     with pytest.raises(WeightscapeError, match="has no claims yet; run snakemake to its end"):
         publish(tmp_path, tmp_path / "config.yaml", "dnn", "digits", tmp_path / "published")
+
+
+@needs_originals
+@pytest.mark.parametrize(
+    ("model", "dataset"),
+    sorted(path.stem.split("-") for path in (RESULTS / "configs").glob("*.yaml")),
+)
+def test_a_published_config_makes_a_run_again_bit_for_bit(tmp_path, model, dataset):
+    study = weightscape.open(RESULTS)
+    networks = study.table("networks")
+    own = networks[(networks["model"] == model) & (networks["dataset"] == dataset)].iloc[0]
+    made_by, here = json.loads(own["software"]), software(1, "torch" in own["software"])
+    other = [key for key in made_by if key not in UNCOUNTED and made_by[key] != here.get(key)]
+    if other:
+        pytest.skip(f"this machine's {other[0]} is not that of the published runs")
+    config = yaml.safe_load((RESULTS / "configs" / f"{model}-{dataset}.yaml").read_text())
+    config["populations"][0] |= {"widths": [own["width"]], "seeds": 1}
+    project = Project.create(tmp_path / "project", config | {"data_folder": ORIGINALS})
+    shard = f"weights/{model}/{dataset}/width-{own['width']}/seeds-0000-0000.h5"
+    project.succeed(f"results/{config['study']}/{shard}")
+    assert fingerprint_of(project.results / shard, 0) == own["weights_sha256"]
+    with open_dataset(project.folder / f"results/datasets/{dataset}.h5") as images:
+        is_right = images["test/labels"][()] == np.frombuffer(own["classes"], np.uint8)
+    runs = study.runs.set_index(["model", "dataset", "width", "seed"])
+    told = runs.loc[(model, dataset, own["width"], 0), "test_accuracy"]
+    assert 100 * is_right.mean() == pytest.approx(told, abs=1e-4)

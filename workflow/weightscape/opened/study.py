@@ -15,7 +15,9 @@ from weightscape.errors import WeightscapeError
 from weightscape.heads import RUN_KEYS
 from weightscape.opened.export import export
 from weightscape.opened.run import LAST, Run, find_epoch
+from weightscape.storage.parquet import REMEDY as PARQUET_REMEDY
 from weightscape.storage.parquet import read_parquet
+from weightscape.storage.seals import refuse
 from weightscape.storage.shards import Shard, open_shard
 from weightscape.storage.tables import read_table
 from weightscape.study.paths import SHARD_NAME
@@ -69,11 +71,16 @@ class Study:
             if not self.tables or (name in heads.tables() and heads.tables()[name].joined):
                 hint = "it is not made yet, if the study has one: run snakemake to its end"
             raise WeightscapeError(f"the study {self.folder} has no table {name}; {hint}")
-        parts = [
-            read_parquet(path) if path.suffix == ".parquet" else read_table(path)
-            for path in self._files[name]
-        ]
-        return pd.concat(parts, ignore_index=True)
+        return pd.concat(map(self._read, self._files[name]), ignore_index=True)
+
+    def _read(self, path: Path) -> pd.DataFrame:
+        if path.suffix == ".csv":
+            return read_table(path)
+        table, is_whole = read_parquet(path), path.parent.name == "tables"
+        found = [] if is_whole else sorted(set(table["model"] + "-" + table["dataset"]))
+        if found not in ([], [path.stem]):
+            raise refuse(path, f"it is of {', '.join(found)}", PARQUET_REMEDY)
+        return table
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -18,9 +18,13 @@ from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.storage.parquet import write_parquet
+from weightscape.storage.seals import remove_sealed
 from weightscape.storage.shards import Shard, open_shard, read_population
 from weightscape.storage.tables import add_groups, read_table
+from weightscape.storage.unfinished import UNCOUNTED
 from weightscape.study.config import check
+from weightscape.study.population import find_population
+from weightscape.study.recipes import digest_of, recipe
 from weightscape.study.sections import Config
 
 HEAD = MeasureHead(
@@ -53,7 +57,10 @@ FOLDER = heads.LIBRARY.parents[1] / "docs" / "results"
 
 
 def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = FOLDER) -> None:
-    """Adds the tables of a population of a finished study to those in `folder`, with its config."""
+    """Adds the tables of a population of a finished study to those in `folder`, with its config.
+
+    Raises WeightscapeError if its claims are not made yet, or the config is not that of its runs.
+    """
     measures, name = study / "measures" / model / dataset, f"{model}-{dataset}.parquet"
     if not (measures / "claim_effects.csv").exists():
         raise WeightscapeError(
@@ -61,6 +68,11 @@ def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = 
             "published"
         )
     grouping = read_table(measures / "grouping.csv", "grouping")
+    shards = sorted((study / "weights" / model / dataset).glob("width-*/seeds-*.h5"))
+    networks = _networks(shards, grouping)
+    _check_config(config, networks)
+    for path in folder.glob(f"tables/*/{name}"):
+        remove_sealed(path)
     for path in sorted(measures.glob("*.csv")):
         table = read_table(path, path.stem)
         if path.stem in LEFT_OUT or not len(table):
@@ -70,8 +82,7 @@ def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = 
         if path.stem == "runs":
             table = table.drop(columns="shard")  # whose files are not published
         write_parquet(table, folder / "tables" / path.stem / name)
-    shards = sorted((study / "weights" / model / dataset).glob("width-*/seeds-*.h5"))
-    write_parquet(_networks(shards, grouping), folder / "tables" / "networks" / name)
+    write_parquet(networks, folder / "tables" / "networks" / name)
     for of_study in heads.read_by_claims("study"):
         path = study / "tables" / f"{of_study}.csv"
         if path.exists() and len(table := read_table(path, of_study)):
@@ -83,6 +94,19 @@ def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = 
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     own = folder / "configs" / f"{model}-{dataset}.yaml"
     own.write_text(config.read_text())
+
+
+def _check_config(path: Path, networks: pd.DataFrame) -> None:
+    """Raises WeightscapeError if a config does not train these runs."""
+    config, first = _read_config(path), networks.iloc[0]
+    wanted = find_population(config, first["model"], first["dataset"])
+    asked, made = digest_of(recipe(config, wanted)), set(networks["recipe_digest"])
+    runs = {(width, seed) for width in wanted.widths for seed in range(wanted.n_seeds)}
+    if made != {asked} or runs != set(zip(networks["width"], networks["seed"], strict=True)):
+        raise WeightscapeError(
+            f"{path} does not train the runs of {first['model']} on {first['dataset']}: name the "
+            "config that their study was made with"
+        )
 
 
 def paper_figures() -> list[str]:
@@ -109,12 +133,13 @@ def _networks(shards: list[Path], grouping: pd.DataFrame) -> pd.DataFrame:
 
 def _networks_of(shard: Shard) -> Iterator[dict[str, Any]]:
     of, classes = shard.header, shard.predictions()
+    counted = {key: value for key, value in of.software.items() if key not in UNCOUNTED}
     for row, seed in enumerate(shard.seeds):
         yield {
             **{"model": of.model, "dataset": of.dataset, "width": of.width, "seed": seed},
             "classes": b"" if classes is None else classes[row].tobytes(),
             "weights_sha256": fingerprint(shard, row),
-            "software": json.dumps(of.software, sort_keys=True),
+            "software": json.dumps(counted, sort_keys=True),
             "recipe_digest": of.recipe_digest,
             "dataset_digest": of.dataset_digest,
         }
@@ -140,8 +165,12 @@ def read_configs(folder: Path = FOLDER) -> dict[tuple[str, str], Config]:
     configs = {}
     for path in sorted((folder / "configs").glob("*.yaml")):
         model, _, dataset = path.stem.partition("-")
-        configs[model, dataset] = check(yaml.safe_load(path.read_text()), str(path))
+        configs[model, dataset] = _read_config(path)
     return configs
+
+
+def _read_config(path: Path) -> Config:
+    return check(yaml.safe_load(path.read_text()), str(path))
 
 
 def of_population(table: pd.DataFrame, model: str, dataset: str) -> pd.DataFrame:

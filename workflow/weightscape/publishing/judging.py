@@ -16,6 +16,7 @@ from weightscape.errors import WeightscapeError
 from weightscape.opened.study import Study
 from weightscape.publishing.data import FOLDER, of_population, read_configs
 from weightscape.storage.parquet import write_parquet
+from weightscape.storage.seals import remove_sealed
 from weightscape.storage.tables import add_other_groups
 
 REMADE = ("claim_effects", "claim_ways", "claim_widths")
@@ -75,6 +76,6 @@ def judge_all(folder: Path = FOLDER) -> None:
     tables = judge_study(effects, ways, across, way, of["alpha"], of["smallest_effect"])
     for name, table in tables.items():
         path = folder / "tables" / f"{name}.parquet"
-        path.unlink(missing_ok=True)
+        remove_sealed(path)
         if len(table):
             write_parquet(table, path)

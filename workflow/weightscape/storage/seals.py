@@ -29,6 +29,12 @@ def replace_sealed(target: Path) -> Iterator[Path]:
         aside.write_text(f"{digest}  {target.name}\n", encoding="utf-8")
 
 
+def remove_sealed(target: Path) -> None:
+    """A table, if it is there, and its seal."""
+    target.unlink(missing_ok=True)
+    _seal_of(target).unlink(missing_ok=True)
+
+
 def check_seal(path: Path, remedy: str = REMEDY) -> None:
     """Raises WeightscapeError if a table is missing, or not as it was written."""
     try:

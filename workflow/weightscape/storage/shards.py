@@ -4,7 +4,6 @@ The layout is documented in docs/shard.md. A file is sealed with a digest of its
 flipped bit is an error and not a number.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from weightscape.errors import WeightscapeError
 from weightscape.models import Link, links_in
 from weightscape.storage.hdf5 import DAMAGE, read_file, read_note, write_file
 from weightscape.study.paths import SHARD_NAME
-from weightscape.study.recipes import canonical_json, digest_of_shards, stream_seeds
+from weightscape.study.recipes import canonical_json, digest_of, digest_of_shards, stream_seeds
 
 FORMAT_VERSION = 1
 CURVES = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -44,7 +43,7 @@ class Header(NamedTuple):
 
     @property
     def recipe_digest(self) -> str:
-        return hashlib.sha256(canonical_json(self.recipe).encode()).hexdigest()[:16]
+        return digest_of(self.recipe)
 
 
 class RunRecord(NamedTuple):

@@ -23,6 +23,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
+def digest_of(recipe: dict[str, Any]) -> str:
+    """What names a recipe, as a shard has it."""
+    return hashlib.sha256(canonical_json(recipe).encode()).hexdigest()[:16]
+
+
 def digest_of_shards(recipe: dict[str, Any], epochs: Iterable[int]) -> str:
     """Of what the shards of a population are made by: a recipe, and the epochs that are kept.
 

@@ -114,7 +114,6 @@ def dataset(own, tmp_path_factory):
 def originals(tmp_path_factory):
     """Name -> the dataset made from the original files; each is made once."""
     from originals import ORIGINALS
-
     from weightscape.preparing.datasets import prepare
     from weightscape.storage.images import load
 

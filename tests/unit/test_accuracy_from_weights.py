@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted import plant, write_tables
 from scipy import stats
 from sklearn.metrics import mean_absolute_error, r2_score
 
+from planted import plant, write_tables
 from weightscape.claims.analyses import accuracy_from_weights as prediction
 from weightscape.claims.analyses import transfer
 from weightscape.claims.analyses.accuracy_from_weights import (

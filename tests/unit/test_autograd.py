@@ -7,6 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
 from cases import (
     CNN,
     DNN,
@@ -18,9 +21,6 @@ from cases import (
     random_orders,
 )
 from references import labels, scaled, tensors
-from torch import nn
-from torch.nn.functional import cross_entropy
-
 from weightscape.engine import autograd
 from weightscape.engine.autograd import Adam, _dropped, _losses, activation_bytes, keep, pixels
 from weightscape.engine.linear import FastLinear

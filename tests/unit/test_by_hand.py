@@ -6,12 +6,12 @@ import numba
 import numpy as np
 import pytest
 import torch
-from cases import CNN, KEY, NORMAL, by_hand, random_orders, random_split
 from hypothesis import given
 from hypothesis import strategies as st
-from references import adam, gradients, modules, ours, scaled, train_modules
 from torch.nn.functional import cross_entropy
 
+from cases import CNN, KEY, NORMAL, by_hand, random_orders, random_split
+from references import adam, gradients, modules, ours, scaled, train_modules
 from weightscape import models
 from weightscape.engine.streams import initialise
 from weightscape.kernels import primitives

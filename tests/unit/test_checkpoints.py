@@ -18,11 +18,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import WRITERS, entry, write_raw, write_safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils import prune
 
+from checkpoint_files import WRITERS, entry, write_raw, write_safetensors
 from weightscape.errors import WeightscapeError
 from weightscape.foreign.checkpoints import read_tensors
 from weightscape.foreign.formats.base import Refused

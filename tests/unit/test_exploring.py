@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from browsing import browse, needs_chromium
 
+from browsing import browse, needs_chromium
 from weightscape.errors import WeightscapeError
 from weightscape.exploring.gather import OF_RUNS, gather
 from weightscape.exploring.page import render

@@ -11,6 +11,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.colors import to_rgb
+
 from drawings import (
     DEUTERANOPIA,
     LAYERS,
@@ -39,9 +42,6 @@ from drawings import (
     svg_of,
     to_lab,
 )
-from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.colors import to_rgb
-
 from weightscape.drawing import style
 from weightscape.drawing.style import Shown
 from weightscape.figures import convergence, nulls, spectra, statistics, strength, telemetry

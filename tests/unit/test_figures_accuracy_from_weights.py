@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+
 from drawings import (
     MIXED,
     bars_of,
@@ -21,7 +22,6 @@ from drawings import (
     predict,
     svg_of,
 )
-
 from weightscape.claims.analyses.accuracy_from_weights import FEATURES, INNER
 from weightscape.claims.analyses.transfer import CASES
 from weightscape.claims.learners import LEARNERS

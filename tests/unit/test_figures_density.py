@@ -6,6 +6,9 @@ from itertools import pairwise
 import h5py
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.patches import StepPatch
+
 from drawings import (
     MIXED,
     legend_of,
@@ -16,9 +19,6 @@ from drawings import (
     named_panels,
     panels_of,
 )
-from matplotlib.colors import to_rgb
-from matplotlib.patches import StepPatch
-
 from weightscape.drawing import style
 from weightscape.drawing.style import Shown
 from weightscape.figures import density

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+
 from drawings import (
     collisions_in,
     failure_tables,
@@ -14,8 +16,6 @@ from drawings import (
     points_of,
     saved,
 )
-from matplotlib.colors import to_rgb
-
 from weightscape.claims.analyses.causes import CAUSES
 from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure

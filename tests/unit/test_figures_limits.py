@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from drawings import (
     LAYERS,
     MAKERS,
@@ -21,7 +22,6 @@ from drawings import (
     panels_of,
     points_of,
 )
-
 from weightscape.drawing import style
 from weightscape.drawing.style import Shown
 from weightscape.figures import convergence, projection_widths, spectra, statistics

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+
 from drawings import (
     MIXED,
     bars_of,
@@ -15,8 +17,6 @@ from drawings import (
     points_of,
     svg_of,
 )
-from matplotlib import colormaps
-
 from weightscape.drawing.style import Shown
 from weightscape.figures import projection, projection_widths
 

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from drawings import collisions_in, make_reliabilities, make_runs, panels_of, saved
 
+from drawings import collisions_in, make_reliabilities, make_runs, panels_of, saved
 from weightscape.drawing import style
 from weightscape.figures import draw
 from weightscape.figures.reliability import LOWEST, RUNS

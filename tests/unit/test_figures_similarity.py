@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from drawings import collisions_in, make_runs, make_similarities, named_panels, panels_of, saved
 
+from drawings import collisions_in, make_runs, make_similarities, named_panels, panels_of, saved
 from weightscape.drawing import style
 from weightscape.figures import draw
 from weightscape.figures.similarity import RELATIONS

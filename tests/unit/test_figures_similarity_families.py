@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from drawings import collisions_in, make_runs, named_panels, saved
 
+from drawings import collisions_in, make_runs, named_panels, saved
 from weightscape.claims.analyses.similarity_families import COLUMNS
 from weightscape.drawing import style
 from weightscape.figures import draw

@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
+
 from drawings import (
     DEUTERANOPIA,
     LAYERS,
@@ -18,8 +20,6 @@ from drawings import (
     saved,
     to_lab,
 )
-from matplotlib.colors import to_rgb
-
 from weightscape.claims.analyses.variation import ACCURACIES, CHOSEN, PARTS
 from weightscape.drawing import style
 from weightscape.figures import draw as draw_figure

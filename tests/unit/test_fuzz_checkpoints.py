@@ -13,11 +13,11 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from checkpoint_files import WRITERS
-from fuzzing import EXAMPLES, damage, fuzzed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checkpoint_files import WRITERS
+from fuzzing import EXAMPLES, damage, fuzzed
 from weightscape.errors import WeightscapeError
 from weightscape.foreign.checkpoints import read_tensors
 from weightscape.foreign.listing import COLUMNS, read_listing

@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from fuzzing import damage, fuzzed
 from hypothesis import given
 from hypothesis import strategies as st
-from read_damaged import outcome
 
+from fuzzing import damage, fuzzed
+from read_damaged import outcome
 from weightscape.storage.tables import write_table
 
 

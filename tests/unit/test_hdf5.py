@@ -8,8 +8,8 @@ import os
 import h5py
 import numpy as np
 import pytest
-from read_damaged import texts_of
 
+from read_damaged import texts_of
 from weightscape.errors import WeightscapeError
 from weightscape.storage.hdf5 import read_file, write_file
 

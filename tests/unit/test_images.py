@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from originals import ORIGINALS, needs_originals
-from read_damaged import texts_of
 from sklearn.datasets import load_digits
 
+from originals import ORIGINALS, needs_originals
+from read_damaged import texts_of
 from weightscape.errors import WeightscapeError
 from weightscape.preparing.datasets import describe, prepare
 from weightscape.storage.images import load

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 
+from checkpoint_files import WRITERS, write_hdf5, write_safetensors, write_torch
 from weightscape import heads
 from weightscape.claims import statements
 from weightscape.claims.analyses import (

@@ -7,11 +7,11 @@ import shutil
 import threading
 import time
 
-import cases
 import numba
 import numpy as np
 import pytest
 
+import cases
 from weightscape.errors import WeightscapeError
 from weightscape.kernels import cache
 from weightscape.kernels.cache import KernelCache, Store

@@ -7,6 +7,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from cases import Case, batches, by_autograd, make_recipe, random_orders
 from references import (
     ViTModules,
@@ -20,8 +22,6 @@ from references import (
     ours,
     train_modules,
 )
-from torch import nn
-
 from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.models.dnn import hidden_units

@@ -4,9 +4,9 @@ import io
 
 import numpy as np
 import pytest
-from drawings import make_figure, make_runs
 from PIL import Image
 
+from drawings import make_figure, make_runs
 from weightscape.drawing import origin, style
 
 SETTINGS = ["statistics", "test", 200]

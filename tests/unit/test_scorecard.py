@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from matplotlib.legend import Legend
 from scipy import stats
-from test_statements import ALPHA, DRAWS, SMALLEST, WAY, measure, plant
 
+from test_statements import ALPHA, DRAWS, SMALLEST, WAY, measure, plant
 from weightscape.claims import judge, statements
 from weightscape.claims.answers import ANSWERS, answer
 from weightscape.claims.families import compare

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from read_damaged import read_shard, texts_of
 
+from read_damaged import read_shard, texts_of
 from weightscape.errors import WeightscapeError
 from weightscape.storage.shards import CURVES, open_shard, read_population, write_shard
 

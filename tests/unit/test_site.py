@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from browsing import needs_chromium
 
+from browsing import needs_chromium
 from project import ROOT
 
 SITE, TOOLS = ROOT / "build" / "docs", ROOT / "build" / "docs-tools"

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from cases import (
     CNN,
     DNN,
@@ -32,7 +33,6 @@ from references import (
     tensors,
     train_modules,
 )
-
 from weightscape import models
 from weightscape.engine import autograd
 from weightscape.engine import by_hand as hand

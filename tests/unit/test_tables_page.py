@@ -9,8 +9,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from browsing import browse, needs_chromium
 
+from browsing import browse, needs_chromium
 from weightscape.errors import WeightscapeError
 from weightscape.exploring import tables
 from weightscape.exploring.tables import render

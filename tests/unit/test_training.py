@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+
 from cases import CNN, GAP, KEY, NORMAL, TRANSFORMER, VIT, make_recipe, random_split
 from cases import DNN as SMALL_DNN
 from originals import needs_originals
@@ -26,8 +28,6 @@ from references import (
     tensors,
     train_modules,
 )
-from scipy import stats
-
 from weightscape import models
 from weightscape.engine import autograd, devices, memory, streams, training
 from weightscape.engine.autograd import AutogradStack

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from planted import plant
 from scipy import stats
 from sklearn.metrics import r2_score
 
+from planted import plant
 from weightscape.claims.analyses import transfer
 from weightscape.claims.analyses.accuracy_from_weights import out_of_fold
 from weightscape.claims.analyses.transfer import CASES, COLUMNS, make_taught, measure

@@ -4,8 +4,8 @@ import json
 import os
 
 import pytest
-from cases import make_recipe
 
+from cases import make_recipe
 from weightscape import models
 from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.engine.trial import try_model

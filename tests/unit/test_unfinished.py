@@ -14,9 +14,9 @@ import time
 
 import numpy as np
 import pytest
-from cases import VIT, make_recipe
 from threadpoolctl import threadpool_info
 
+from cases import VIT, make_recipe
 from weightscape.engine import devices, training
 from weightscape.engine.training import TrainingJob, train_shard
 from weightscape.errors import WeightscapeError

@@ -5,10 +5,11 @@ from scipy import stats
 
 import weightscape
 from project import ROOT
+from weightscape.publishing.data import read_configs, studies
 from weightscape.storage.seals import FOLDER
 
 RESULTS = ROOT / "docs" / "results"
-POPULATIONS = sorted(path.stem.split("-") for path in (RESULTS / "configs").glob("*.yaml"))
+POPULATIONS = [(folder, *key) for folder in studies() for key in read_configs(folder)]
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,9 @@ def test_every_table_has_its_seal_and_no_seal_is_left_over():
     assert sum(path.stat().st_size for path in tables) < 60e6
 
 
-@pytest.mark.parametrize(("model", "dataset"), POPULATIONS)
-def test_an_effect_is_that_of_scipy(study, model, dataset):
+@pytest.mark.parametrize(("folder", "model", "dataset"), POPULATIONS)
+def test_an_effect_is_that_of_scipy(folder, model, dataset):
+    study = weightscape.open(folder)
     runs, claims, statistics = map(study.table, ("runs", "claims", "statistics"))
     is_own = (claims["model"] == model) & (claims["dataset"] == dataset)
     own = claims[is_own & (claims["claim"] == "C1") & (claims["statistic"] == "std")]
@@ -39,8 +41,9 @@ def test_an_effect_is_that_of_scipy(study, model, dataset):
         assert (len(both), found) == (row["n"], pytest.approx(row["pooled"], abs=1e-6))
 
 
-@pytest.mark.parametrize(("model", "dataset"), POPULATIONS)
-def test_groups_are_those_of_the_runs(study, model, dataset):
+@pytest.mark.parametrize(("folder", "model", "dataset"), POPULATIONS)
+def test_groups_are_those_of_the_runs(folder, model, dataset):
+    study = weightscape.open(folder)
     runs, groups = study.runs, study.table("groups")
     runs = runs[(runs["model"] == model) & (runs["dataset"] == dataset)]
     groups = groups[(groups["model"] == model) & (groups["dataset"] == dataset)]

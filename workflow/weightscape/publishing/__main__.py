@@ -1,21 +1,25 @@
-"""`STUDY CONFIG MODEL DATASET` publishes a population; without, all are made anew and compared."""
+"""`STUDY CONFIG MODEL DATASET [FOLDER]` publishes a population; without, all are made anew."""
 
 import sys
 from pathlib import Path
 
 from weightscape.errors import WeightscapeError
-from weightscape.publishing.data import publish
+from weightscape.publishing.data import FOLDER, publish, studies
 from weightscape.publishing.judging import check_effects, judge_all
 
 
 def main(arguments: list[str]) -> None:
     if arguments:
-        study, config, model, dataset = arguments
-        publish(Path(study), Path(config), model, dataset)
+        study, config, model, dataset, *other = arguments
+        folders = [Path(*other) if other else FOLDER]
+        publish(Path(study), Path(config), model, dataset, folders[0])
     else:
-        for sentence in check_effects():
-            print(sentence, flush=True)
-    judge_all()
+        folders = studies()
+        for folder in folders:
+            for sentence in check_effects(folder):
+                print(sentence, flush=True)
+    for folder in folders:
+        judge_all(folder)
 
 
 if __name__ == "__main__":

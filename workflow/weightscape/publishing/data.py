@@ -56,6 +56,14 @@ COLOURS = 64
 FOLDER = heads.LIBRARY.parents[1] / "docs" / "results"
 
 
+def studies(folder: Path = FOLDER) -> list[Path]:
+    """The folders of published studies: the paper's, and those from other initial values.
+
+    In one study there is one population of a model and dataset.
+    """
+    return [folder, *sorted(path.parent for path in folder.glob("initialisation/*/configs"))]
+
+
 def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = FOLDER) -> None:
     """Adds the tables of a population of a finished study to those in `folder`, with its config.
 

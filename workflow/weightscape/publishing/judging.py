@@ -31,7 +31,7 @@ def check_effects(folder: Path = FOLDER) -> Iterator[str]:
     study = Study(folder)
     tables = {name: _table(study, name) for name in (*heads.measures()["claims"].reads, *REMADE)}
     for (model, dataset), config in read_configs(folder).items():
-        name, settings = f"{model}-{dataset}", config["claims"]
+        name, settings = f"{folder.name}/{model}-{dataset}", config["claims"]
         own = {table: of_population(rows, model, dataset) for table, rows in tables.items()}
         runs = add_other_groups(own["runs"], own["grouping"])
         way, draws = Way(settings["accuracy"], settings["non"]), Draws(settings["permutations"])

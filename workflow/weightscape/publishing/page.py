@@ -9,10 +9,16 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.opened.study import Study
-from weightscape.publishing.data import FOLDER, of_population, paper_figures, read_configs
+from weightscape.publishing.data import (
+    FOLDER,
+    of_population,
+    paper_figures,
+    read_configs,
+    studies,
+)
 from weightscape.runs.paper_tables import settings
 from weightscape.study.catalogue import TITLES
-from weightscape.study.sections import Config
+from weightscape.study.sections import GROUPS, Config
 
 
 def results() -> str:
@@ -25,6 +31,7 @@ def results() -> str:
     lines = [*_trained(populations, configs), ""]
     lines += [*_answers_of(populations, tables["answers"]), ""]
     lines += [*_pictures_of(populations, tables["claims"]), ""]
+    lines += _starts()
     lines += [*_figures(), ""]
     for model, dataset in populations:
         own = {name: of_population(table, model, dataset) for name, table in tables.items()}
@@ -75,14 +82,92 @@ def _pictures_of(populations: list[tuple[str, str]], claims: pd.DataFrame) -> It
     for (claim, statistic), of in claims.groupby(["claim", "statistic"], sort=False):
         head = heads.claims()[str(claim)]
         for model, dataset in populations if head.figures else ():
-            rows = of_population(of, model, dataset)
-            rows = rows[rows["verdict"] != "too few runs"]
+            rows = _judged(of_population(of, model, dataset), str(claim), str(statistic))
             if len(rows):
-                sign = "+" if rows["predicted"].iloc[0] > 0 else "-"
+                sign = _sign(rows)
                 seen = [_seen(rows, name) for name in ("pooled", "within")]
                 what = f"{claim}: {head.statistics[str(statistic)]}"
                 cells = [head.figures, what, sign, _title(model, dataset), *seen]
                 yield f"| {' | '.join(cells)} |"
+
+
+def _starts() -> Iterator[str]:
+    """What the initial weights change: the studies from other ones beside the paper's study."""
+    published = [(read_configs(folder), Study(folder)) for folder in studies()]
+    if len(published) == 1:
+        return
+    by_start = {_start(next(iter(configs.values()))): study for configs, study in published}
+    others = [key for configs, _ in published[1:] for key in configs]
+    populations = [key for key in published[0][0] if key in others]
+    yield "## From other initial weights\n"
+    yield (
+        "The same networks, trained from initial weights that are drawn otherwise. The paper says\n"
+        "*normal* and no more. *Uniform* is what torch's layers have: within 1/√(inputs).\n"
+        "Accuracies are medians of the runs' last ones, in %.\n"
+    )
+    yield from _runs_from(by_start, populations)
+    yield "\nThe answers to the claims:\n"
+    yield from _answers_from(by_start, populations)
+    yield "\nWhat is seen within width, as in the table of the paper's pictures:\n"
+    yield from _seen_from(by_start, populations)
+    yield ""
+
+
+def _start(config: Config) -> str:
+    of = config["training"]["initialisation"]
+    return f"normal, σ {of['std']:g}" if of["weights"] == "normal" else of["weights"]
+
+
+def _runs_from(by_start: dict[str, Study], populations: list[tuple[str, str]]) -> Iterator[str]:
+    yield f"| population | initial weights | n | {' | '.join(GROUPS)} | train | test |"
+    yield "|---" * (len(GROUPS) + 5) + "|"
+    for key in populations:
+        for start, study in by_start.items():
+            runs = of_population(study.runs, *key)
+            if len(runs):
+                counts = [str((runs["group"] == name).sum()) for name in GROUPS]
+                medians = [
+                    f"{runs[f'{split}_accuracy'].median():.2f}" for split in ("train", "test")
+                ]
+                cells = [_title(*key), start, f"{len(runs):,}", *counts, *medians]
+                yield f"| {' | '.join(cells)} |"
+
+
+def _answers_from(by_start: dict[str, Study], populations: list[tuple[str, str]]) -> Iterator[str]:
+    yield f"| claim | population | {' | '.join(by_start)} |"
+    yield "|---" * (len(by_start) + 2) + "|"
+    tables = [study.table("answers") for study in by_start.values()]
+    for claim in heads.claims():
+        for key in populations:
+            own = [of_population(table[table["claim"] == claim], *key) for table in tables]
+            cells = ["".join(rows["answer"]) for rows in own]
+            if any(cells):
+                yield f"| {claim} | {_title(*key)} | {' | '.join(cells)} |"
+
+
+def _seen_from(by_start: dict[str, Study], populations: list[tuple[str, str]]) -> Iterator[str]:
+    yield f"| statement | sign | population | {' | '.join(by_start)} |"
+    yield "|---" * (len(by_start) + 3) + "|"
+    tables = [study.table("claims") for study in by_start.values()]
+    for claim, head in heads.claims().items():
+        for statistic, words in head.statistics.items() if head.figures else ():
+            for key in populations:
+                own = [_judged(of_population(of, *key), claim, statistic) for of in tables]
+                seen = [_seen(rows, "within") if len(rows) else "" for rows in own]
+                if any(seen):
+                    sign = next(_sign(rows) for rows in own if len(rows))
+                    cells = [f"{claim}: {words}", sign, _title(*key), *seen]
+                    yield f"| {' | '.join(cells)} |"
+
+
+def _judged(claims: pd.DataFrame, claim: str, statistic: str) -> pd.DataFrame:
+    """The statements of one statistic that enough runs speak for."""
+    is_it = (claims["claim"] == claim) & (claims["statistic"] == statistic)
+    return claims[is_it & (claims["verdict"] != "too few runs")]
+
+
+def _sign(rows: pd.DataFrame) -> str:
+    return "+" if rows["predicted"].iloc[0] > 0 else "-"
 
 
 def _seen(rows: pd.DataFrame, effect: str) -> str:

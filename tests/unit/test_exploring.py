@@ -259,7 +259,7 @@ def test_a_drag_shows_the_weights_of_its_runs_over_those_of_the_rest(page, explo
 
 
 @needs_chromium
-def test_a_selection_of_whole_widths_is_told(page, tmp_path):
+def test_what_a_selection_lacks_is_told(page, tmp_path):
     steps = """
       const {model, width} = source.data;
       const told = async (wanted) => {
@@ -270,11 +270,15 @@ def test_a_selection_of_whole_widths_is_told(page, tmp_path):
       found.whole = await told((i) => model[i] === "dnn" && width[i] === "9");
       found.part = await told((i) => model[i] === "dnn" && width[i] === "9" && i % 2);
       found.every = await told((i) => model[i] === "dnn");
+      found.both = await told((i) => model[i] === "dnn" || width[i] === "2");
     """
     found, _ = browse(page, tmp_path, START + steps)
     warning = "No run of the rest has a width of those selected: width may be what sets them apart."
-    assert found["whole"].endswith(warning)
+    assert warning in found["whole"]
     assert warning not in found["part"] + found["every"]
+    missing = 'such number, and so no dot: 6 in the view "two numbers"'
+    assert missing in found["both"]
+    assert "two numbers" not in found["every"]
     assert found["faults"] == []
 
 

@@ -36,6 +36,14 @@ def test_each_width_has_a_point_and_an_interval_of_both_kinds_of_runs(tmp_path):
     assert axes.get_title().endswith("(n = 30)")
 
 
+def test_a_point_below_the_usual_axis_is_in_the_figure(tmp_path):
+    runs = make_runs(np.linspace(50, 99, 30), widths=WIDTHS)
+    table = make_reliabilities(runs)
+    table.loc[table.index[0], ["reliability", "reliability_low"]] = -0.75, -3
+    (axes,) = panels_of(draw_table(runs, table, tmp_path))
+    assert -0.9 < axes.get_ylim()[0] < -0.75
+
+
 def test_without_predictions_the_figure_says_so(tmp_path):
     runs = make_runs([50.0, 60.0], widths=("5",))
     figure = draw_table(runs, make_reliabilities(runs).assign(n=0, reliability=math.nan), tmp_path)

@@ -75,7 +75,7 @@ function follow() {
   const shown = kept.booleans.filter(Boolean).length;
   const selected = new Set(indices);
   told.text = `n = ${shown} of ${n} runs are shown, ${indices.length} are selected. `
-    + "Draw a box or a lasso in any view; shift adds." + warn(indices, selected);
+    + "Draw a box or a lasso in any view; shift adds." + warn(indices, selected) + miss(indices);
   divide(selected);
   weigh(selected);
 }
@@ -92,6 +92,17 @@ function warn(indices, selected) {
   return isOfWidth
     ? "\nNo run of the rest has a width of those selected: width may be what sets them apart."
     : "";
+}
+
+// selected runs that a view can't show, as their models have no such layer
+function miss(indices) {
+  const without = (x, y) => indices.filter((i) =>
+    !Number.isFinite(source.data[x][i]) || !Number.isFinite(source.data[y][i])).length;
+  const told = [["x", "y", "two numbers"], ["map_x", "map_y", "map"]]
+    .map(([x, y, view]) => [without(x, y), view]).filter(([count]) => count > 0)
+    .map(([count, view]) => `${count} in the view "${view}"`);
+  return told.length > 0
+    ? `\nSelected runs that have no such number, and so no dot: ${told.join(", ")}.` : "";
 }
 
 // dots are drawn first, and what follows from them when they are there

@@ -14,7 +14,8 @@ HEAD = FigureHead(
         "How reliably the test images rank the runs of a width of {model} on {dataset} by "
         "accuracy ({runs}): Spearman's correlation between two random halves of the images, mean "
         "over 200 splits, brought to all images by Spearman-Brown. 1: the ranking has no luck in "
-        "it; 0: it is all luck, and nothing can be expected to predict it. Bars are 95 % intervals "
+        "it; 0: it is all luck, and nothing can be expected to predict it. From few runs it can come out "
+        "below 0, and means none. Bars are 95 % intervals "
         "by a jackknife over runs; they may end below the axis. n, below each width, counts all "
         "its runs with predictions; without those that are non there may be fewer. {training}"
     ),
@@ -25,7 +26,7 @@ RUNS = {
     "converged": ("#0072B2", "o", -0.12, "runs that are not non"),
     "all": ("#D55E00", "D", 0.12, "all runs"),
 }
-LOWEST = -0.5  # of the axis: an interval of few runs has no end
+LOWEST = -0.5  # of an axis without lower points: an interval of few runs has no end
 INCHES = 0.45  # of a width
 
 
@@ -45,7 +46,8 @@ def draw(population: style.Shown, split: str) -> Figure:
     shown = [f"{w}\n{counts[w]}" for w in style.spread(widths, 14)]
     axes.set_xticks([widths.index(text.partition("\n")[0]) for text in shown], shown)
     axes.set_xlim(-0.5, len(widths) - 0.5)
-    axes.set_ylim(max(axes.get_ylim()[0], LOWEST), 1.05)
+    lowest = min(LOWEST, table["reliability"].min() - 0.05)
+    axes.set_ylim(max(axes.get_ylim()[0], lowest), 1.05)
     axes.set_xlabel("width; below it n, its runs")
     axes.set_ylabel("reliability of the ranking\nby test accuracy (1: no luck)")
     axes.set_title(f"reliability of the ranking by test accuracy (n = {n})")

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+import weightscape.kernels.primitives  # noqa: F401  # chooses BLAS's kernels, before scipy loads them
 from weightscape.storage.shards import CURVES, Header, RunRecord, write_shard
 
 # the same examples each time; `pytest --hypothesis-profile=explore` looks further

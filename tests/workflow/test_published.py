@@ -59,7 +59,7 @@ def test_a_number_that_does_not_follow_is_found(published, finished_study, tmp_p
     path = tmp_path / "tables" / "claim_effects" / f"{model}-{dataset}.parquet"
     table = read_parquet(path)
     write_parquet(table.assign(n=table["n"] + 1), path)
-    with pytest.raises(WeightscapeError, match=f"claim_effects of .*/{model}-{dataset} is not what"):
+    with pytest.raises(WeightscapeError, match=rf"claim_effects of \S+/{model}-{dataset} is"):
         list(check_effects(tmp_path))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -14,10 +14,10 @@ HEAD = FigureHead(
         "How reliably the test images rank the runs of a width of {model} on {dataset} by "
         "accuracy ({runs}): Spearman's correlation between two random halves of the images, mean "
         "over 200 splits, brought to all images by Spearman-Brown. 1: the ranking has no luck in "
-        "it; 0: it is all luck, and nothing can be expected to predict it. From few runs it can come out "
-        "below 0, and means none. Bars are 95 % intervals "
-        "by a jackknife over runs; they may end below the axis. n, below each width, counts all "
-        "its runs with predictions; without those that are non there may be fewer. {training}"
+        "it; 0: it is all luck, and nothing can be expected to predict it. From few runs it can "
+        "come out below 0, and means none. Bars are 95 % intervals by a jackknife over runs; they"
+        " may end below the axis. n, below each width, counts all its runs with predictions; "
+        "without those that are non there may be fewer. {training}"
     ),
     layers=False,
 )

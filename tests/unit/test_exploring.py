@@ -152,7 +152,7 @@ async function drag(view, [x0, y0, x1, y1]) {
     }
     await wait(20);
   }
-  await wait(200);
+  await wait(400);
 }
 while (!(window.Bokeh && Bokeh.documents.length && find("width")
   && Bokeh.index.find_one(find("width")))) await wait(50);
@@ -166,7 +166,7 @@ const places = {width: ["size", "test accuracy (%)"], numbers: ["x", "y"],
 BRUSH = """
   for (const [name, [x, y]] of Object.entries(places)) {
     source.selected.indices = [];
-    await wait(100);
+    await wait(300);
     const xs = Array.from(source.data[x]), ys = Array.from(source.data[y]);
     const known = [...xs.keys()].filter((i) => Number.isFinite(xs[i]) && Number.isFinite(ys[i]));
     const at = (values, share) => known.map((i) => values[i]).sort((a, b) => a - b)[

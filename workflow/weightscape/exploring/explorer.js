@@ -105,10 +105,17 @@ function miss(indices) {
     ? `\nSelected runs that have no such number, and so no dot: ${told.join(", ")}.` : "";
 }
 
-// dots are drawn first, and what follows from them when they are there
+// dots are drawn first: what follows from them waits until a frame has shown them
 function followLater() {
+  const later = (ms) => {
+    clearTimeout(source.following);
+    source.following = setTimeout(() => { follow(); remember(); }, ms);
+  };
   clearTimeout(source.following);
-  source.following = setTimeout(() => { follow(); remember(); }, 40);
+  source.following = setTimeout(() => {
+    later(60); // where no frame comes, as in a page out of sight
+    requestAnimationFrame(() => later(0));
+  }, 40);
 }
 
 function divide(selected) {

@@ -100,7 +100,8 @@ class _Page:
             "weights": _select("density of weights", layers[0], layers),
         }
         self.filters = {key: self._filter(key) for key in FILTERS}
-        self.told = Div(text="", name="told", styles={"white-space": "pre"})
+        # the views stay where they are when a line comes or goes
+        self.told = Div(text="", name="told", styles={"white-space": "pre", "min-height": "3.6em"})
         self.legend = Div(text="")
         self.views = self._views()
         for key, choice in {**self.choices, **self.filters}.items():

@@ -56,6 +56,10 @@ def test_groups_are_those_of_the_runs(folder, model, dataset):
 @pytest.fixture(scope="module")
 def within(study):
     """Effects with width held fixed: (claim, statistic, layer, dataset) -> value, low, high."""
+    return effects_within(study)
+
+
+def effects_within(study):
     rows = study.table("claims").query("model == 'dnn'").to_dict("records")
     keys = ("claim", "statistic", "layer", "dataset")
     ends = ("within", "within_low", "within_high")
@@ -92,3 +96,24 @@ def test_sentences_say_what_the_effects_are(within):
         assert within["C4", "strength_pair", "fc2-fc3", on][1] > 0
     assert within["C4", "strength_pair", "fc1-fc2", "mnist"][2] < 0
     assert within["C4", "strength_pair", "fc1-fc2", "fmnist"][1] > 0
+
+
+def test_sentences_on_initial_weights_say_what_the_effects_are(study, within):
+    """Sentence 8, and the paragraph below it."""
+    starts = {folder.name: weightscape.open(folder) for folder in studies()[1:]}
+    assert {name: len(of.runs) for name, of in starts.items()} == dict.fromkeys(
+        ("std-0.01", "std-1", "uniform"), 400
+    )
+    groups = {name: of.runs["group"].value_counts() for name, of in starts.items()}
+    assert [groups["std-1"].get(name) for name in ("low", "mid")] == [11, 24]
+    assert [groups["std-0.01"].get(name) for name in ("low", "mid")] == [2, 2]
+    by_start = {name: effects_within(of) for name, of in starts.items()}
+    std = {name: of["C1", "std", "fc3", "mnist"] for name, of in by_start.items()}
+    assert std["std-1"][2] < 0 < min(std["std-0.01"][2], std["uniform"][2])
+    assert by_start["std-1"]["C2", "std", "fc3-fc1", "mnist"][2] < 0
+    for layer in ("fc2", "fc3"):
+        assert by_start["std-1"]["C4", "strength_mean", layer, "mnist"][2] < 0
+    for name in ("std-0.01", "uniform"):
+        answers = starts[name].table("answers").set_index("claim")["answer"]
+        assert answers["C3"] in ("does not hold", "fails in part")
+        assert answers["C1"] in ("mixed", "fails in part")

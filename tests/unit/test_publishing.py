@@ -5,6 +5,8 @@ from scipy import stats
 
 import weightscape
 from project import ROOT
+from weightscape.errors import WeightscapeError
+from weightscape.publishing import page
 from weightscape.publishing.data import of_population, read_configs, studies
 from weightscape.storage.seals import FOLDER
 
@@ -121,3 +123,21 @@ def test_sentences_on_initial_weights_say_what_the_effects_are(study, within):
         answers = starts[name].table("answers").query("dataset != 'all'").groupby("claim")["answer"]
         assert set(answers.get_group("C3")) <= {"does not hold", "fails in part"}
         assert set(answers.get_group("C1")) <= {"mixed", "fails in part"}
+
+
+def test_studies_that_can_t_be_told_apart_by_initial_weights_are_refused(monkeypatch):
+    monkeypatch.setattr(page, "studies", lambda: [RESULTS, RESULTS])
+    with pytest.raises(
+        WeightscapeError, match=r"the same initial weights, of normal, σ 0\.05; keep"
+    ):
+        page.results()
+
+
+def test_a_study_of_unlike_initial_weights_is_refused():
+    configs = {}
+    for number, folder in enumerate(studies()):
+        configs["dnn", str(number)] = read_configs(folder)["dnn", "mnist"]
+    with pytest.raises(
+        WeightscapeError, match=r"unlike initial weights \(normal, σ 0\.01, normal,"
+    ):
+        page._start(configs)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from weightscape import heads
+from weightscape.errors import WeightscapeError
 from weightscape.opened.study import Study
 from weightscape.publishing.data import (
     FOLDER,
@@ -79,16 +80,14 @@ def _pictures_of(populations: list[tuple[str, str]], claims: pd.DataFrame) -> It
     )
     yield "| figures | statement | sign | population | over all runs | within width |"
     yield "|---|---|---|---|---|---|"
-    for (claim, statistic), of in claims.groupby(["claim", "statistic"], sort=False):
-        head = heads.claims()[str(claim)]
-        for model, dataset in populations if head.figures else ():
-            rows = _judged(of_population(of, model, dataset), str(claim), str(statistic))
-            if len(rows):
-                sign = _sign(rows)
-                seen = [_seen(rows, name) for name in ("pooled", "within")]
-                what = f"{claim}: {head.statistics[str(statistic)]}"
-                cells = [head.figures, what, sign, _title(model, dataset), *seen]
-                yield f"| {' | '.join(cells)} |"
+    for claim, head in heads.claims().items():
+        for statistic, words in head.statistics.items() if head.figures else ():
+            for key in populations:
+                rows = _judged(of_population(claims, *key), claim, statistic)
+                if len(rows):
+                    seen = [_seen(rows, name) for name in ("pooled", "within")]
+                    cells = [head.figures, f"{claim}: {words}", _sign(rows), _title(*key), *seen]
+                    yield f"| {' | '.join(cells)} |"
 
 
 def _starts() -> Iterator[str]:
@@ -96,7 +95,12 @@ def _starts() -> Iterator[str]:
     published = [(read_configs(folder), Study(folder)) for folder in studies()]
     if len(published) == 1:
         return
-    by_start = {_start(next(iter(configs.values()))): study for configs, study in published}
+    by_start = {_start(configs): study for configs, study in published}
+    if len(by_start) < len(published):
+        raise WeightscapeError(
+            f"two studies in {FOLDER} have the same initial weights, of {', '.join(by_start)}; "
+            "keep one of them"
+        )
     others = [key for configs, _ in published[1:] for key in configs]
     populations = [key for key in published[0][0] if key in others]
     yield "## From other initial weights\n"
@@ -113,9 +117,19 @@ def _starts() -> Iterator[str]:
     yield ""
 
 
-def _start(config: Config) -> str:
-    of = config["training"]["initialisation"]
-    return f"normal, σ {of['std']:g}" if of["weights"] == "normal" else of["weights"]
+def _start(configs: dict[tuple[str, str], Config]) -> str:
+    """The initial weights of a study, which are those of all its populations."""
+    every = [config["training"]["initialisation"] for config in configs.values()]
+    names = {
+        f"{of['weights']}, σ {of['std']:g}" if of["weights"] == "normal" else of["weights"]
+        for of in every
+    }
+    if len(names) > 1:
+        raise WeightscapeError(
+            f"populations of one study have unlike initial weights ({', '.join(sorted(names))}); "
+            "publish them in folders of their own"
+        )
+    return names.pop()
 
 
 def _runs_from(by_start: dict[str, Study], populations: list[tuple[str, str]]) -> Iterator[str]:

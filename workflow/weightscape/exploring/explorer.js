@@ -94,7 +94,7 @@ function warn(indices, selected) {
     : "";
 }
 
-// selected runs that a view can't show, as their models have no such layer
+// selected runs that a view can't show, such as those whose models lack its layer
 function miss(indices) {
   const without = (x, y) => indices.filter((i) =>
     !Number.isFinite(source.data[x][i]) || !Number.isFinite(source.data[y][i])).length;

@@ -13,7 +13,14 @@ from originals import ORIGINALS, needs_originals
 from project import Project
 from weightscape.engine.devices import software
 from weightscape.errors import WeightscapeError
-from weightscape.publishing.data import fingerprint_of, publish, read_configs, studies
+from weightscape.publishing.data import (
+    densities_file,
+    fingerprint_of,
+    publish,
+    read_configs,
+    studies,
+)
+from weightscape.publishing.figures import draw_figures
 from weightscape.publishing.judging import check_effects, judge_all
 from weightscape.storage.images import open_dataset
 from weightscape.storage.parquet import read_parquet, write_parquet
@@ -46,6 +53,18 @@ def test_its_networks_are_those_of_the_shards(published, finished_study):
     for row in weightscape.open(published).table("networks").to_dict("records"):
         run = study.run(row["model"], row["dataset"], row["width"], row["seed"])
         assert run.predictions.tobytes() == row["classes"]
+
+
+def test_its_figures_are_drawn_of_what_is_published(published, tmp_path):
+    folder = shutil.copytree(published, tmp_path / "published")
+    assert draw_figures(folder, "dnn") == []
+    names = {path.name for path in (folder / "figures").iterdir()}
+    of_model = {f"{name}-dnn.png" for name in ("density", "projection", "statistics", "strength")}
+    assert names == {"convergence.png"} | of_model
+    densities_file(folder, "dnn", "digits").unlink()
+    before = (folder / "figures" / "density-dnn.png").read_bytes()
+    assert draw_figures(folder, "dnn") == ["density-dnn.png"]
+    assert (folder / "figures" / "density-dnn.png").read_bytes() == before
 
 
 def test_effects_made_anew_are_those_published(published):

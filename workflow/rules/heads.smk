@@ -98,11 +98,9 @@ def get_log(measure, head):
 
 def get_job_inputs(head):
     """The inputs of a measure's rule, by name."""
-    of_layers = [*heads.told_layer_measures()]
-    names = [n for name in head.reads for n in (of_layers if name == "layers" else [name])]
     functions = {"shards": get_shards, "images": get_dataset}
     found = {}
-    for name in names:
+    for name in heads.read_by(head):
         of_each = head.each == "study" and name not in OF_STUDY
         here = get_paths(name, POPULATIONS) if of_each else get_path(name)
         found[name.replace(".", "_")] = functions.get(name, here)
@@ -127,11 +125,10 @@ def get_report_table(name, category):
 
 def get_setting(key):
     """What the config says of `claims.alpha`."""
-    section, name = key.split(".")
     try:
-        return config[section][name]
-    except (KeyError, TypeError):
-        raise WorkflowError(f"a head names the key {key}, which no config has.") from None
+        return heads.setting(config, key)
+    except WeightscapeError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def get_settings(head):

@@ -15,7 +15,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,9 +61,11 @@ __all__ = [
     "measure_module",
     "measures",
     "of_study",
+    "read_by",
     "read_by_claims",
     "read_head",
     "rooms",
+    "setting",
     "shown_by",
     "stages",
     "tables",
@@ -326,6 +328,21 @@ def of_study() -> set[str]:
 def judged() -> dict[str, Table]:
     """The tables of the judged claims."""
     return _head(MeasureHead, "claims/judge.py").tables
+
+
+def read_by(head: MeasureHead) -> list[str]:
+    """What a measure's job reads, with each of the `layers` by its name."""
+    layers = [*told_layer_measures()]
+    return [n for name in head.reads for n in (layers if name == "layers" else [name])]
+
+
+def setting(config: Mapping[str, Any], key: str) -> Any:
+    """What a config says of a key that a head names, as `claims.alpha`."""
+    section, name = key.split(".")
+    try:
+        return config[section][name]
+    except (KeyError, TypeError):
+        raise WeightscapeError(f"a head names the key {key}, which no config has.") from None
 
 
 def dearest(reads: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from weightscape.errors import WeightscapeError
 from weightscape.publishing.data import FOLDER, publish, studies
+from weightscape.publishing.figures import draw_figures
 from weightscape.publishing.judging import check_effects, judge_all
 
 
@@ -13,6 +14,8 @@ def main(arguments: list[str]) -> None:
         study, config, model, dataset, *other = arguments
         folders = [Path(*other) if other else FOLDER]
         publish(Path(study), Path(config), model, dataset, folders[0])
+        for name in [] if other else draw_figures(FOLDER, model):
+            print(f"{name} is not drawn, since some of its densities are not published")
     else:
         folders = studies()
         for folder in folders:

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from PIL import Image
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
+from weightscape.storage.densities import copy_groups
 from weightscape.storage.parquet import write_parquet
 from weightscape.storage.seals import remove_sealed
 from weightscape.storage.shards import Shard, open_shard, read_population
 from weightscape.storage.tables import add_groups, read_table
 from weightscape.storage.unfinished import UNCOUNTED
+from weightscape.study.catalogue import TITLES
 from weightscape.study.config import check
 from weightscape.study.population import find_population
 from weightscape.study.recipes import digest_of, recipe
@@ -51,8 +52,6 @@ HEAD = MeasureHead(
 
 LEFT_OUT = ("claim_values", "nulls")
 """Tables that are not published: the first is made of others, the second is as large as the rest"""
-COLOURS = 64
-"""Of a published figure, which is a third as large so, and looks the same"""
 FOLDER = heads.LIBRARY.parents[1] / "docs" / "results"
 
 
@@ -91,14 +90,7 @@ def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = 
             table = table.drop(columns="shard")  # whose files are not published
         write_parquet(table, folder / "tables" / path.stem / name)
     write_parquet(networks, folder / "tables" / "networks" / name)
-    for of_study in heads.read_by_claims("study"):
-        path = study / "tables" / f"{of_study}.csv"
-        if path.exists() and len(table := read_table(path, of_study)):
-            write_parquet(table, folder / "tables" / f"{of_study}.parquet")
-    for figure in paper_figures():
-        for grid in (f"{figure}-{model}.png", f"{figure}.png"):  # of datasets, and of models
-            if (study / "figures" / grid).exists():
-                _copy_figure(study / "figures" / grid, folder / "figures" / grid)
+    copy_groups(measures / "densities.h5", densities_file(folder, model, dataset))
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     own = folder / "configs" / f"{model}-{dataset}.yaml"
     own.write_text(config.read_text())
@@ -125,11 +117,9 @@ def paper_figures() -> list[str]:
     )
 
 
-def _copy_figure(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with Image.open(path) as image:
-        reduced = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    reduced.save(target, optimize=True)
+def densities_file(folder: Path, model: str, dataset: str) -> Path:
+    """Where the densities of a published population's groups lie."""
+    return folder / "densities" / f"{model}-{dataset}.h5"
 
 
 def _networks(shards: list[Path], grouping: pd.DataFrame) -> pd.DataFrame:
@@ -169,12 +159,14 @@ def fingerprint_of(path: Path, seed: int) -> str:
 
 
 def read_configs(folder: Path = FOLDER) -> dict[tuple[str, str], Config]:
-    """By model and dataset, the configs that train the published populations."""
+    """By model and dataset, in the paper's order, the configs that train what is published."""
     configs = {}
     for path in sorted((folder / "configs").glob("*.yaml")):
         model, _, dataset = path.stem.partition("-")
         configs[model, dataset] = _read_config(path)
-    return configs
+    places = {name: place for place, name in enumerate(TITLES)}
+    ordered = sorted(configs, key=lambda key: [places.get(name, len(places)) for name in key])
+    return {key: configs[key] for key in ordered}
 
 
 def _read_config(path: Path) -> Config:

@@ -26,9 +26,7 @@ def results() -> str:
     """What was found of each population in docs/results/, in Markdown, from its tables."""
     study, configs = Study(FOLDER), read_configs()
     tables = {name: study.table(name) for name in ("answers", "claims", "groups", "multiverse")}
-    order = [*TITLES]
-    found = set(zip(tables["groups"]["model"], tables["groups"]["dataset"], strict=True))
-    populations = sorted(found, key=lambda key: [order.index(part) for part in key])
+    populations = [*configs]
     lines = [*_trained(populations, configs), ""]
     lines += [*_answers_of(populations, tables["answers"]), ""]
     lines += [*_pictures_of(populations, tables["claims"]), ""]

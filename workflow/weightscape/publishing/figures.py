@@ -1,0 +1,58 @@
+"""The paper's figures of published populations, which may be of several studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+from weightscape import heads
+from weightscape.drawing import style
+from weightscape.figures import draw
+from weightscape.opened.study import Study
+from weightscape.publishing.data import (
+    densities_file,
+    of_population,
+    paper_figures,
+    read_configs,
+)
+from weightscape.publishing.files import write_tables
+
+COLOURS = 64
+"""Of a published figure, which is a third as large so, and looks the same"""
+
+
+def draw_figures(folder: Path, model: str) -> list[str]:
+    """Draws the figures that show populations of a model.
+
+    Returns the names of those that it can't draw, since densities of some are not published.
+    """
+    study, configs, left = Study(folder), read_configs(folder), []
+    for name in paper_figures():
+        head = heads.figures()[name]
+        is_of_study = head.grid_of == "study"
+        shown = [key for key in configs if is_of_study or key[0] == model]
+        path = folder / "figures" / (f"{name}.png" if is_of_study else f"{name}-{model}.png")
+        split = heads.setting(configs[shown[0]], head.split)
+        dpi = configs[shown[0]]["figures"]["dpi"]
+        with TemporaryDirectory() as made:
+            if "densities.h5" in head.reads:
+                files = [str(densities_file(folder, *key)) for key in shown]
+            else:
+                (files,) = write_tables(study, head.reads, shown, Path(made)).values()
+            if not all(Path(file).exists() for file in files):
+                left.append(path.name)
+                continue
+            figure = draw(name, [of_population(study.runs, *key) for key in shown], files, split)
+            drawn = Path(made) / path.name
+            style.save(figure, drawn.with_suffix(".svg"), drawn, dpi, "")
+            _reduce(drawn, path)
+    return left
+
+
+def _reduce(drawn: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(drawn) as image:
+        reduced = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    reduced.save(target, optimize=True)

@@ -1,5 +1,8 @@
 """The published results say what their tables say."""
 
+import shutil
+
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -8,6 +11,7 @@ from project import ROOT
 from weightscape.errors import WeightscapeError
 from weightscape.publishing import page
 from weightscape.publishing.data import of_population, read_configs, studies
+from weightscape.publishing.judging import judge_all
 from weightscape.storage.seals import FOLDER
 
 RESULTS = ROOT / "docs" / "results"
@@ -25,6 +29,19 @@ def test_every_table_has_its_seal_and_no_seal_is_left_over():
     assert tables == seals
     assert len(tables) > 30
     assert sum(path.stat().st_size for path in tables) < 60e6
+
+
+def test_what_compares_populations_is_made_of_all_that_are_published(study, tmp_path):
+    """They may be of several studies, of which none has it."""
+    folder = shutil.copytree(RESULTS, tmp_path / "results")
+    (folder / "tables" / "transfer.parquet").unlink()
+    judge_all(folder)
+    keys = ["trained_model", "trained_dataset", "model", "dataset"]
+    pairs = weightscape.open(folder).table("transfer")[keys].drop_duplicates()
+    assert len(pairs) == len(read_configs(folder)) ** 2
+    for name in ("transfer", "claims", "answers"):
+        anew = weightscape.open(folder).table(name)
+        pd.testing.assert_frame_equal(anew, study.table(name), check_dtype=False, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("folder", "model", "dataset"), POPULATIONS)
@@ -104,21 +121,21 @@ def test_sentences_on_initial_weights_say_what_the_effects_are(study, within):
     """Sentence 8, and the paragraph below it."""
     starts = {folder.name: weightscape.open(folder) for folder in studies()[1:]}
     assert [*starts] == ["std-0.01", "std-1", "uniform"]
-    runs = {name: of_population(of.runs, "dnn", "mnist") for name, of in starts.items()}
-    assert {len(of) for of in runs.values()} == {400}
-    assert starts["std-0.01"].runs["dataset"].value_counts().to_dict() == {
-        "mnist": 400,
-        "fmnist": 400,
-    }
-    groups = {name: of["group"].value_counts() for name, of in runs.items()}
-    assert [groups["std-1"].get(name) for name in ("low", "mid")] == [11, 24]
-    assert [groups["std-0.01"].get(name) for name in ("low", "mid")] == [2, 2]
+    counts = {}
+    for name, of in starts.items():
+        for dataset in ("mnist", "fmnist"):
+            groups = of_population(of.runs, "dnn", dataset)["group"].value_counts()
+            assert groups.sum() == 400
+            counts[name, dataset] = [groups.get(group) for group in ("low", "mid")]
+    assert (counts["std-1", "mnist"], counts["std-0.01", "mnist"]) == ([11, 24], [2, 2])
+    assert (counts["std-1", "fmnist"][0], counts["std-0.01", "fmnist"][0]) == (202, 6)
     by_start = {name: effects_within(of) for name, of in starts.items()}
-    std = {name: of["C1", "std", "fc3", "mnist"] for name, of in by_start.items()}
-    assert std["std-1"][2] < 0 < min(std["std-0.01"][2], std["uniform"][2])
-    assert by_start["std-1"]["C2", "std", "fc3-fc1", "mnist"][2] < 0
-    for layer in ("fc2", "fc3"):
-        assert by_start["std-1"]["C4", "strength_mean", layer, "mnist"][2] < 0
+    for dataset in ("mnist", "fmnist"):
+        std = {name: of["C1", "std", "fc3", dataset] for name, of in by_start.items()}
+        assert std["std-1"][2] < 0 < min(std["std-0.01"][2], std["uniform"][2])
+        assert by_start["std-1"]["C2", "std", "fc3-fc1", dataset][2] < 0
+        for layer in ("fc2", "fc3"):
+            assert by_start["std-1"]["C4", "strength_mean", layer, dataset][2] < 0
     for name in ("std-0.01", "uniform"):
         answers = starts[name].table("answers").query("dataset != 'all'").groupby("claim")["answer"]
         assert set(answers.get_group("C3")) <= {"does not hold", "fails in part"}

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.legend import Legend
 from scipy import stats
 
+from drawings import dots_beyond, legend_of
 from test_statements import ALPHA, DRAWS, SMALLEST, WAY, measure, plant
 from weightscape.claims import judge, statements
 from weightscape.claims.answers import ANSWERS, answer
@@ -86,6 +87,44 @@ def test_the_page_begins_with_an_answer_on_each_claim(page, judged):
     assert set(together["n"]) == {200}
     assert together.loc["C1", "sentence"].startswith("C1 holds in part for 2 populations together")
     assert "as in CNN on MNIST (" in together.loc["C1", "sentence"]
+
+
+def test_of_many_populations_each_family_has_its_answers(judged, planted):
+    datasets = ("mnist", "fmnist")
+    many = pd.concat([judged.assign(dataset=dataset) for dataset in datasets])
+    answers = answer(many, SMALLEST)
+    of_dnn = answers[(answers["model"] == "dnn") & (answers["dataset"] == "all")].set_index("claim")
+    own = many[many["model"] == "dnn"].groupby("claim").size()
+    assert of_dnn["n_statements"].to_dict() == own.to_dict()
+    assert "for 2 DNN populations together: " in of_dnn.loc["C1", "sentence"]
+    tables = {"claims": many, "families": compare(many, ALPHA, SMALLEST), "answers": answers}
+    reliability = planted[0][0].reliability.assign(model="dnn", dataset="mnist")
+    first = render(tables, reliability, "mine", ALPHA).split("</table>")[0]
+    assert re.findall("<th>([^<]*)</th>", first) == ["claim", "DNN", "CNN", "all"]
+    together = answers[answers["model"] == "all"].set_index("claim")["answer"]
+    for claim, word in together.items():
+        assert re.search(rf"{word.capitalize()}: [C0-9, ]*{claim}[,.]", first)
+    assert "Not tested: C7." in first
+
+
+def test_a_family_alone_or_on_one_dataset_has_no_answers_of_its_own(judged):
+    dnn = judged[judged["model"] == "dnn"]
+    two = pd.concat([dnn, dnn.assign(dataset="fmnist")])
+    assert set(answer(two, SMALLEST).query("dataset == 'all'")["model"]) == {"all"}
+    assert set(answer(judged, SMALLEST).query("dataset == 'all'")["model"]) == {"all"}
+
+
+def test_what_runs_do_not_tell_is_said_to_be_unknown(judged, planted):
+    """As of imported ones, which have no initial weights."""
+    is_known = ~judged["statistic"].isin(["purity_cka", "initial_std"])
+    known = judged[is_known | ((judged["model"] == "cnn") & (judged["claim"] == "C6"))]
+    tables = {"claims": known, "families": compare(known, ALPHA, SMALLEST)}
+    tables["answers"] = answer(known, SMALLEST)
+    reliability = planted[0][0].reliability.assign(model="dnn", dataset="mnist")
+    page = render(tables, reliability, "mine", ALPHA)
+    words = "purity of high runs, by what their layers make of images"
+    assert f"<td>{words}</td>" + 2 * "<td><small>not known</small></td>" in page
+    assert "<td>σ of the initial weights</td><td><small>not known</small></td>" in page
 
 
 def test_families_are_told_apart_where_they_differ(judged):
@@ -178,8 +217,9 @@ def test_a_figure_has_a_row_per_statement_with_its_verdict(name, planted, judged
         axes = figure.axes[0]
         model = tables.runs["model"].iloc[0]
         rows = judged[(judged["model"] == model) & (judged["claim"] == name[-2:])]
-        told = [text.get_text()[2:] for text in axes.texts]
+        told = [text.get_text()[2:].split("\n")[0] for text in axes.texts]
         assert told == rows["verdict"].tolist()
+        assert dots_beyond(figure) == []
         assert len(axes.get_yticklabels()) == len(rows)
         dots = [line for line in axes.lines if len(line.get_xdata()) == 1]
         drawn = [float(line.get_xdata()[0]) for line in dots]
@@ -187,6 +227,66 @@ def test_a_figure_has_a_row_per_statement_with_its_verdict(name, planted, judged
         assert drawn == pytest.approx([value for value in expected if np.isfinite(value)])
         assert "n = 100 runs" in figure.get_suptitle()
         style.save(figure, tmp_path / "x.svg", tmp_path / "x.png", 60, "drawn from nothing")
+
+
+def draw_claim(name, tables, found, judged, folder):
+    files = [folder / f"{part}.csv" for part in ("claims", "widths", "values")]
+    for table, file in zip((judged, found.widths, found.values), files, strict=True):
+        write_table(table, file)
+    return draw_figure(name, [tables.runs], list(map(str, files)), "test")
+
+
+def test_an_axis_holds_the_effect_of_every_width(planted, judged, tmp_path):
+    tables, found = planted[0]
+    widths = found.widths.assign(effect=found.widths["effect"].where(found.widths.index > 0, 1.9))
+    figure = draw_claim("claim_C1", tables, found._replace(widths=widths), judged, tmp_path)
+    assert dots_beyond(figure) == []
+    assert figure.axes[0].get_xlim()[1] > 1.9
+
+
+def test_an_effect_that_is_not_sure_only_after_adjustment_has_its_p(planted, judged, tmp_path):
+    tables, found = planted[0]
+    is_it = (judged["claim"] == "C1") & (judged["statistic"] == "std")
+    unsure = {"verdict": "inconclusive", "within": 0.2, "within_low": 0.1, "within_high": 0.3}
+    judged = judged.assign(**{key: judged[key].mask(is_it, value) for key, value in unsure.items()})
+    judged["within_p_adjusted"] = judged["within_p_adjusted"].mask(is_it, 0.071)
+    axes = draw_claim("claim_C1", tables, found, judged, tmp_path).axes[0]
+    told = [text.get_text() for text in axes.texts]
+    assert told[:3] == ["? inconclusive\n   adjusted p 0.071"] * 3
+
+
+def test_a_legend_has_what_is_drawn_alone(planted, judged, tmp_path):
+    tables, found = planted[0]
+    nothing = judged.assign(within=np.nan, within_low=np.nan, within_high=np.nan)
+    for table, expected in ((judged, True), (nothing, False)):
+        figure = draw_claim("claim_C5", tables, found, table, tmp_path)
+        assert ("within width, 95 % interval" in legend_of(figure)) == expected
+        assert "one width" not in legend_of(figure)
+        assert "pooled, 95 % interval" in legend_of(figure)
+
+
+def test_runs_that_did_not_converge_stand_above_all_others(tmp_path):
+    """Of each statistic the layer of the largest effect; of width itself nothing within width."""
+    random = np.random.default_rng(0)
+    tables = plant(random, seeds=8)
+    runs = tables.runs.assign(group=["non"] * 4 + tables.runs["group"].tolist()[4:])
+    start = tables.statistics["initial_std"].where(tables.statistics["layer"] != "fc2")
+    is_non = tables.statistics["layer"].eq("fc2") & tables.statistics["width"].eq("5")
+    start = start.fillna(1.0).mask(is_non & (tables.statistics["seed"] < 4), -9.0)
+    tables = tables._replace(runs=runs, statistics=tables.statistics.assign(initial_std=start))
+    found = measure(tables, WAY, DRAWS)
+    judged = judge.judge(found.effects, ALPHA, SMALLEST)
+    figure = draw_claim("claim_C6", tables, found, judged, tmp_path)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_visible()]
+    assert "pooled (n = 32)" in titles  # width, of the whole network
+    assert "within width (n = 32)" not in titles
+    panel = next(axes for axes in figure.axes if axes.get_title() == "fc2, pooled (n = 32)")
+    dots, crosses = (np.asarray(each.get_offsets()) for each in panel.collections[:2])
+    assert (len(dots), len(crosses)) == (28, 4)
+    assert crosses[:, 0] == pytest.approx([-9.0] * 4)
+    assert np.abs(crosses[:, 1] - 1).max() < 0.5 > np.abs(dots[:, 1]).max()
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["others", "non"]
+    assert dots_beyond(figure) == []
 
 
 def test_a_figure_draws_the_runs_pooled_and_by_rank_within_width(planted, judged, tmp_path):

@@ -7,6 +7,10 @@ if more than half speak against it, and fails in part if fewer do. Otherwise it 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import pandas as pd
 
 from weightscape import heads
@@ -15,7 +19,7 @@ from weightscape.study.catalogue import TITLES
 
 ANSWERS = ("holds", "holds in part", "mixed", "fails in part", "does not hold", "undecided")
 ALL = "all"
-"""Model and dataset of the answer by the statements of all populations."""
+"""Dataset of the answer for a family, and model too of that by the statements of everything."""
 COLUMNS = tuple(HEAD.tables["answers"].names)
 
 _STATES = ("mixed", "undecided")  # which a claim is; all other answers are what it does
@@ -31,17 +35,23 @@ _MEASURES = {
 def answer(claims: pd.DataFrame, smallest: float) -> pd.DataFrame:
     """COLUMNS, a row per claim and population, of the judged statements in their order.
 
-    Of several populations there is a row of them all as well, by all their statements. `smallest`
-    is the smallest effect of interest.
+    Of several populations there is a row of them all as well, by all their statements; and of
+    several families one of each that has several datasets. `smallest` is the smallest effect of
+    interest.
     """
     rows = [
         dict(zip(COLUMNS[:3], key, strict=True)) | _answer(of, smallest)
         for key, of in claims.groupby(list(COLUMNS[:3]), sort=False)
     ]
-    if len(claims.drop_duplicates(list(COLUMNS[1:3]))) > 1:
+    populations = claims[["model", "dataset"]].drop_duplicates()
+    n_datasets = populations["model"].value_counts(sort=False)
+    several = n_datasets[n_datasets > 1] if len(n_datasets) > 1 else n_datasets[:0]
+    together = [(str(model), claims[claims["model"] == model]) for model in several.index]
+    together += [(ALL, claims)] * (len(populations) > 1)
+    for model, own in together:
         rows += [
-            {"claim": claim, "model": ALL, "dataset": ALL} | _answer(of, smallest)
-            for claim, of in claims.groupby("claim", sort=False)
+            {"claim": claim, "model": model, "dataset": ALL} | _answer(of, smallest)
+            for claim, of in own.groupby("claim", sort=False)
         ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -58,7 +68,11 @@ def _answer(of: pd.DataFrame, smallest: float) -> dict[str, object]:
     )
     populations = of.groupby(["model", "dataset"], sort=False)
     several = len(populations) > 1
-    where = f"{len(populations)} populations together" if several else _population(of.iloc[0])
+    where = _population(of.iloc[0])
+    if several:
+        models = of["model"].unique()
+        family = f" {TITLES.get(models[0], models[0])}" if len(models) == 1 else ""
+        where = f"{len(populations)}{family} populations together"
     shown = f"{of['claim'].iloc[0]} {'is ' * (word in _STATES)}{word} for {where}: "
     sides = [of[side] for side in (is_for, is_against) if side.any()]
     shown += "; but ".join(_surest(side, smallest, several) for side in sides) or _undecided(of)
@@ -97,16 +111,26 @@ def _surest(decisive: pd.DataFrame, smallest: float, several: bool) -> str:
     row = decisive.iloc[int(p.to_numpy().argmin())]
     claimed = "positive" if row["predicted"] > 0 else "negative"
     if is_about_width(row):
-        told = f"over all runs, {_what(row)} is {_interval(row, 'pooled')}, n = {row['n']:.0f} runs"
+        found = (
+            f"over all runs, {_what(row)} is {effect_of(row, 'pooled')}, n = {row['n']:.0f} runs"
+        )
     else:
-        told = (
-            f"among networks of one width, {_what(row)} is {_interval(row, 'within')}, "
+        found = (
+            f"among networks of one width, {_what(row)} is {effect_of(row, 'within')}, "
             f"n = {row['n_within']:.0f} runs"
         )
     if row["verdict"] in NEGLIGIBLE:
-        told += f", shown to be smaller than {smallest:g}"
-    told += f", and claimed to be {claimed}"
-    return f"{told}, as in {_population(row)}" if several else told
+        found += f", shown to be smaller than {smallest:g}"
+    found += f", and claimed to be {claimed}"
+    return f"{found}, as in {_population(row)}" if several else found
+
+
+def effect_of(row: Mapping[Hashable, Any] | pd.Series, name: str) -> str:
+    """An effect of a table's row, as `+0.12 [+0.02, +0.22]`, as far as it is known; or a dash."""
+    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if math.isnan(value):
+        return "-"
+    return f"{value:+.2f}" if math.isnan(low) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def _undecided(of: pd.DataFrame) -> str:
@@ -114,8 +138,8 @@ def _undecided(of: pd.DataFrame) -> str:
     if not len(judged):
         return "there are too few runs"
     seen = judged["detectable"].median()
-    told = "no effect within width was found"
-    return told if pd.isna(seen) else f"{told}; such a study mostly finds those above {seen:.2f}"
+    found = "no effect within width was found"
+    return found if pd.isna(seen) else f"{found}; such a study mostly finds those above {seen:.2f}"
 
 
 def _what(row: pd.Series) -> str:
@@ -125,7 +149,3 @@ def _what(row: pd.Series) -> str:
     if row["statistic"].startswith("strength_pair"):
         return f"the rank correlation of {what}"
     return _MEASURES[row["measure"]].format(what=what)
-
-
-def _interval(row: pd.Series, name: str) -> str:
-    return f"{row[name]:+.2f} [{row[f'{name}_low']:+.2f}, {row[f'{name}_high']:+.2f}]"

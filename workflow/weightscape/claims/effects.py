@@ -105,9 +105,14 @@ NOTHING = Effect()
 
 
 def from_interval(value: float, low: float, high: float) -> Effect:
-    """An effect of which no more is known than its 95 % interval."""
-    error = (high - low) / (2 * ndtri((1 + LEVEL) / 2))
-    return Effect(value, low, high, centre=value, error=float(error))
+    """An effect of which no more is known than its 95 % interval.
+
+    An interval without a width, of too few runs to differ, tells nothing and is left out.
+    """
+    if not high > low:
+        return Effect(value)
+    error = float((high - low) / (2 * ndtri((1 + LEVEL) / 2)))
+    return Effect(value, low, high, centre=value, error=error, detectable=min(1.0, POWER * error))
 
 
 class Pair(NamedTuple):

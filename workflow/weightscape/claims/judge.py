@@ -90,13 +90,14 @@ HEAD = MeasureHead(
                 ),
                 "negligible_p_adjusted": "negligible_p adjusted as within_p is",
                 "detectable": (
-                    "size of the effect within width that 80 % of such studies would tell from "
-                    "0 at p < 0.05, before adjustment"
+                    "size of the effect within width (of C6 by width: over all runs) that 80 % "
+                    "of such studies would tell from 0 at p < 0.05, before adjustment"
                 ),
                 "heterogeneity": (
                     "I2: share of the scatter of the widths' effects that is more than noise, "
                     "and more than their reliabilities explain, from 0 to 1 (Higgins and "
-                    "Thompson 2002); empty for C2 and scatter"
+                    "Thompson 2002); of rank correlations and Cliff's delta with width held "
+                    "fixed alone, so empty for scatter, C2, C5, C7 and C6 by width"
                 ),
                 "heterogeneity_p": "p of Cochran's Q: whether the widths' effects are alike",
                 "sign_flip": "True where pooled and within differ in sign, whatever their p",
@@ -198,8 +199,8 @@ HEAD = MeasureHead(
         ),
         "answers": Table(
             row=(
-                "claim and population, and all populations together: whether the claim holds, by "
-                "its statements"
+                "claim and population, family on all its datasets, and all populations together: "
+                "whether the claim holds, by its statements"
             ),
             keys=("claim", "model", "dataset"),
             columns={

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from weightscape import heads
-from weightscape.claims.answers import ALL
+from weightscape.claims.answers import ALL, ANSWERS, effect_of
 from weightscape.claims.judge import VERDICTS, is_about_width
 from weightscape.runs.paper_tables import PAGE_STYLE
 from weightscape.study.catalogue import TITLES
@@ -62,6 +62,12 @@ MEANINGS = {
     "too few runs": "too few to judge",
 }
 
+MANY = 3
+"""Populations beyond which the answers at the head are each family's."""
+NOT_TESTED = "not tested"
+NOT_KNOWN = "<small>not known</small>"
+"""Of what runs do not tell, as of imported ones their initial weights or what they predict."""
+
 _STYLE = (
     PAGE_STYLE
     + """<style>
@@ -103,33 +109,48 @@ def render(
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{_STYLE}\n'
         f"{_answers(answers, pairs, study)}\n"
+        "<details><summary>In a sentence each, with effects, intervals and n</summary>"
+        f'<ul class="sentences">{sentences}</ul></details>\n'
         f'<table class="scorecard"><caption>{_caption(claims, study, alpha)}</caption>'
-        f"<thead><tr><th>statement</th>{head}</tr></thead><tbody>{body}</tbody></table>\n"
-        f'<p><b>In a sentence each</b></p><ul class="sentences">{sentences}</ul>\n</html>\n'
+        f"<thead><tr><th>statement</th>{head}</tr></thead><tbody>{body}</tbody></table>\n</html>\n"
     )
 
 
 def _answers(answers: pd.DataFrame, pairs: list[tuple[str, str]], study: str) -> str:
-    """Whether each claim holds for each population, on a few lines."""
-    head = "".join(f"<th>{_title(pair)}</th>" for pair in pairs)
-    if len(pairs) > 1:
-        pairs, head = [*pairs, (ALL, ALL)], f"{head}<th>all</th>"
+    """Whether each claim holds for each population, on a few lines; of many, for each family."""
     by_cell = {(row["claim"], row["model"], row["dataset"]): row for _, row in answers.iterrows()}
-    rows = ""
+    columns = pairs
+    families = dict.fromkeys(model for model, _ in pairs)
+    if 1 < len(families) < len(pairs) and len(pairs) > MANY:
+        known = set(zip(answers["model"], answers["dataset"], strict=True))
+        columns = [pair for pair in pairs if (pair[0], ALL) not in known]
+        columns += [(model, ALL) for model in families if (model, ALL) in known]
+    columns = [*columns, (ALL, ALL)] if len(pairs) > 1 else columns
+    head, rows = "".join(f"<th>{_title(column)}</th>" for column in columns), ""
     for claim, of in heads.claims().items():
-        cells = "".join(f"<td>{_answer(by_cell.get((claim, *pair)))}</td>" for pair in pairs)
+        cells = "".join(f"<td>{_answer(by_cell.get((claim, *of)))}</td>" for of in columns)
         rows += f"<tr><td>{claim}. {escape(of.says)}</td>{cells}</tr>"
     return (
         '<table class="scorecard answers"><caption><b>Do the paper\'s claims hold among networks '
-        f"of one width? Study {escape(study)}.</b> In brackets: statements for it, against it, "
-        f"undecided.</caption><thead><tr><th>claim</th>{head}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
+        f"of one width? {_in_short(answers, columns[-1])} Study {escape(study)}.</b> In brackets: "
+        f"statements for it, against it, undecided.</caption>"
+        f"<thead><tr><th>claim</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
+
+
+def _in_short(answers: pd.DataFrame, of: tuple[str, str]) -> str:
+    """`Mixed: C1, C4. Does not hold: C2.`, of one column of the answers."""
+    own = answers[(answers["model"] == of[0]) & (answers["dataset"] == of[1])]
+    told = dict(zip(own["claim"], own["answer"], strict=True))
+    by_word: dict[str, list[str]] = {word: [] for word in (*ANSWERS, NOT_TESTED)}
+    for claim in heads.claims():
+        by_word[told.get(claim, NOT_TESTED)].append(claim)
+    return " ".join(f"{w.capitalize()}: {', '.join(of)}." for w, of in by_word.items() if of)
 
 
 def _answer(row: pd.Series | None) -> str:
     if row is None:
-        return "not tested"
+        return NOT_TESTED
     counts = f"{row['n_for']}, {row['n_against']}, {row['n_undecided']}"
     return (
         f'<b style="background:{_ANSWER_COLOURS[row["answer"]]}" '
@@ -153,7 +174,9 @@ def _caption(claims: pd.DataFrame, study: str, alpha: float) -> str:
 
 
 def _title(pair: tuple[str, str]) -> str:
-    return escape(" on ".join(TITLES.get(name, name) for name in pair))
+    """`DNN on MNIST`; `DNN`, of all datasets; or `all`."""
+    names = [TITLES.get(name, name) for name in pair if name != ALL]
+    return escape(" on ".join(names)) or ALL
 
 
 def _count(claims: pd.DataFrame, reliability: pd.DataFrame, pair: tuple[str, str]) -> str:
@@ -176,12 +199,13 @@ def _claim_rows(name: str, claims: pd.DataFrame, pairs: list[tuple[str, str]]) -
     if not len(claims):
         text += f" Not tested: {head.untested or 'no statement of it could be made'}."
     rows = f'<tr class="claim"><td colspan="{1 + len(pairs)}">{escape(text)}</td></tr>'
-    for statistic, of in claims.groupby("statistic", sort=False):
+    for statistic, words in head.statistics.items() if len(claims) else ():
+        of = claims[claims["statistic"] == statistic]
         cells = "".join(
             f"<td>{_cell(of[(of['model'] == model) & (of['dataset'] == dataset)])}</td>"
             for model, dataset in pairs
         )
-        rows += f"<tr><td>{escape(statistic_name(name, str(statistic)))}</td>{cells}</tr>"
+        rows += f"<tr><td>{escape(words)}</td>{cells}</tr>"
     return rows
 
 
@@ -204,7 +228,7 @@ def _families(families: pd.DataFrame, n_pairs: int) -> str:
 
 def _cell(rows: pd.DataFrame) -> str:
     if not len(rows):
-        return ""
+        return NOT_KNOWN
     tags = "".join(_tag(row["verdict"], row["layer"], _details(row)) for _, row in rows.iterrows())
     pooled, within = (_median(rows[name]) for name in ("pooled", "within"))
     effects = pooled if is_about_width(rows.iloc[0]) else f"{pooled} → {within}"
@@ -220,8 +244,8 @@ def _median(effects: pd.Series) -> str:
 
 def _details(row: pd.Series) -> str:
     parts = [
-        f"{what} {row[name]:+.2f} [{row[f'{name}_low']:+.2f}, {row[f'{name}_high']:+.2f}], "
-        f"n = {row[n]:.0f}, adjusted p = {row[f'{name}_p_adjusted']:.2g}"
+        f"{what} {effect_of(row, name)}, n = {row[n]:.0f}, "
+        f"adjusted p = {row[f'{name}_p_adjusted']:.2g}"
         for what, name, n in (("pooled", "pooled", "n"), ("within width", "within", "n_within"))
     ]
     if np.isfinite(row["between"]):

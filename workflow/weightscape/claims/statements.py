@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from weightscape import heads
-from weightscape.claims.effects import POWER, Draws, Pair, from_interval
+from weightscape.claims.effects import NOTHING, POWER, Draws, Pair, from_interval
 from weightscape.claims.evidence import Evidence, Statement, Way
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
@@ -77,7 +78,7 @@ HEAD = MeasureHead(
                 ),
                 "y": (
                     "final accuracy of the run (%); of strength_pair the mean node strength of "
-                    "the second of the two layers"
+                    "the second of the two layers; of C6 1 if the run did not converge, else 0"
                 ),
             },
             joined=False,
@@ -235,7 +236,7 @@ def _with_errors(effects: pd.DataFrame, smallest_effect: float) -> pd.DataFrame:
     return effects.assign(
         within_error=[effect.error for effect in within],
         negligible_p=[effect.negligible_p(smallest_effect) for effect in within],
-        detectable=[min(1.0, POWER * effect.error) for effect in within],
+        detectable=[effect.detectable for effect in within],
     )
 
 
@@ -251,6 +252,7 @@ def _row(statement: Statement, smallest_effect: float) -> dict[str, Any]:
     """Columns after the keys."""
     pooled, within, between = statement.effect
     corrected, corrected_low, corrected_high = within.corrected()
+    of_width = float(np.minimum(1.0, POWER * pooled.error))  # which can't be held fixed
     row = statement.effect.columns() | {
         "measure": statement.measure,
         "predicted": statement.predicted,
@@ -264,7 +266,7 @@ def _row(statement: Statement, smallest_effect: float) -> dict[str, Any]:
         "corrected_high": corrected_high,
         "within_error": within.error,
         "negligible_p": within.negligible_p(smallest_effect),
-        "detectable": within.detectable,
+        "detectable": of_width if within is NOTHING else within.detectable,
         "heterogeneity": within.heterogeneity,
         "heterogeneity_p": within.heterogeneity_p,
         "sign_flip": statement.effect.sign_flip,

@@ -23,8 +23,10 @@ HEAD = FigureHead(
         "(dots) and with width held fixed (diamonds), with 95 % intervals over runs, and "
         "the effect in each width (strokes, coloured by width). The grey half is what the claim "
         "predicts; verdicts at alpha = {claims[alpha]} after adjustment over all statements of the "
-        "study. Below, the runs that count, coloured by width, crosses where they are non: pooled, "
-        "and by their ranks within their width; triangles are far from the others, and named. Runs "
+        "study, whose adjusted p is told where an interval alone would say more. Below, the runs "
+        "that count, coloured by width, crosses where they are non: pooled, "
+        "and by their ranks within their width; triangles are far from the others, and named. Of "
+        "C6, the runs that did not converge above all others, moved up and down at random. Runs "
         "that did not converge: {claims[non]} (C6 has them always). By final {claims[accuracy]} "
         "accuracy. The table of "
         "all statements has n, p and Cliff's delta."
@@ -42,7 +44,8 @@ MEASURES = {
 _RUN = ["width", "seed"]
 POOLED, WITHIN = "#222222", "#0072B2"
 ROW = 0.21  # inches of a statement
-SHOWN_LAYERS = 3
+SHOWN = 3  # statements whose runs are shown
+SETS = "cliffs_delta"  # the measure of statements that compare runs that are non with others
 APART = 0.17  # of a row, between pooled and within
 
 
@@ -51,31 +54,46 @@ def draw(population: style.Shown, split: str, claim: str) -> Figure:
 
     Above, a row per statement: pooled and within-width effect with 95 % intervals, and the effect
     in each width. Below, where a statement is of a number of each run, the runs of the first such
-    statistic: as they are, and by their ranks within their width.
+    statistic: as they are, and by their ranks within their width. Where sets of runs are compared,
+    of each statistic the layer of the largest effect.
     """
     runs = population.runs
     judged, widths, values = (_of(population.measure[name], claim, runs) for name in HEAD.reads)
-    first = values[values["statistic"] == values["statistic"].iloc[0]] if len(values) else values
-    layers = style.spread(list(dict.fromkeys(first["layer"].fillna(""))), SHOWN_LAYERS)
+    is_of_sets = bool((judged["measure"] == SETS).all())
+    shown = _shown(judged, values, is_of_sets) if len(values) else []
     height = 1.4 + ROW * max(len(judged), 1)
-    figure = Figure(figsize=(style.PAGE[0], height + (3.9 if layers else 0)), layout="constrained")
+    figure = Figure(figsize=(style.PAGE[0], height + (3.9 if shown else 0)), layout="constrained")
     parts: list[FigureBase] = [figure]
-    if layers:
+    if shown:
         parts = list(cast("np.ndarray", figure.subfigures(2, 1, height_ratios=[height, 3.9])))
     scale, numbers = style.width_scale(runs)
     axes = parts[0].subplots()
     _draw_effects(axes, judged, widths, scale, numbers)
-    _add_legend(parts[0])
-    if layers:
-        panels = parts[1].subplots(2, len(layers), squeeze=False)
-        for column, layer in zip(panels.T, layers, strict=True):
-            _draw_runs(column, first[first["layer"].fillna("") == layer], scale, numbers)
+    _add_legend(parts[0], judged, widths)
+    if shown:
+        panels = parts[1].subplots(2, len(shown), squeeze=False)
+        for column, own in zip(panels.T, shown, strict=True):
+            _draw_runs(column, own, scale, numbers, is_of_sets)
         style.add_width_bar(parts[1], list(panels.ravel()), scale, numbers)
     style.put_heading(figure, f"{claim}: {claims()[claim].says}", [population])
-    is_drawn = pd.MultiIndex.from_frame(runs[_RUN]).isin(pd.MultiIndex.from_frame(first[_RUN]))
+    keys = pd.concat([values[_RUN].iloc[:0], *(own[_RUN] for own in shown)])
+    is_drawn = pd.MultiIndex.from_frame(runs[_RUN]).isin(pd.MultiIndex.from_frame(keys))
     drawn = population._replace(runs=runs[is_drawn])
     style.add_non_legend(parts[-1], [drawn])
     return figure
+
+
+def _shown(judged: pd.DataFrame, values: pd.DataFrame, is_of_sets: bool) -> list[pd.DataFrame]:
+    """The values of each statement whose runs are shown."""
+    statistics = values["statistic"].unique()
+    told = [name for name in claims()[judged["claim"].iloc[0]].statistics if name in statistics]
+    parts = []
+    for statistic in told if is_of_sets else told[:1]:
+        of = judged[judged["statistic"] == statistic]
+        of = of.loc[of["pooled"].abs().fillna(0).nlargest(1).index] if is_of_sets else of
+        own = values[values["statistic"] == statistic]
+        parts += [own[own["layer"].fillna("") == layer] for layer in of["layer"].fillna("")]
+    return style.spread([part for part in parts if len(part)], SHOWN)
 
 
 def _of(table: pd.DataFrame, claim: str, runs: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +124,7 @@ def _draw_effects(
             f"{statistic_name(row['claim'], row['statistic'])}, {_layer(row)}".rstrip(", ")
         )
         axes.annotate(
-            f"{SIGNS[row['verdict']]} {row['verdict']}",
+            f"{SIGNS[row['verdict']]} {row['verdict']}{_told_p(row)}",
             (1.01, place),
             fontsize=6,
             va="center",
@@ -114,7 +132,8 @@ def _draw_effects(
             color=_ink(row["verdict"]),
         )
     ends = judged[["pooled_low", "pooled_high", "within_low", "within_high"]].to_numpy(float)
-    reach = np.abs(np.nan_to_num(ends)).max(initial=1.0)
+    of_widths = widths["effect"].to_numpy(float)
+    reach = np.abs(np.nan_to_num(np.concatenate([ends.ravel(), of_widths]))).max(initial=1.0)
     axes.set_xlim(-1.05 * reach, 1.05 * reach)
     axes.set_ylim(max(len(judged), 1) - 0.5, -0.5)
     axes.set_yticks(range(len(labels)), labels, fontsize=6.5)
@@ -122,6 +141,13 @@ def _draw_effects(
     n = judged[["n", "n_within"]].max().fillna(0)  # too few runs for any statement
     axes.set_xlabel(_measures(judged))
     axes.set_title(f"n = {n['n']:.0f} runs pooled, {n['n_within']:.0f} within width")
+
+
+def _told_p(row: pd.Series) -> str:
+    """Why a verdict is not sure of an effect whose interval leaves out 0."""
+    low, high, p = (row[f"within_{end}"] for end in ("low", "high", "p_adjusted"))
+    is_apart = (low > 0 or high < 0) and row["verdict"] == "inconclusive"
+    return f"\n   adjusted p {p:.2g}" if is_apart and np.isfinite(p) else ""
 
 
 def _measures(judged: pd.DataFrame) -> str:
@@ -168,33 +194,40 @@ def _ink(verdict: str) -> str:
     return "#666666" if verdict in ("too few runs", "no effect") else COLOURS[verdict]
 
 
-def _add_legend(figure: FigureBase) -> None:
+def _add_legend(figure: FigureBase, judged: pd.DataFrame, widths: pd.DataFrame) -> None:
+    """Of what is drawn alone."""
     marks = [
-        Line2D([], [], color=POOLED, marker="o", markersize=3.4, label="pooled, 95 % interval"),
-        Line2D(
-            [],
-            [],
-            color=WITHIN,
-            marker="D",
-            markersize=3.4,
-            markerfacecolor="white",
-            label="within width, 95 % interval",
-        ),
-        Line2D([], [], color="#666666", marker="|", linestyle="", label="one width"),
-        Line2D([], [], color="#E2E2E2", linewidth=6, label="as the claim predicts"),
+        Line2D([], [], color=colour, marker=marker, markersize=3.4, label=label, mfc=face)
+        for name, colour, marker, label, face in (
+            ("pooled", POOLED, "o", "pooled, 95 % interval", POOLED),
+            ("within", WITHIN, "D", "within width, 95 % interval", "white"),
+        )
+        if np.isfinite(judged[name].astype(float)).any()
     ]
+    if np.isfinite(widths["effect"].astype(float)).any():
+        marks.append(Line2D([], [], color="#666666", marker="|", linestyle="", label="one width"))
+    marks.append(Line2D([], [], color="#E2E2E2", linewidth=6, label="as the claim predicts"))
     figure.legend(handles=marks, loc="outside lower center", ncols=4, fontsize=6.5)
 
 
 def _draw_runs(
-    panels: np.ndarray, values: pd.DataFrame, scale: ScalarMappable, numbers: dict[str, float]
+    panels: np.ndarray,
+    values: pd.DataFrame,
+    scale: ScalarMappable,
+    numbers: dict[str, float],
+    is_of_sets: bool,
 ) -> None:
     """The runs of one statement: y against x above, ranks within each width below.
 
-    Crosses are `non`.
+    Crosses are `non`. Where a statement compares sets of runs, y is the set, and a statistic that
+    is the same in each width has no ranks there.
     """
     there = pd.DataFrame(values[np.isfinite(values[["x", "y"]]).all(axis=1)])
-    ranks = there.groupby("width")[["x", "y"]].rank(pct=True)
+    by_width = there.groupby("width")
+    ranks = by_width[["x", "y"]].rank(pct=True)
+    if is_of_sets:  # places that keep runs apart
+        there["y"] += np.random.default_rng(0).uniform(-0.3, 0.3, len(there))
+        ranks["y"] = there["y"]
     row = values.iloc[0]
     name = statistic_name(row["claim"], row["statistic"])
     layers = _layer(row).split("-")
@@ -202,15 +235,21 @@ def _draw_runs(
     if len(layers) > 1:  # `strength, layer against next` is the strength of either
         title, unit = f"{name}\n{title}", ""
         name, y_name = (f"{name.partition(',')[0]} of {layer}" for layer in layers)
-    shown = (
+    shown = [
         (panels[0], there, name, y_name + unit, "pooled"),
         (panels[1], ranks, f"rank of {name}", f"rank of {y_name}", "within width"),
-    )
+    ]
+    if (by_width["x"].nunique() < 2).all():
+        shown.pop()[0].set_visible(False)
     colours = scale.to_rgba(there["width"].map(numbers).to_numpy(float))
     for axes, points, x_label, y_label, what in shown:
         style.write_out(axes)
         style.draw_points(axes, points[["x", "y"]], there["group"] == "non", colours, 0.8, there)
-        axes.set_title(f"{title}, {what} (n = {len(points)})", fontsize=6.5)
+        axes.set_title(f"{title}, {what} (n = {len(points)})".removeprefix(", "), fontsize=6.5)
         axes.set_xlabel(x_label, fontsize=6.5)
-        axes.set_ylabel(y_label, fontsize=6.5)
+        if is_of_sets:
+            axes.set_yticks([0, 1], ["others", "non"])
+            axes.set_ylim(-0.5, 1.5)
+        else:
+            axes.set_ylabel(y_label, fontsize=6.5)
         axes.tick_params(labelsize=6)

@@ -1,7 +1,7 @@
 """Figures 8-10: node strength, its spread over nodes, and pair-wise between layers."""
 
 from collections.abc import Callable, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -16,15 +16,16 @@ HEAD = FigureHead(
     category="Node strength",
     caption=(
         "Node strength S, the sum of the absolute weights that come into a node, for {model} on "
-        "{dataset}, a point per run ({runs}). Pairs of layers: mean strength in one against that "
-        "in the next. Since the mean of S over the nodes of a layer is fan-in times the mean of "
-        "abs(w) exactly, these panels show no more than the weights' size and the width do. Single "
-        "layers: the Gini coefficient of S over the nodes, which that identity does not fix, "
-        "against mean S over its expectation in a Gaussian layer of the same standard deviation. "
-        "Layer to layer: over the nodes of a run, the correlation r of incoming with outgoing "
-        "strength; it needs three nodes and differences on both sides, and its n is smaller where "
-        "runs lack them. Colour is the final {figures[colour]} accuracy; crosses are runs of the "
-        "group non. {training} After Figures 8-10 of Zheng et al. (arXiv 2408.11720)."
+        "{dataset}, a point per run ({runs}). Pairs of layers, of which one reads the nodes of "
+        "the other: mean strength in one against that in the next. Since the mean of S over the "
+        "nodes of a layer is fan-in times the mean of abs(w) exactly, these panels show no more "
+        "than the weights' size and the width do. Single layers: the Gini coefficient of S over "
+        "the nodes, which that identity does not fix, against mean S over its expectation in a "
+        "Gaussian layer of the same standard deviation. Layer to layer: over the nodes of a "
+        "run, the correlation r of incoming with outgoing strength; it needs three nodes and "
+        "differences on both sides, and its n is smaller where runs lack them. Colour is the "
+        "final {figures[colour]} accuracy; crosses are runs of the group non. {training} After "
+        "Figures 8-10 of Zheng et al. (arXiv 2408.11720)."
     ),
     grid=(
         "Figures 8-10: mean node strength of a layer against that of the next, a point per run; it "
@@ -74,12 +75,13 @@ def _rows(populations: Sequence[style.Shown]) -> list[list[tuple[Any, ...]]]:
     """Keys of panels: kind, number of the population, and the layer or pair of layers."""
     table, numbers = populations[0].measure, range(len(populations))
     layers = list(table["layer"].unique())
-    pairs = [[("pair", number, pair) for number in numbers] for pair in pairwise(layers)]
+    links = table.dropna(subset="target").drop_duplicates("layer")
+    neighbours = zip(links["layer"], links["target"], strict=True)
+    pairs = [[("pair", number, pair) for number in numbers] for pair in neighbours]
     spreads = [[("spread", number, layer) for number in numbers] for layer in layers]
     if len(populations) > 1:
         return pairs or spreads
-    links = table.dropna(subset="target").drop_duplicates("layer")["layer"]
-    by_kind = (chain(*pairs), chain(*spreads), (("link", 0, layer) for layer in links))
+    by_kind = (chain(*pairs), chain(*spreads), (("link", 0, layer) for layer in links["layer"]))
     return [row for keys in by_kind for row in style.wrap(keys)]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from weightscape import heads
+from weightscape.claims.answers import ALL, effect_of
 from weightscape.errors import WeightscapeError
 from weightscape.opened.study import Study
 from weightscape.publishing.data import (
@@ -57,11 +58,13 @@ def _trained(
 def _answers_of(populations: list[tuple[str, str]], answers: pd.DataFrame) -> Iterator[str]:
     yield "## The answers side by side\n"
     yield "In brackets: statements for the claim, against it, and undecided.\n"
-    names = [_title(*population) for population in populations]
-    yield f"| claim | what it says | {' | '.join(names)} | all |"
-    yield "|---" * (len(names) + 3) + "|"
+    of = dict.fromkeys(zip(answers["model"], answers["dataset"], strict=True))
+    together = [key for key in of if key[1] == ALL]  # each family, and all
+    names = [_title(*key) for key in (*populations, *together)]
+    yield f"| claim | what it says | {' | '.join(names)} |"
+    yield "|---" * (len(names) + 2) + "|"
     for claim, rows in answers.groupby("claim"):
-        cells = dict.fromkeys((*populations, ("all", "all")), "")
+        cells = dict.fromkeys((*populations, *together), "")
         for row in rows.to_dict("records"):
             counts = ", ".join(str(row[name]) for name in ("n_for", "n_against", "n_undecided"))
             cells[row["model"], row["dataset"]] = f"{row['answer']} ({counts})"
@@ -194,7 +197,8 @@ def _seen(rows: pd.DataFrame, effect: str) -> str:
 
 
 def _title(model: str, dataset: str) -> str:
-    return f"{TITLES[model]} on {TITLES[dataset]}"
+    """`DNN on MNIST`; `DNN`, of all datasets; or `all`."""
+    return " on ".join(TITLES[name] for name in (model, dataset) if name != ALL) or ALL
 
 
 def _figures() -> Iterator[str]:
@@ -228,8 +232,7 @@ def _results_of(model: str, dataset: str, tables: dict[str, pd.DataFrame]) -> It
         words = heads.claims()[row["claim"]].statistics[row["statistic"]]
         layer = f" ({row['layer']})" if row["layer"] else ""
         effects = [
-            _effect(*(row[f"{name}{end}"] for end in ("", "_low", "_high")))
-            for name in ("pooled", "within")
+            effect_of(row, name) if pd.notna(row[name]) else "" for name in ("pooled", "within")
         ]
         ways = f"{row['ways_agree']} of {row['ways']}"
         cells = [row["claim"], words + layer, str(row["n"]), *effects, row["verdict"], ways]
@@ -244,7 +247,3 @@ def _results_of(model: str, dataset: str, tables: dict[str, pd.DataFrame]) -> It
 
 def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.2f}"
-
-
-def _effect(value: float, low: float, high: float) -> str:
-    return "" if math.isnan(value) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"

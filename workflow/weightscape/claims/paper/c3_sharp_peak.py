@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from weightscape.claims.evidence import Evidence, Statement
 from weightscape.heads import ClaimHead
 
@@ -25,4 +27,5 @@ def statements(evidence: Evidence) -> Iterator[Statement]:
     for name in HEAD.statistics:
         for layer in evidence.layers:
             x = evidence.column("statistics", layer, name)
-            yield evidence.with_accuracy(layer, name, 1, x)
+            if not len(x) or np.isfinite(x).any():  # imported runs may have no initial weights
+                yield evidence.with_accuracy(layer, name, 1, x)

@@ -35,10 +35,16 @@ def statements(evidence: Evidence) -> Iterator[Statement]:
     everywhere = np.full(len(numbers), "")
     effect = cliffs_delta(numbers, non, ~non, everywhere, evidence.draws)
     of_width = replace(effect.pooled, n_of_width=dict(Counter(evidence.widths)))
-    yield Statement("", "width", "cliffs_delta", -1, Pair(of_width, NOTHING), n_smaller=n_smaller)
+    yield Statement(
+        *("", "width", "cliffs_delta", -1, Pair(of_width, NOTHING)),
+        x=numbers,
+        y=non.astype(float),
+        n_smaller=n_smaller,
+    )
     for layer in evidence.layers:
-        x = evidence.column("statistics", layer, "initial_std")
-        yield _contrast(evidence, layer, "initial_std", -1, x, n_smaller)
+        start = evidence.column("statistics", layer, "initial_std")
+        if np.isfinite(start).any():  # imported runs may have no initial weights
+            yield _contrast(evidence, layer, "initial_std", -1, start, n_smaller)
     for layer in evidence.layers:
         dead = evidence.column("telemetry", layer, "dead_units", epoch=0)
         if np.isfinite(dead).any():  # a layer with ReLU units
@@ -49,8 +55,11 @@ def _contrast(
     evidence: Evidence, layer: str, statistic: str, predicted: int, x: Numbers, n_smaller: int
 ) -> Statement:
     """Runs that do not converge against all others."""
-    non, y = evidence.groups == "non", evidence.accuracy
+    non = evidence.groups == "non"
     effect = cliffs_delta(x, non, ~non, evidence.widths, evidence.draws)
     return Statement(
-        layer, statistic, "cliffs_delta", predicted, effect, x=x, y=y, n_smaller=n_smaller
+        *(layer, statistic, "cliffs_delta", predicted, effect),
+        x=x,
+        y=non.astype(float),
+        n_smaller=n_smaller,
     )

@@ -37,12 +37,13 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 """
 
 
-def browse(page, tmp_path, steps, hash_=""):
+def browse(page, tmp_path, steps, hash_="", size=(1400, 1100)):
     """What `steps` put into `found` in a page, and the page as it is then; no name is resolved."""
     start = page.rindex("</html>")
     path = tmp_path / "page.html"
     path.write_text(page[:start] + DRIVER.replace("STEPS", steps) + page[start:])
-    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1100"]
+    switches = ["--headless", "--no-sandbox", "--disable-gpu"]
+    switches += [f"--window-size={size[0]},{size[1]}"]
     switches += ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=30000"]
     command = ["chromium", *switches, f"--user-data-dir={tmp_path}/user", "--dump-dom"]
     done = subprocess.run(

@@ -35,7 +35,7 @@ LAYERS = {
     "vit": ["patch", "query", "key", "value", "attention_out", "mlp1", "mlp2", "fc"],
 }
 # the layers whose nodes another layer alone reads
-TARGETS = {"fc1": "fc2", "fc2": "fc3", "conv1": "fc", "mlp1": "mlp2"}
+TARGETS = {"fc1": "fc2", "fc2": "fc3", "conv1": "fc", "value": "attention_out", "mlp1": "mlp2"}
 
 EPOCHS, CLASSES = 4, 5
 

@@ -619,6 +619,16 @@ def draw_strength(runs, layers=("fc1", "fc2", "fc3"), **changes):
     return table, named_panels(strength.draw([Shown(runs, table)], "test"))
 
 
+def test_pairs_are_of_layers_of_which_one_reads_the_nodes_of_the_other(runs):
+    """The query, key and value of a ViT stand side by side."""
+    layers = ["query", "key", "value", "attention_out", "mlp1", "mlp2"]
+    table, panels = draw_strength(runs, layers)
+    pairs = [title.split(" (")[0] for title in panels if ", " in title]
+    links = table.dropna(subset="target").drop_duplicates("layer")
+    assert pairs == [f"{one}, {other}" for one, other in links[["layer", "target"]].to_numpy()]
+    assert pairs == ["value, attention_out", "mlp1, mlp2"]
+
+
 def test_pairs_are_the_mean_strengths_of_consecutive_layers_of_the_same_run(runs):
     table, panels = draw_strength(runs)
     means = table.set_index(["layer", "seed"])["mean"]
@@ -660,7 +670,8 @@ def test_links_leave_out_runs_without_a_correlation_and_say_so(runs):
 
 def test_layers_that_no_other_alone_reads_have_no_link(runs):
     _, panels = draw_strength(runs, LAYERS["vit"])
-    assert [title for title in panels if " to " in title] == ["mlp1 to mlp2 (n = 9)"]
+    links = [title for title in panels if " to " in title]
+    assert links == ["value to attention_out (n = 9)", "mlp1 to mlp2 (n = 9)"]
 
 
 def test_a_grid_of_strength_has_pairs_only():

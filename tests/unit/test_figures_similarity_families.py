@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drawings import collisions_in, make_runs, named_panels, saved
+from drawings import collisions_in, dots_beyond, make_runs, named_panels, saved
 from weightscape.claims.analyses.similarity_families import COLUMNS
 from weightscape.drawing import style
 from weightscape.figures import draw
@@ -63,4 +63,5 @@ def test_without_two_families_the_figure_says_so(tmp_path):
 def test_no_text_covers_another_and_the_figure_fits_a_page(n, tmp_path):
     figure = draw_table(make_table(["mnist", "fmnist", "cifar10"][:n]), tmp_path)
     assert collisions_in(figure) == []
+    assert dots_beyond(figure) == []
     assert all(figure.get_size_inches() <= style.PAGE)

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.legend import Legend
 from scipy import stats
 
+from browsing import browse, needs_chromium
 from drawings import dots_beyond, legend_of
 from test_statements import ALPHA, DRAWS, SMALLEST, WAY, measure, plant
 from weightscape.claims import judge, statements
@@ -125,6 +126,25 @@ def test_what_runs_do_not_tell_is_said_to_be_unknown(judged, planted):
     words = "purity of high runs, by what their layers make of images"
     assert f"<td>{words}</td>" + 2 * "<td><small>not known</small></td>" in page
     assert "<td>σ of the initial weights</td><td><small>not known</small></td>" in page
+
+
+@needs_chromium
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080)])
+@pytest.mark.parametrize("datasets", [["mnist"], ["mnist", "fmnist", "cifar10"]])
+def test_the_answers_are_seen_without_scrolling(judged, planted, tmp_path, size, datasets):
+    """With three families; in a report some 330 pixels about the study stand above."""
+    models = [judged[judged["model"] == "dnn"].assign(model=name) for name in ("dnn", "cnn", "vit")]
+    many = pd.concat([own.assign(dataset=name) for own in models for name in datasets])
+    tables = {"claims": many, "families": compare(many, ALPHA, SMALLEST)}
+    tables["answers"] = answer(many, SMALLEST)
+    reliability = planted[0][0].reliability.assign(model="dnn", dataset="mnist")
+    steps = """
+        const box = document.querySelector(".answers").getBoundingClientRect();
+        Object.assign(found, {bottom: box.bottom, right: box.right, top: box.top});
+    """
+    found, _ = browse(render(tables, reliability, "mine", ALPHA), tmp_path, steps, size=size)
+    assert 0 < found["top"] < found["bottom"] < size[1] - 330
+    assert found["right"] < size[0]
 
 
 def test_families_are_told_apart_where_they_differ(judged):

@@ -19,17 +19,16 @@ HEAD = FigureHead(
     reads=("claims", "claim_widths", "claim_values"),
     category="Claims",
     caption=(
-        "One claim on {model} on {dataset} ({runs}). A row per statement: its effect over all runs "
-        "(dots) and with width held fixed (diamonds), with 95 % intervals over runs, and "
-        "the effect in each width (strokes, coloured by width). The grey half is what the claim "
-        "predicts; verdicts at alpha = {claims[alpha]} after adjustment over all statements of the "
-        "study, whose adjusted p is told where an interval alone would say more. Below, the runs "
-        "that count, coloured by width, crosses where they are non: pooled, "
-        "and by their ranks within their width; triangles are far from the others, and named. Of "
-        "C6, the runs that did not converge above all others, moved up and down at random. Runs "
-        "that did not converge: {claims[non]} (C6 has them always). By final {claims[accuracy]} "
-        "accuracy. The table of "
-        "all statements has n, p and Cliff's delta."
+        "One claim on {model} on {dataset} ({runs}). A row per statement: its effect over all "
+        "runs (dots) and with width held fixed (diamonds), with 95 % intervals over runs, and the "
+        "effect in each width (strokes, coloured by width). The grey half is what the claim "
+        "predicts; verdicts at alpha = {claims[alpha]} after adjustment over all statements of "
+        "the study, whose adjusted p is told where an interval alone would say more. Below, the "
+        "runs that count, coloured by width, crosses where they are non: pooled, and by their "
+        "ranks within their width; triangles are far from the others, and named. Of C6, the runs "
+        "that did not converge above all others, moved up and down at random. Runs that did not "
+        "converge: {claims[non]} (C6 has them always). By final {claims[accuracy]} accuracy. The "
+        "table of all statements has n, p and Cliff's delta."
     ),
     layers=False,
     each="claim",

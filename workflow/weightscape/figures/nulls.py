@@ -22,7 +22,8 @@ HEAD = FigureHead(
         "standard deviation; over all runs and with width held fixed. Strength pair is the "
         "correlation of mean strengths of a layer and the next with each other, purity that of the "
         "groups less its mean over shuffled groups. Bars are 95 % intervals over runs; "
-        "filled marks have p < 0.05 after adjustment over all effects of the population. What "
+        "filled marks have p < 0.05 after adjustment over all effects of the population. All runs "
+        "count, also those that did not converge, whatever the claims leave out. What "
         "shuffled weights show as well is in their distribution alone: for mean, std, excess "
         "kurtosis, near zero share and mean strength that is so by construction."
     ),

@@ -20,7 +20,7 @@ HEAD = FigureHead(
         "runs. A run is told by numbers of its first layer, of its last, and by their means over "
         "all layers, in standard scores of its own population; width is told as a number. On the "
         "diagonal runs are predicted out of five folds. What width alone transfers is no likeness "
-        "of weights. Populations: {populations}."
+        "of weights. All runs count, also those that did not converge. Populations: {populations}."
     ),
     labels={"claim": "accuracy from weights"},
     layers=False,

@@ -132,7 +132,7 @@ def _answers(answers: pd.DataFrame, pairs: list[tuple[str, str]], study: str) ->
         rows += f"<tr><td>{claim}. {escape(of.says)}</td>{cells}</tr>"
     return (
         '<table class="scorecard answers"><caption><b>Do the paper\'s claims hold among networks '
-        f"of one width? {_in_short(answers, columns[-1])} Study {escape(study)}.</b> In brackets: "
+        f"of one width? Study {escape(study)}. {_in_short(answers, columns[-1])}</b> In brackets: "
         f"statements for it, against it, undecided.</caption>"
         f"<thead><tr><th>claim</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )

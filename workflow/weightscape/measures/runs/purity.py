@@ -20,7 +20,7 @@ import pandas as pd
 from weightscape.heads import WAYS, MeasureHead, Table
 from weightscape.measures.distances import distances
 from weightscape.measures.job import Job
-from weightscape.measures.resampling import interval
+from weightscape.measures.resampling import blocks, interval
 from weightscape.measures.runs.nulls import FINAL, KINDS
 from weightscape.measures.runs.projection import (
     ALL_WIDTHS,
@@ -234,8 +234,11 @@ def _interval(
     """The 95 % percentile bootstrap interval of the mean over runs of their neighbours' share."""
     random = np.random.default_rng(0)
     own = _shares(labels, nearest, looked_at)
-    means = [own[random.integers(len(own), size=len(own))].mean() for _ in range(RESAMPLES)]
-    return interval(np.array(means))
+    means = [
+        own[random.integers(len(own), size=(size, len(own)))].mean(1)
+        for size in blocks(RESAMPLES, len(own))
+    ]
+    return interval(np.concatenate(means))
 
 
 def _shuffled(
@@ -248,14 +251,16 @@ def _shuffled(
 ) -> tuple[float, float, float]:
     """Mean purity, and its p on either side, of labels that are shuffled within each stratum."""
     random = np.random.default_rng(0)
-    by_stratum = np.argsort(strata, kind="stable")
-    null = np.empty(shuffles)
-    for number in range(shuffles):
+    by_stratum, parts = np.argsort(strata, kind="stable"), []
+    for size in blocks(shuffles, nearest.size):
         # a sort by stratum and then at random shuffles all strata at once
-        mixed = np.lexsort((random.random(len(labels)), strata))
-        shuffled = np.empty_like(labels)
-        shuffled[by_stratum] = labels[mixed]
-        null[number] = _purity(shuffled, nearest, looked_at)
+        mixed = np.argsort(strata + random.random((size, len(labels))), axis=1)
+        shuffled = np.empty((size, len(labels)), labels.dtype)
+        shuffled[:, by_stratum] = labels[mixed]
+        own = (shuffled[:, nearest] == shuffled[:, :, None]).mean(2)
+        weights = None if looked_at is None else shuffled == looked_at
+        parts.append(np.average(own, axis=1, weights=weights))
+    null = np.concatenate(parts)
     as_pure, no_purer = np.mean(null >= purity - 1e-12), np.mean(null <= purity + 1e-12)
     p, p_less = ((1 + shuffles * float(share)) / (1 + shuffles) for share in (as_pure, no_purer))
     return float(null.mean()), p, p_less

@@ -245,6 +245,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_key(small, path, value):
         ("populations.0.widths", [], "widths: the list needs at least 1 entry"),
         ("populations.0.widths", [5, 5], "widths: [5, 5] has an entry twice; remove one"),
         ("populations.0.widths", [5, "5"], "widths: a width is listed twice; remove one"),
+        ("populations.0.dataset", "all", "dataset: tables have `all` for all of them together"),
         (
             "populations.0.widths",
             ["x5"],

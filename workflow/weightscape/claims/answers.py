@@ -15,11 +15,9 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.claims.judge import FOR, HEAD, NEGLIGIBLE, UNDECIDED, is_about_width
-from weightscape.study.catalogue import TITLES
+from weightscape.study.catalogue import ALL, TITLES
 
 ANSWERS = ("holds", "holds in part", "mixed", "fails in part", "does not hold", "undecided")
-ALL = "all"
-"""Dataset of the answer for a family, and model too of that by the statements of everything."""
 COLUMNS = tuple(HEAD.tables["answers"].names)
 
 _STATES = ("mixed", "undecided")  # which a claim is; all other answers are what it does

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from weightscape import heads
-from weightscape.claims.answers import ALL, ANSWERS, effect_of
+from weightscape.claims.answers import ANSWERS, effect_of
 from weightscape.claims.judge import VERDICTS, is_about_width
 from weightscape.runs.paper_tables import PAGE_STYLE
-from weightscape.study.catalogue import TITLES
+from weightscape.study.catalogue import ALL, TITLES
 
 SIGNS = {
     "supported": "✓",

@@ -90,6 +90,10 @@ def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = 
             table = table.drop(columns="shard")  # whose files are not published
         write_parquet(table, folder / "tables" / path.stem / name)
     write_parquet(networks, folder / "tables" / "networks" / name)
+    for of_study in heads.read_by_claims("study"):  # what its weights alone tell of its families
+        path = study / "tables" / f"{of_study}.csv"
+        if path.exists() and len(table := read_table(path, of_study)):
+            write_parquet(table, folder / "tables" / f"{of_study}.parquet")
     copy_groups(measures / "densities.h5", densities_file(folder, model, dataset))
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     own = folder / "configs" / f"{model}-{dataset}.yaml"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from weightscape import heads
-from weightscape.claims.answers import ALL, effect_of
+from weightscape.claims.answers import effect_of
 from weightscape.errors import WeightscapeError
 from weightscape.opened.study import Study
 from weightscape.publishing.data import (
@@ -19,7 +19,7 @@ from weightscape.publishing.data import (
     studies,
 )
 from weightscape.runs.paper_tables import settings
-from weightscape.study.catalogue import TITLES
+from weightscape.study.catalogue import ALL, TITLES
 from weightscape.study.sections import GROUPS, Config
 
 

@@ -46,3 +46,6 @@ TITLES = {
     "cifar10": "CIFAR-10",
 }
 """Models and datasets as the paper writes them."""
+
+ALL = "all"
+"""Dataset of an answer for a family, and model too of that by the statements of everything."""

@@ -24,7 +24,7 @@ from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.foreign import sources
 from weightscape.foreign.listing import ListedRun
-from weightscape.study.catalogue import BUILTIN
+from weightscape.study.catalogue import ALL, BUILTIN
 from weightscape.study.reading import DEEPEST, MOST_ENTRIES
 from weightscape.study.sections import Config, ImportItem, PopulationItem, Training
 
@@ -353,6 +353,9 @@ def _pair_faults(config: Config) -> Iterator[str]:
     seen: dict[tuple[str, str], str] = {}
     for where, item in listed:
         pair = item["model"], item["dataset"]
+        for name in ("model", "dataset"):
+            if item[name] == ALL:
+                yield f"{where}.{name}: tables have `{ALL}` for all of them together; rename it"
         if pair in seen:
             is_alike = seen[pair].split("[")[0] == where.split("[")[0]
             yield f"{where}: {' on '.join(pair)} is listed twice; " + (

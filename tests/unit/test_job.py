@@ -7,8 +7,8 @@ import pytest
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
-from weightscape.measures.job import Job
-from weightscape.storage.tables import write_table
+from weightscape.measures.job import Job, make_layers
+from weightscape.storage.tables import read_table, write_table
 
 RUNS = [("2", 0), ("2", 1)]
 
@@ -35,6 +35,19 @@ def job(tmp_path):
         {"overlap_h5": "overlap.h5", "plan": str(tmp_path / "plan.csv")},
         {},
     )
+
+
+def test_layers_that_share_a_job_are_in_its_table_one_after_the_other(tmp_path):
+    def make(job):
+        table = pd.DataFrame({"layer": [job.layer] * 2, "seed": [0, 1], "x": job.settings["x"]})
+        write_table(table, job.output("overlap"))
+
+    job = Job({}, {"overlap": str(tmp_path / "overlap.csv")}, {"x": 0.5})
+    make_layers(make, job, ["second", "first"])
+    table = read_table(tmp_path / "overlap.csv")
+    assert table["layer"].tolist() == ["second", "second", "first", "first"]
+    assert table["seed"].tolist() == [0, 1, 0, 1]
+    assert {path.name for path in tmp_path.iterdir()} == {"overlap.csv", ".seals"}
 
 
 def test_names_of_files_have_their_point(job):

@@ -7,6 +7,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from project import Project
+
 
 def test_a_new_seed_trains_only_that_seed(finished):
     before = finished.shards()
@@ -144,8 +146,16 @@ def test_another_bandwidth_or_perplexity_measures_only_what_it_touches(finished)
     del finished.study["density"]
     finished.study["projection"] = {"perplexities": [5]}
     counts = finished.planned()
-    assert counts["measure_projection"] == 3
+    assert counts["measure_projection"] == 1
     assert not {"train_runs", "measure_weights", "measure_purity"} & set(counts)
+
+
+def test_layers_of_many_runs_have_jobs_of_their_own(test_study, tmp_path):
+    study = test_study | {
+        "populations": [{"model": "dnn", "dataset": "digits", "widths": [2], "seeds": 101}]
+    }
+    counts = Project.create(tmp_path / "project", study).planned()
+    assert (counts["measure_projection"], counts["join_layers_projection"]) == (3, 1)
 
 
 def test_a_table_of_another_version_is_made_anew_and_not_misread(finished):

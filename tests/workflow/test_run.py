@@ -45,7 +45,6 @@ JOBS = {
     "all": 1,
     **{f"plot_population_{cost}": 1 for cost in ("shards", "pairs", "study")},
     **{f"measure_{name}": 1 for name in heads.measures()},
-    "measure_projection": 3,
 }
 
 IMAGES = {

@@ -7,6 +7,10 @@ CAPTION = "../report/caption.rst"
 OF_STUDY = heads.of_study()
 BY_LAYER = {name: head for name, head in JOBS.items() if head.each == "layer"}
 FIGURES = heads.figures()
+FEW_RUNS = (
+    100  # of a population whose layers share a job: each would start for longer than it works
+)
+ALL_LAYERS = "_all"  # which can't be the name of one
 
 
 def get_tables():
@@ -67,12 +71,25 @@ def get_layer_parts(head):
 
     def of(name):
         def get(wildcards):
-            layers = study.layers(config, get_population(wildcards))
-            return [f"{MEASURES}/{name}/{layer}.csv" for layer in layers]
+            population = get_population(wildcards)
+            is_small = population.n_runs <= FEW_RUNS
+            parts = [ALL_LAYERS] if is_small else study.layers(config, population)
+            return [f"{MEASURES}/{name}/{part}.csv" for part in parts]
 
         return get
 
     return {name: of(name) for name in head.tables}
+
+
+def get_job_layers(head):
+    """The layers of a job that is of some, as a parameter."""
+
+    def get(wildcards):
+        if wildcards.layer != ALL_LAYERS:
+            return [wildcards.layer]
+        return study.layers(config, get_population(wildcards))
+
+    return {"layers": get} if head.each == "layer" else {}
 
 
 def get_path(name):

@@ -18,6 +18,7 @@ for measure, head in JOBS.items():
             mem_mb=get_job_mem_mb(head),
             runtime=get_job_runtime(head),
         params:
+            **get_job_layers(head),
             measure=measure,
             settings=get_settings(head),
             columns=get_columns(*heads.tables_of(head)),

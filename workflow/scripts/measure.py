@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from weightscape import heads
-from weightscape.measures.job import Job
+from weightscape.measures.job import Job, make_layers
 from weightscape.messages.logs import job_log, leave
 from weightscape.runs.without import only_with_runs, write_nothing
 
@@ -15,8 +15,12 @@ with job_log(snakemake.log[0]) as log:
         write_nothing(head, outputs, wildcards.get("model", ""), wildcards.get("dataset", ""))
         log.info("there are no runs")
     else:
-        job = Job(inputs, outputs, params.settings, snakemake.wildcards.get("layer", ""))
-        import_module(heads.measure_module(params.measure)).make(job)
+        job = Job(inputs, outputs, params.settings)
+        make = import_module(heads.measure_module(params.measure)).make
+        if layers := params.get("layers", []):
+            make_layers(make, job, layers)
+        else:
+            make(job)
         if "runs" in inputs:
             log.info("read the tables of %d runs", sum(map(len, job.tables("runs"))))
     log.info("wrote %s", ", ".join([*heads.tables_of(head), *head.files]))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from weightscape import heads
 from weightscape.errors import WeightscapeError
+from weightscape.storage.joining import join_tables
 from weightscape.storage.tables import (
     add_groups,
     add_other_groups,
@@ -125,6 +127,19 @@ class Job:
     def _paths(self, name: str) -> list[str]:
         found = _find(self.inputs, name, "read")
         return [found] if isinstance(found, str) else list(found)
+
+
+def make_layers(make: Callable[[Job], None], job: Job, layers: Sequence[str]) -> None:
+    """Makes a measure of each of some layers, and writes the tables of all of them as the job's."""
+    with TemporaryDirectory() as folder:
+        parts: dict[str, list[str]] = {name: [] for name in job.outputs}
+        for layer in layers:
+            own = {name: f"{folder}/{name}-{layer}.csv" for name in job.outputs}
+            make(Job(job.inputs, own, job.settings, layer))
+            for name, path in own.items():
+                parts[name].append(path)
+        for name, path in job.outputs.items():
+            join_tables(parts[name], Path(path))
 
 
 def _find(files: Mapping[str, T], name: str, done: str) -> T:

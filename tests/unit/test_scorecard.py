@@ -208,7 +208,8 @@ def test_a_cell_has_a_tag_per_layer_and_the_median_effects(page, judged):
     assert tags == [("inconclusive", "?", layer) for layer in ("fc1", "fc2", "fc3")]
     rows = judged[(judged["model"] == "dnn") & (judged["claim"] == "C1")]
     std = rows[rows["statistic"] == "std"]
-    effects = f"{std['pooled'].median():+.2f} → {std['within'].median():+.2f}"
+    medians = {name: f"{std[name].median():+.2f}" for name in ("pooled", "within", "corrected")}
+    effects = "{pooled} → {within} ({corrected})".format(**medians)
     seen = std["detectable"].median()
     assert f"<small>{effects}; sees {seen:.2f}</small>" in cell
 

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 
 import h5py
 import numpy as np
@@ -273,6 +275,34 @@ def test_report_quotes_config_and_n(finished, tmp_path):
         assert text.count(words) == 1, words
     # the scorecard stands on the first page
     assert "Do the paper's claims hold among networks of one width? Study test." in text
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to look with")
+def test_in_a_browser_the_answers_are_seen_without_scrolling(families, tmp_path):
+    study = families.copy(tmp_path / "families")
+    study.succeed("--report", "report.html")
+    text = (study.folder / "report.html").read_text()
+    # the title tells where the answers end
+    tell = "const box = document.querySelector('.answers').getBoundingClientRect();"
+    tell += "document.title = `${box.top} ${box.bottom} ${box.right}`;"
+    page = tmp_path / "report.html"
+    page.write_text(f"{text}<script>setTimeout(() => {{ {tell} }}, 4000)</script>")
+    for width, height in ((1366, 768), (1920, 1080)):
+        # as Debian's chromium starts anywhere, and asks for nothing of the network
+        switches = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+        ]
+        switches += [f"--user-data-dir={tmp_path}/{width}", "--virtual-time-budget=8000"]
+        command = ["chromium", *switches, f"--window-size={width},{height}", "--dump-dom"]
+        shown = subprocess.run(
+            [*command, page.as_uri()], capture_output=True, text=True, check=True, timeout=300
+        ).stdout
+        top, bottom, right = map(float, re.findall("<title>(.*?)</title>", shown)[0].split())
+        assert 0 < top < bottom < height
+        assert right < width
 
 
 def test_graphs_own_standard_output(fresh):

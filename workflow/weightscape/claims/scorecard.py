@@ -167,8 +167,9 @@ def _caption(claims: pd.DataFrame, study: str, alpha: float) -> str:
     return (
         f"<b>The {len(claims)} statements of these claims, over all runs and with width held "
         f"fixed.</b> {legend}. Each layer has its verdict; under them the median over layers of "
-        "the effect, pooled → within width, from -1 to 1 (C2: from -2 to 2), and the smallest "
-        "effect within width that 80 % of such studies would see. "
+        "the effect, pooled → within width (and as that would be if accuracies were reliable), "
+        "from -1 to 1 (C2: from -2 to 2), and the smallest effect within width that 80 % of such "
+        "studies would see. "
         f"alpha = {alpha:g} after adjustment over all statements; rules: docs/claims.md."
     )
 
@@ -231,7 +232,8 @@ def _cell(rows: pd.DataFrame) -> str:
         return NOT_KNOWN
     tags = "".join(_tag(row["verdict"], row["layer"], _details(row)) for _, row in rows.iterrows())
     pooled, within = (_median(rows[name]) for name in ("pooled", "within"))
-    effects = pooled if is_about_width(rows.iloc[0]) else f"{pooled} → {within}"
+    corrected = f" ({_median(rows['corrected'])})" if rows["corrected"].notna().any() else ""
+    effects = pooled if is_about_width(rows.iloc[0]) else f"{pooled} → {within}{corrected}"
     seen = rows["detectable"].median()
     power = f"; sees {seen:.2f}" if np.isfinite(seen) else ""
     return f"{tags}<br><small>{effects}{power}</small>"

@@ -310,6 +310,17 @@ def test_runs_that_did_not_converge_stand_above_all_others(tmp_path):
     assert dots_beyond(figure) == []
 
 
+def test_a_contrast_of_other_sets_has_its_own_y(planted, judged, tmp_path):
+    """As a claim of a user's own may have it."""
+    tables, found = planted[0]
+    contrast = judged.assign(measure="cliffs_delta")
+    figure = draw_claim("claim_C1", tables, found, contrast, tmp_path)
+    panel = next(axes for axes in figure.axes if axes.get_title().startswith("fc2, pooled"))
+    assert panel.get_ylabel() == "accuracy (%)"
+    points = np.asarray(panel.collections[0].get_offsets())
+    assert points[:, 1] == pytest.approx(tables.runs["test_accuracy"].to_numpy())
+
+
 def test_a_figure_draws_the_runs_pooled_and_by_rank_within_width(planted, judged, tmp_path):
     tables, found = planted[0]
     files = [tmp_path / f"{part}.csv" for part in ("claims", "widths", "values")]

@@ -44,7 +44,6 @@ _RUN = ["width", "seed"]
 POOLED, WITHIN = "#222222", "#0072B2"
 ROW = 0.21  # inches of a statement
 SHOWN = 3  # statements whose runs are shown
-SETS = "cliffs_delta"  # the measure of statements that compare runs that are non with others
 APART = 0.17  # of a row, between pooled and within
 
 
@@ -53,12 +52,13 @@ def draw(population: style.Shown, split: str, claim: str) -> Figure:
 
     Above, a row per statement: pooled and within-width effect with 95 % intervals, and the effect
     in each width. Below, where a statement is of a number of each run, the runs of the first such
-    statistic: as they are, and by their ranks within their width. Where sets of runs are compared,
-    of each statistic the layer of the largest effect.
+    statistic: as they are, and by their ranks within their width. Where y says whether a run is
+    `non`, they are of each statistic the layer of the largest effect.
     """
     runs = population.runs
     judged, widths, values = (_of(population.measure[name], claim, runs) for name in HEAD.reads)
-    is_of_sets = bool((judged["measure"] == SETS).all())
+    # as C6, which compares runs that are `non` with all others
+    is_of_sets = bool((values["y"] == (values["group"] == "non")).all())
     shown = _shown(judged, values, is_of_sets) if len(values) else []
     height = 1.4 + ROW * max(len(judged), 1)
     figure = Figure(figsize=(style.PAGE[0], height + (3.9 if shown else 0)), layout="constrained")

@@ -90,7 +90,7 @@ def test_numbers_in_the_text_are_those_of_the_tables(study):
     text = " ".join((RESULTS.parent / "results.md").read_text().partition("<!-- made")[0].split())
     runs = study.runs.query("model == 'dnn'")
     counts = runs.groupby(["dataset", "group"]).size()
-    assert f"In short, of {len(runs):,} DNNs on two datasets." in text
+    assert f"In short, of {len(runs):,} DNNs on two datasets**, and of 30 ViTs (9)." in text
     between = (
         f"{counts['fmnist', 'ungrouped']} of {counts['fmnist'].sum():,} end between its groups"
     )
@@ -115,6 +115,19 @@ def test_sentences_say_what_the_effects_are(within):
         assert within["C4", "strength_pair", "fc2-fc3", on][1] > 0
     assert within["C4", "strength_pair", "fc1-fc2", "mnist"][2] < 0
     assert within["C4", "strength_pair", "fc1-fc2", "fmnist"][1] > 0
+
+
+def test_the_sentence_on_vits_says_what_the_tables_do(study):
+    vits = of_population(study.runs, "vit", "mnist")
+    assert (len(vits), set(vits["group"])) == (30, {"high"})
+    claims = study.table("claims").query("dataset == 'mnist'")
+    own = claims[(claims["model"] == "vit") & (claims["claim"] != "C7")]
+    decided = own[~own["verdict"].isin(["inconclusive", "too few runs"])]
+    assert set(decided["statistic"]) == {"strength_pair", "strength_pair_high"}
+    assert set(decided["layer"]) == {"mlp1-mlp2", "value-attention_out"}
+    assert set(decided["verdict"]) == {"supported"}
+    transfer = claims[claims["claim"] == "C7"].set_index("model")["verdict"]
+    assert transfer.to_dict() == {"dnn": "supported, but small", "vit": "inconclusive"}
 
 
 def test_sentences_on_initial_weights_say_what_the_effects_are(study, within):

@@ -19,7 +19,7 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """Text is stored as categories; a column of bytes as it is; True and False may have gaps."""
     import fastparquet
 
-    kinds = {}
+    table, kinds = table.infer_objects(), {}  # joined ones may have numbers as objects
     for name, column in table.items():
         if isinstance(column.dtype, pd.StringDtype):
             kinds[name] = "category"

@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 
@@ -16,6 +15,7 @@ import torch
 import yaml
 
 from project import ROOT, Project
+from reports import needs_chromium, open_report
 
 BAD = {
     "16-4.pt": "it is damaged, or no safetensors, torch, HDF5",  # of the document itself
@@ -146,18 +146,12 @@ def test_the_report_counts_the_bad_files(report):
     assert "imports.csv" in report
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to look with")
+@needs_chromium
 def test_in_a_browser_the_report_begins_with_its_head_and_names_are_text(report, tmp_path):
     # the title tells where the scorecard begins: above the window nobody could scroll to it
     tell = "document.title = document.querySelector('.scorecard').getBoundingClientRect().top"
-    page = tmp_path / "report.html"
-    page.write_text(f"{report}<script>setTimeout(() => {{ {tell} }}, 4000)</script>")
-    # as Debian's chromium starts anywhere, and asks for nothing of the network
-    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    switches += [f"--user-data-dir={tmp_path}/browser", "--virtual-time-budget=8000"]
-    command = ["chromium", *switches, "--dump-dom", page.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
-    assert 0 < float(re.findall("<title>(.*?)</title>", shown)[0]) < 400
+    title, shown = open_report(report, tmp_path, tell)
+    assert 0 < float(title) < 400
     assert re.findall("<img[^>]*onerror", shown) == []
     assert "n = 9 runs, imported" in shown
 

@@ -2,8 +2,6 @@
 
 import os
 import re
-import shutil
-import subprocess
 
 import h5py
 import numpy as np
@@ -13,6 +11,7 @@ import yaml
 from scipy.stats import spearmanr
 
 from project import ROOT, Project
+from reports import needs_chromium, open_report
 from weightscape import heads
 
 KEYS = ["model", "dataset", "width", "seed"]
@@ -277,7 +276,7 @@ def test_report_quotes_config_and_n(finished, tmp_path):
     assert "Do the paper's claims hold among networks of one width? Study test." in text
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to look with")
+@needs_chromium
 def test_in_a_browser_the_answers_are_seen_without_scrolling(families, tmp_path):
     study = families.copy(tmp_path / "families")
     study.succeed("--report", "report.html")
@@ -285,22 +284,9 @@ def test_in_a_browser_the_answers_are_seen_without_scrolling(families, tmp_path)
     # the title tells where the answers end
     tell = "const box = document.querySelector('.answers').getBoundingClientRect();"
     tell += "document.title = `${box.top} ${box.bottom} ${box.right}`;"
-    page = tmp_path / "report.html"
-    page.write_text(f"{text}<script>setTimeout(() => {{ {tell} }}, 4000)</script>")
     for width, height in ((1366, 768), (1920, 1080)):
-        # as Debian's chromium starts anywhere, and asks for nothing of the network
-        switches = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-background-networking",
-        ]
-        switches += [f"--user-data-dir={tmp_path}/{width}", "--virtual-time-budget=8000"]
-        command = ["chromium", *switches, f"--window-size={width},{height}", "--dump-dom"]
-        shown = subprocess.run(
-            [*command, page.as_uri()], capture_output=True, text=True, check=True, timeout=300
-        ).stdout
-        top, bottom, right = map(float, re.findall("<title>(.*?)</title>", shown)[0].split())
+        title, _ = open_report(text, tmp_path, tell, (width, height))
+        top, bottom, right = map(float, title.split())
         assert 0 < top < bottom < height
         assert right < width
 

@@ -7,9 +7,8 @@ CAPTION = "../report/caption.rst"
 OF_STUDY = heads.of_study()
 BY_LAYER = {name: head for name, head in JOBS.items() if head.each == "layer"}
 FIGURES = heads.figures()
-FEW_RUNS = (
-    100  # of a population whose layers share a job: each would start for longer than it works
-)
+# of a population whose layers share a job: each alone would start for longer than it works
+FEW_RUNS = 100
 ALL_LAYERS = "_all"  # which can't be the name of one
 
 

@@ -90,7 +90,7 @@ def publish(study: Path, config: Path, model: str, dataset: str, folder: Path = 
             table = table.drop(columns="shard")  # whose files are not published
         write_parquet(table, folder / "tables" / path.stem / name)
     write_parquet(networks, folder / "tables" / "networks" / name)
-    for of_study in heads.read_by_claims("study"):  # what its weights alone tell of its families
+    for of_study in heads.read_by_claims("study"):  # some need the weights, as CKA does
         path = study / "tables" / f"{of_study}.csv"
         if path.exists() and len(table := read_table(path, of_study)):
             write_parquet(table, folder / "tables" / f"{of_study}.parquet")

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,8 +73,15 @@ def upstream():
         config_settings=SimpleNamespace(config={"device": "cpu"}),
         default_target=None,
         dag_settings=SimpleNamespace(targets={"status"}),
-        dag=SimpleNamespace(needrun_jobs=lambda: iter(jobs)),
-        scheduler=SimpleNamespace(_executor=Executor()),
+        dag=SimpleNamespace(
+            needrun_jobs=lambda: iter(jobs), has_unfinished_queue_input_jobs=lambda: False
+        ),
+        scheduler=SimpleNamespace(
+            _executor=Executor(),
+            _open_jobs=threading.Semaphore(0),
+            _schedule_reevalutation=lambda seconds: None,
+            job_rate_limiter=SimpleNamespace(get_free_jobs=lambda: 0),
+        ),
     )
 
 
@@ -174,6 +182,9 @@ GONE = {
     "default_target": lambda adapter: adapter.set_default_target("all"),
     "dag.needrun_jobs": lambda adapter: adapter.get_planned_jobs(),
     "scheduler._executor": lambda adapter: adapter.get_slurm_executor(),
+    "dag.has_unfinished_queue_input_jobs": lambda adapter: adapter.calm_scheduler(),
+    "scheduler._open_jobs": lambda adapter: adapter.calm_scheduler(),
+    "scheduler._schedule_reevalutation": lambda adapter: adapter.calm_scheduler(),
     "scheduler._executor.run_uuid": lambda adapter: adapter.get_queue_name(
         adapter.get_slurm_executor()
     ),
@@ -409,6 +420,33 @@ def test_of_a_question_that_fails_its_own_error_is_enough(adapter, upstream, mes
     assert not messages.filter(record(message, logging.ERROR, **more))
     upstream.dag_settings.targets = {"weights"}
     assert messages.filter(record(message, logging.ERROR, **more))
+
+
+def test_the_scheduler_waits_for_its_rate_once_at_a_time(adapter, upstream):
+    adapter.calm_scheduler()
+    scheduler = upstream.scheduler
+    for _ in range(2):
+        for _ in range(5):
+            scheduler._schedule_reevalutation(0.01)
+        assert scheduler._open_jobs.acquire(timeout=60)
+        assert not scheduler._open_jobs.acquire(timeout=0.1)
+
+
+def test_a_scheduler_that_its_rate_does_not_hold_back_waits_for_jobs_alone(adapter, upstream):
+    upstream.scheduler.job_rate_limiter.get_free_jobs = lambda: 1
+    adapter.calm_scheduler()
+    upstream.scheduler._schedule_reevalutation(0)
+    assert not upstream.scheduler._open_jobs.acquire(timeout=0.1)
+    upstream.dag.has_unfinished_queue_input_jobs = lambda: True
+    adapter.calm_scheduler()
+    upstream.scheduler._schedule_reevalutation(0)
+    assert upstream.scheduler._open_jobs.acquire(timeout=60)
+
+
+def test_a_scheduler_without_a_rate_stays_as_it_is(adapter, upstream):
+    upstream.scheduler.job_rate_limiter, own = None, upstream.scheduler._schedule_reevalutation
+    adapter.calm_scheduler()
+    assert upstream.scheduler._schedule_reevalutation is own
 
 
 def test_nothing_else_touches_what_is_private():

@@ -10,6 +10,7 @@ import importlib
 import logging
 import os
 import re
+import threading
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -334,6 +335,35 @@ def shorten_our_errors():
     """Once for all rules here; not where a user asks for more."""
     if not get_private("output_settings.verbose"):
         snakemake.logging.logger.addFilter(OurErrors(get_source().folder))
+
+
+def calm_scheduler():
+    """Has the scheduler wait for its rate of jobs once at a time, and only if that holds it back.
+
+    Snakemake begins such a wait whenever it looks for jobs to start, and looks whenever one ends. A
+    finished job starts a chain of them, so that after n jobs it looks n times a second.
+    """
+    scheduler = get_private("scheduler")
+    limiter, jobs = (get_private(name, scheduler) for name in ("job_rate_limiter", "_open_jobs"))
+    get_private("_schedule_reevalutation", scheduler)
+    # jobs of an outer workflow that wait for input from elsewhere, which no job's end tells of
+    expects_input = get_private("dag.has_unfinished_queue_input_jobs")
+    is_waiting = threading.Event()
+
+    def look():
+        is_waiting.clear()
+        jobs.release()
+
+    def wait(seconds):
+        is_held_back = get_private("get_free_jobs", limiter)() == 0 or expects_input()
+        if is_held_back and not is_waiting.is_set():
+            is_waiting.set()
+            timer = threading.Timer(seconds, look)
+            timer.daemon = True  # the end of the study does not wait for it
+            timer.start()
+
+    if limiter:
+        scheduler._schedule_reevalutation = wait
 
 
 def get_slurm_executor():

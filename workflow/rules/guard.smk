@@ -201,6 +201,7 @@ onstart:
         except WeightscapeError as error:
             raise WorkflowError(str(error)) from None
         listen_to_signals()
+    calm_scheduler()
     begin_stages(jobs)
 
 

@@ -18,7 +18,8 @@ import h5py
 from weightscape.errors import WeightscapeError
 from weightscape.files import explain, open_unlocked, replace_whole
 
-_sound: set[tuple[str, int, int, int]] = set()  # states of files whose seal was right
+State = tuple[str, int, int, int]
+_sound: set[State] = set()  # of files whose seal was right
 
 USER_BLOCK = 512  # bytes, the smallest that HDF5 knows
 MARK = b"weightscape"
@@ -105,10 +106,15 @@ def _check(file: h5py.File, path: Path, version: int) -> None:
         _check_seal(path)
 
 
+def state_of(path: Path) -> State:
+    """What stays the same as long as a file does."""
+    status = path.stat()
+    return str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _check_seal(path: Path) -> None:
     """Once in a process for a file that stays as it is: a measure may read its shards often."""
-    status = path.stat()
-    state = (str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns)
+    state = state_of(path)
     if state in _sound:
         return
     if _read_user_block(path) != _seal(path, read_note(path)):

@@ -24,7 +24,8 @@ from references import (
 )
 from weightscape import models
 from weightscape.errors import WeightscapeError
-from weightscape.models.dnn import hidden_units
+from weightscape.models.cnn import CNN
+from weightscape.models.dnn import DNN, hidden_units
 from weightscape.study import config as configs
 
 MNIST, CIFAR10 = (1, 28, 28), (3, 32, 32)
@@ -116,6 +117,43 @@ def test_an_image_s_logits_do_not_depend_on_the_others(name, width, shape, optio
 def test_gradients_by_hand_are_announced_where_there_are_some(name, width, shape, options):
     network = models.build(name, width, shape, 10, options)
     assert network.has_gradients_by_hand == (network.by_hand() is not None)
+
+
+@pytest.mark.parametrize(("name", "width", "shape", "options"), CASES)
+def test_answers_in_arrays_are_those_of_the_forward_pass(name, width, shape, options):
+    network = models.build(name, width, shape, 10, options)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, *shape), np.uint8)
+    parameters = {key: value.float() for key, value in draw(network).items()}
+    logits, units = network.answer({k: v.numpy() for k, v in parameters.items()}, pixels)
+    wanted, wanted_units = network.forward(parameters, torch.from_numpy(pixels) / 255, keep)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, wanted, rtol=1e-4, atol=1e-5)
+    assert units.keys() == wanted_units.keys()
+    for layer, output in units.items():
+        np.testing.assert_allclose(output, wanted_units[layer], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", [DNN, CNN])
+def test_a_forward_pass_of_one_s_own_is_trained_and_asked_as_it_is(family):
+    class Negative(family):
+        def forward(self, parameters, images, drop):
+            logits, units = super().forward(parameters, images, drop)
+            return -logits, units
+
+    class Renamed(family):
+        pass
+
+    options = {"head": "flatten"}
+    network, twin, base = (kind("4", (1, 4, 4), 3, options) for kind in (Negative, Renamed, family))
+    assert network.by_hand() is None
+    assert not network.has_gradients_by_hand
+    assert type(twin.by_hand()) is type(base.by_hand())
+    assert twin.has_gradients_by_hand
+    parameters = {key: value.float().numpy() for key, value in draw(network).items()}
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 1, 4, 4), np.uint8)
+    expected = base.answer(parameters, pixels)[0]
+    np.testing.assert_allclose(network.answer(parameters, pixels)[0], -expected, rtol=1e-5)
+    np.testing.assert_array_equal(twin.answer(parameters, pixels)[0], expected)
 
 
 def test_the_units_of_a_dnn_are_the_outputs_of_its_relus():

@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from weightscape import models
-from weightscape.engine.autograd import keep, pixels
 from weightscape.models import Model
 from weightscape.storage.images import open_dataset
 from weightscape.storage.shards import Shard
@@ -63,12 +61,10 @@ def read_parameters(network: Model, shard: Shard, row: int, epoch: int) -> Param
     return {name: shard.parameter(epoch, name, row) for name in (*own, *network.auxiliary)}
 
 
-@torch.no_grad()
 def answer(
     network: Model, parameters: Parameters, images: np.ndarray
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Of images (batch, channels, height, width) uint8 the logits (batch, classes), and the outputs
     (batch, ..., units) of each layer that a ReLU follows."""
-    values = {name: torch.from_numpy(value) for name, value in parameters.items()}
-    logits, units = network.forward(values, pixels(torch.from_numpy(images)), keep)
-    return logits.numpy(), {name: output.numpy() for name, output in units.items()}
+    with np.errstate(over="ignore", invalid="ignore"):  # as torch has it
+        return network.answer(parameters, images)

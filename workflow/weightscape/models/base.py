@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from torch import Tensor
 
     from weightscape.kernels.by_hand import ByHand
 
     Parameters = dict[str, Tensor]
+    Arrays = dict[str, np.ndarray]
     Dropout = Callable[[Tensor], Tensor]
 
 MOST = 1_000_000
 """Of what a width counts."""
 
+OF_FORWARD = ("by_hand", "has_gradients_by_hand", "answer")
+"""What says in another way what `forward` computes, or how it is trained."""
 Options = dict[str, Any]
 """Of a family, by name: all that its OPTIONS are the schema of."""
 Shape = tuple[int, int, int]
@@ -70,6 +74,13 @@ class Model(ABC):
     auxiliary: dict[str, tuple[tuple[int, ...], str]]
     """Parameters that are no layer's weights: name -> (shape, start: zeros, ones or normal)."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "forward" in vars(cls):  # else a network of its own would be trained as its base's
+            for name in OF_FORWARD:
+                if name not in vars(cls):
+                    setattr(cls, name, vars(Model)[name])
+
     def __init__(self, width: str, shape: Shape, classes: int, options: Options):
         self.width, self.shape, self.classes, self.options = width, shape, classes, options
         self.layers, self.auxiliary = [], {}
@@ -88,6 +99,18 @@ class Model(ABC):
         `images` is (batch, channels, height, width) in [0, 1]; `drop` is dropout in training and
         the identity in evaluation. Stacks of runs are made of it by torch.vmap.
         """
+
+    def answer(self, parameters: Arrays, images: np.ndarray) -> tuple[np.ndarray, Arrays]:
+        """What `forward` returns in evaluation of images (batch, channels, height, width) uint8.
+
+        A family may bring it without torch, which takes a second and half a gigabyte to import.
+        """
+        import torch
+
+        values = {name: torch.from_numpy(value) for name, value in parameters.items()}
+        with torch.no_grad():
+            logits, units = self.forward(values, torch.from_numpy(images) / 255, lambda x: x)
+        return logits.numpy(), {name: output.numpy() for name, output in units.items()}
 
     def by_hand(self) -> ByHand | None:
         """Training on the CPU by hand-derived gradients; None leaves it to autograd."""

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from weightscape.models.base import Layer, Link, Model, Options, Shape, parse_count
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from weightscape.kernels.by_hand import ByHand
-    from weightscape.models.base import Dropout, Parameters
+    from weightscape.models.base import Arrays, Dropout, Parameters
 
 KERNEL = 3
 
@@ -59,6 +60,23 @@ class CNN(Model):
             else maps.mean((1, 2))
         )
         return linear(flat, p["fc.weight"], p["fc.bias"]), {"conv1": maps}
+
+    def answer(self, parameters: Arrays, images: np.ndarray) -> tuple[np.ndarray, Arrays]:
+        import numpy as np
+
+        p, n = parameters, len(images)
+        pixels = np.divide(images, 255, dtype=np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, (KERNEL, KERNEL), (2, 3))
+        places = windows.shape[2:4]
+        kernels = p["conv1.weight"].reshape(len(p["conv1.weight"]), -1)
+        patches = np.moveaxis(windows, 1, 3).reshape(-1, kernels.shape[1])
+        maps = np.maximum(patches @ kernels.T + p["conv1.bias"], 0).reshape(n, *places, -1)
+        flat = (
+            np.moveaxis(maps, 3, 1).reshape(n, -1)
+            if self.options["head"] == "flatten"
+            else maps.mean((1, 2))
+        )
+        return flat @ p["fc.weight"].T + p["fc.bias"], {"conv1": maps}
 
     @staticmethod
     def links(width: str, options: Options) -> list[Link]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from weightscape.models.base import Layer, Link, Model, Options, Shape, parse_count
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from weightscape.kernels.by_hand import ByHand
-    from weightscape.models.base import Dropout, Parameters
+    from weightscape.models.base import Arrays, Dropout, Parameters
 
 
 class DNN(Model):
@@ -39,6 +40,16 @@ class DNN(Model):
         hidden1 = linear(images.flatten(1), p["fc1.weight"], p["fc1.bias"]).relu()
         hidden2 = linear(hidden1, p["fc2.weight"], p["fc2.bias"]).relu()
         logits = linear(hidden2, p["fc3.weight"], p["fc3.bias"])
+        return logits, {"fc1": hidden1, "fc2": hidden2}
+
+    def answer(self, parameters: Arrays, images: np.ndarray) -> tuple[np.ndarray, Arrays]:
+        import numpy as np
+
+        p = parameters
+        flat = np.divide(images, 255, dtype=np.float32).reshape(len(images), -1)
+        hidden1 = np.maximum(flat @ p["fc1.weight"].T + p["fc1.bias"], 0)
+        hidden2 = np.maximum(hidden1 @ p["fc2.weight"].T + p["fc2.bias"], 0)
+        logits = hidden2 @ p["fc3.weight"].T + p["fc3.bias"]
         return logits, {"fc1": hidden1, "fc2": hidden2}
 
     @staticmethod

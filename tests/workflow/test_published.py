@@ -22,6 +22,8 @@ from weightscape.publishing.data import (
 )
 from weightscape.publishing.figures import draw_figures
 from weightscape.publishing.judging import check_effects, judge_all
+from weightscape.storage.densities import open_densities
+from weightscape.storage.hdf5 import write_file
 from weightscape.storage.images import open_dataset
 from weightscape.storage.parquet import read_parquet, write_parquet
 from weightscape.storage.shards import CURVES
@@ -66,6 +68,17 @@ def test_its_figures_are_drawn_of_what_is_published(published, tmp_path):
     before = (folder / "figures" / "density-dnn.png").read_bytes()
     assert draw_figures(folder, "dnn") == ["density-dnn.png"]
     assert (folder / "figures" / "density-dnn.png").read_bytes() == before
+
+
+def test_densities_of_another_population_are_not_drawn(published, tmp_path):
+    folder = shutil.copytree(published, tmp_path / "published")
+    path = densities_file(folder, "dnn", "digits")
+    with open_densities(path) as file:
+        attributes = dict(file.attrs) | {"model": "vit"}
+    with write_file(path, attributes):
+        pass
+    with pytest.raises(WeightscapeError, match=r"dnn-digits\.h5 has the densities of vit on digits"):
+        draw_figures(folder, "dnn")
 
 
 def test_effects_made_anew_are_those_published(published):

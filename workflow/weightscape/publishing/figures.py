@@ -9,6 +9,7 @@ from PIL import Image
 
 from weightscape import heads
 from weightscape.drawing import style
+from weightscape.errors import WeightscapeError
 from weightscape.figures import draw
 from weightscape.opened.study import Study
 from weightscape.publishing.data import (
@@ -18,6 +19,7 @@ from weightscape.publishing.data import (
     read_configs,
 )
 from weightscape.publishing.files import write_tables
+from weightscape.storage.densities import open_densities
 
 COLOURS = 64
 """Of a published figure, which is a third as large so, and looks the same"""
@@ -44,11 +46,24 @@ def draw_figures(folder: Path, model: str) -> list[str]:
             if not all(Path(file).exists() for file in files):
                 left.append(path.name)
                 continue
+            if "densities.h5" in head.reads:
+                for file, key in zip(files, shown, strict=True):
+                    _check_densities(Path(file), *key)
             figure = draw(name, [of_population(study.runs, *key) for key in shown], files, split)
             drawn = Path(made) / path.name
             style.save(figure, drawn.with_suffix(".svg"), drawn, dpi, "")
             _reduce(drawn, path)
     return left
+
+
+def _check_densities(path: Path, model: str, dataset: str) -> None:
+    """Whole densities of other runs would be drawn under this population's name."""
+    with open_densities(path) as file:
+        found = file.attrs["model"], file.attrs["dataset"]
+    if found != (model, dataset):
+        raise WeightscapeError(
+            f"{path} has the densities of {found[0]} on {found[1]}: publish the population again"
+        )
 
 
 def _reduce(drawn: Path, target: Path) -> None:

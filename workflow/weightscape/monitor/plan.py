@@ -58,12 +58,12 @@ HEAD = MeasureHead(
     each="study",
 )
 
-# Assumptions, for one thread of a server processor of 2020: what a step costs apart from
-# arithmetic, and what a job costs before its first step, each by compiled gradients and by torch;
-# and the rate of the arithmetic.
+# Assumptions, for one thread: what a step costs apart from arithmetic, and what a job costs before
+# its first step, each by compiled gradients and by torch; and the rate of the arithmetic, as it was
+# in the runs of docs/results.md (cores of Intel and AMD with AVX-512).
 SECONDS_PER_STEP, SECONDS_PER_AUTOGRAD_STEP = 0.05e-3, 2e-3
 SECONDS_PER_JOB, SECONDS_PER_TORCH_JOB = 1.5, 4.5
-MULTIPLY_ADDS_PER_SECOND = 25e9
+MULTIPLY_ADDS_PER_SECOND = 60e9
 SECONDS_PER_IMPORT = 0.02  # of one run: its files are read twice
 # Snakemake's own 190 MB in a cluster's job and what compiling takes, or torch
 BASE_MEMORY_MB, TORCH_MEMORY_MB, CUDA_MEMORY_MB = 700, 1200, 4000

@@ -77,7 +77,7 @@ def test_densities_of_another_population_are_not_drawn(published, tmp_path):
         attributes = dict(file.attrs) | {"model": "vit"}
     with write_file(path, attributes):
         pass
-    with pytest.raises(WeightscapeError, match=r"dnn-digits\.h5 has the densities of vit on digits"):
+    with pytest.raises(WeightscapeError, match=r"dnn-digits\.h5 has the densities of vit"):
         draw_figures(folder, "dnn")
 
 

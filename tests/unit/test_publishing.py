@@ -78,8 +78,8 @@ def within(study):
     return effects_within(study)
 
 
-def effects_within(study):
-    rows = study.table("claims").query("model == 'dnn'").to_dict("records")
+def effects_within(study, model="dnn"):
+    rows = study.table("claims").query("model == @model").to_dict("records")
     keys = ("claim", "statistic", "layer", "dataset")
     ends = ("within", "within_low", "within_high")
     return {tuple(row[key] for key in keys): tuple(row[end] for end in ends) for row in rows}
@@ -90,7 +90,10 @@ def test_numbers_in_the_text_are_those_of_the_tables(study):
     text = " ".join((RESULTS.parent / "results.md").read_text().partition("<!-- made")[0].split())
     runs = study.runs.query("model == 'dnn'")
     counts = runs.groupby(["dataset", "group"]).size()
-    assert f"In short, of {len(runs):,} DNNs on two datasets**, and of 30 ViTs (9)." in text
+    short = (
+        f"In short, of {len(runs):,} DNNs on two datasets**, and of 30 ViTs (9) and 300 CNNs (10)"
+    )
+    assert short in text
     between = (
         f"{counts['fmnist', 'ungrouped']} of {counts['fmnist'].sum():,} end between its groups"
     )
@@ -126,8 +129,31 @@ def test_the_sentence_on_vits_says_what_the_tables_do(study):
     assert set(decided["statistic"]) == {"strength_pair", "strength_pair_high"}
     assert set(decided["layer"]) == {"mlp1-mlp2", "value-attention_out"}
     assert set(decided["verdict"]) == {"supported"}
-    transfer = claims[claims["claim"] == "C7"].set_index("model")["verdict"]
-    assert transfer.to_dict() == {"dnn": "supported, but small", "vit": "inconclusive"}
+    transfer = claims[claims["claim"] == "C7"].set_index(["model", "layer"])["verdict"]
+    assert transfer["dnn", "from vit"] == "supported, but small"
+    assert transfer["vit", "from dnn"] == "inconclusive"
+
+
+def test_the_sentence_on_cnns_says_what_the_tables_do(study):
+    cnns = of_population(study.runs, "cnn", "mnist")
+    counts, medians = cnns["group"].value_counts(), cnns.groupby("group")["train_accuracy"].median()
+    assert (len(cnns), counts["non"]) == (300, 13)
+    assert set(cnns.loc[cnns["group"] == "non", "width"]) == {"1", "2", "3"}
+    paper = {"low": 93.77, "mid": 97.68, "high": 99.87}
+    assert all(abs(medians[group] - median) < 1 for group, median in paper.items())
+    within = effects_within(study, "cnn")
+    for layer in ("conv1", "fc"):
+        assert within["C1", "std", layer, "mnist"][1] > 0
+        assert within["C3", "density_at_zero", layer, "mnist"][2] < 0
+        assert within["C4", "strength_mean", layer, "mnist"][1] > 0
+    assert within["C2", "std", "fc-conv1", "mnist"][2] < 0
+    assert within["C4", "strength_pair", "conv1-fc", "mnist"][1] > 0
+    claims = study.table("claims").query("model == 'cnn' and claim == 'C5'")
+    assert set(claims["verdict"]) <= {"explained by width", "no effect", "inconclusive"}
+    found = within["C7", "transfer", "from dnn", "mnist"]
+    assert found == pytest.approx((0.50, 0.42, 0.61), abs=0.005)
+    back = effects_within(study)["C7", "transfer", "from cnn", "mnist"]
+    assert back == pytest.approx((-0.07, -0.14, -0.01), abs=0.005)
 
 
 def test_sentences_on_initial_weights_say_what_the_effects_are(study, within):

@@ -80,7 +80,7 @@ def upstream():
             _executor=Executor(),
             _open_jobs=threading.Semaphore(0),
             _schedule_reevalutation=lambda seconds: None,
-            job_rate_limiter=SimpleNamespace(get_free_jobs=lambda: 0),
+            open_jobs=jobs,
         ),
     )
 
@@ -184,6 +184,10 @@ GONE = {
     "scheduler._executor": lambda adapter: adapter.get_slurm_executor(),
     "dag.has_unfinished_queue_input_jobs": lambda adapter: adapter.calm_scheduler(),
     "scheduler._open_jobs": lambda adapter: adapter.calm_scheduler(),
+    "scheduler.open_jobs": lambda adapter: (
+        adapter.calm_scheduler(),
+        adapter.workflow.scheduler._schedule_reevalutation(0),
+    ),
     "scheduler._schedule_reevalutation": lambda adapter: adapter.calm_scheduler(),
     "scheduler._executor.run_uuid": lambda adapter: adapter.get_queue_name(
         adapter.get_slurm_executor()
@@ -422,7 +426,7 @@ def test_of_a_question_that_fails_its_own_error_is_enough(adapter, upstream, mes
     assert messages.filter(record(message, logging.ERROR, **more))
 
 
-def test_the_scheduler_waits_for_its_rate_once_at_a_time(adapter, upstream):
+def test_the_scheduler_waits_once_at_a_time(adapter, upstream):
     adapter.calm_scheduler()
     scheduler = upstream.scheduler
     for _ in range(2):
@@ -432,21 +436,23 @@ def test_the_scheduler_waits_for_its_rate_once_at_a_time(adapter, upstream):
         assert not scheduler._open_jobs.acquire(timeout=0.1)
 
 
-def test_a_scheduler_that_its_rate_does_not_hold_back_waits_for_jobs_alone(adapter, upstream):
-    upstream.scheduler.job_rate_limiter.get_free_jobs = lambda: 1
+def test_jobs_that_are_ready_wait_for_a_second_at_most(adapter, upstream):
+    """Of a long timespan, as in 50/1m, others may start sooner than all of it later."""
     adapter.calm_scheduler()
-    upstream.scheduler._schedule_reevalutation(0)
-    assert not upstream.scheduler._open_jobs.acquire(timeout=0.1)
-    upstream.dag.has_unfinished_queue_input_jobs = lambda: True
-    adapter.calm_scheduler()
-    upstream.scheduler._schedule_reevalutation(0)
+    upstream.scheduler._schedule_reevalutation(600)
     assert upstream.scheduler._open_jobs.acquire(timeout=60)
 
 
-def test_a_scheduler_without_a_rate_stays_as_it_is(adapter, upstream):
-    upstream.scheduler.job_rate_limiter, own = None, upstream.scheduler._schedule_reevalutation
+def test_a_scheduler_without_ready_jobs_waits_for_an_end_or_for_input(adapter, upstream):
+    scheduler = upstream.scheduler
+    scheduler.open_jobs = []
     adapter.calm_scheduler()
-    assert upstream.scheduler._schedule_reevalutation is own
+    scheduler._schedule_reevalutation(0)
+    assert not scheduler._open_jobs.acquire(timeout=0.1)
+    upstream.dag.has_unfinished_queue_input_jobs = lambda: True
+    adapter.calm_scheduler()
+    scheduler._schedule_reevalutation(0)
+    assert scheduler._open_jobs.acquire(timeout=60)
 
 
 def test_nothing_else_touches_what_is_private():

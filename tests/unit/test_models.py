@@ -140,19 +140,31 @@ def test_a_forward_pass_of_one_s_own_is_trained_and_asked_as_it_is(family):
             logits, units = super().forward(parameters, images, drop)
             return -logits, units
 
+    class Part:
+        def forward(self, parameters, images, drop):
+            logits, units = family.forward(self, parameters, images, drop)
+            return -logits, units
+
+    class Mixed(Part, family):
+        pass
+
     class Renamed(family):
         pass
 
     options = {"head": "flatten"}
-    network, twin, base = (kind("4", (1, 4, 4), 3, options) for kind in (Negative, Renamed, family))
-    assert network.by_hand() is None
-    assert not network.has_gradients_by_hand
+    network, mixed, twin, base = (
+        kind("4", (1, 4, 4), 3, options) for kind in (Negative, Mixed, Renamed, family)
+    )
+    for other in (network, mixed):
+        assert other.by_hand() is None
+        assert not other.has_gradients_by_hand
     assert type(twin.by_hand()) is type(base.by_hand())
     assert twin.has_gradients_by_hand
     parameters = {key: value.float().numpy() for key, value in draw(network).items()}
     pixels = np.random.default_rng(0).integers(0, 256, (5, 1, 4, 4), np.uint8)
     expected = base.answer(parameters, pixels)[0]
-    np.testing.assert_allclose(network.answer(parameters, pixels)[0], -expected, rtol=1e-5)
+    for other in (network, mixed):
+        np.testing.assert_allclose(other.answer(parameters, pixels)[0], -expected, rtol=1e-5)
     np.testing.assert_array_equal(twin.answer(parameters, pixels)[0], expected)
 
 

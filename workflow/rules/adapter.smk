@@ -338,13 +338,13 @@ def shorten_our_errors():
 
 
 def calm_scheduler():
-    """Has the scheduler wait for its rate of jobs once at a time, and only if that holds it back.
+    """Has the scheduler look for jobs to start when one ends, and else once a second.
 
-    Snakemake begins such a wait whenever it looks for jobs to start, and looks whenever one ends. A
-    finished job starts a chain of them, so that after n jobs it looks n times a second.
+    Where its rate of jobs may hold jobs back, Snakemake has each look begin the wait for another. As
+    each end of a job is a look as well, it would look n times a second after n jobs.
     """
     scheduler = get_private("scheduler")
-    limiter, jobs = (get_private(name, scheduler) for name in ("job_rate_limiter", "_open_jobs"))
+    jobs = get_private("_open_jobs", scheduler)
     get_private("_schedule_reevalutation", scheduler)
     # jobs of an outer workflow that wait for input from elsewhere, which no job's end tells of
     expects_input = get_private("dag.has_unfinished_queue_input_jobs")
@@ -355,15 +355,14 @@ def calm_scheduler():
         jobs.release()
 
     def wait(seconds):
-        is_held_back = get_private("get_free_jobs", limiter)() == 0 or expects_input()
-        if is_held_back and not is_waiting.is_set():
+        are_ready = bool(get_private("open_jobs", scheduler))
+        if (are_ready or expects_input()) and not is_waiting.is_set():
             is_waiting.set()
-            timer = threading.Timer(seconds, look)
+            timer = threading.Timer(min(seconds, 1) if are_ready else seconds, look)
             timer.daemon = True  # the end of the study does not wait for it
             timer.start()
 
-    if limiter:
-        scheduler._schedule_reevalutation = wait
+    scheduler._schedule_reevalutation = wait
 
 
 def get_slurm_executor():

@@ -76,10 +76,10 @@ class Model(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if "forward" in vars(cls):  # else a network of its own would be trained as its base's
-            for name in OF_FORWARD:
-                if name not in vars(cls):
-                    setattr(cls, name, vars(Model)[name])
+        places = {name: _place(cls, name) for name in ("forward", *OF_FORWARD)}
+        for name in OF_FORWARD:
+            if places[name] > places["forward"]:  # it is of another network, a base's
+                setattr(cls, name, vars(Model)[name])
 
     def __init__(self, width: str, shape: Shape, classes: int, options: Options):
         self.width, self.shape, self.classes, self.options = width, shape, classes, options
@@ -141,6 +141,11 @@ class Model(ABC):
     def n_multiply_adds(self) -> int:
         """Multiply-adds of the forward pass of one image, the attention scores left out."""
         return sum(layer.size * layer.uses for layer in self.layers)
+
+
+def _place(cls: type, name: str) -> int:
+    """Of the class that has a name, among a class and its bases, nearest first."""
+    return next(place for place, kind in enumerate(cls.__mro__) if name in vars(kind))
 
 
 def parse_count(width: str, what: str) -> int:

@@ -57,9 +57,9 @@ def draw_figures(folder: Path, model: str) -> list[str]:
 
 
 def _check_densities(path: Path, model: str, dataset: str) -> None:
-    """Whole densities of other runs would be drawn under this population's name."""
+    """Whole densities of another population would be drawn under this one's name."""
     with open_densities(path) as file:
-        found = file.attrs["model"], file.attrs["dataset"]
+        found = file.attrs.get("model"), file.attrs.get("dataset")
     if found != (model, dataset):
         raise WeightscapeError(
             f"{path} has the densities of {found[0]} on {found[1]}: publish the population again"

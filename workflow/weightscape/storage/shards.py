@@ -7,7 +7,7 @@ flipped bit is an error and not a number.
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,19 +162,7 @@ def _name(key: tuple[str, str, str]) -> str:
     return f"{model} on {dataset} of width {width}"
 
 
-class Checked(NamedTuple):
-    """What a shard says of itself, which has been checked."""
-
-    header: Header
-    seeds: list[int]
-    stream_seeds: dict[str, list[int]]
-    """each of STREAMS -> (R,)"""
-    has_predictions: bool
-
-
-# once in a process for a file that stays as it is: a measure opens its shards for each layer
-_checked: dict[State, Checked] = {}
-_parse = cache(json.loads)  # texts that the shards of a population have in common
+_checked: set[State] = set()  # of shards, once in a process: a measure opens them for each layer
 
 
 class Shard:
@@ -182,10 +170,19 @@ class Shard:
 
     def __init__(self, path: Path, file: h5py.File):
         self.path, self._file = path, file
+        attributes = dict(file.attrs)
+        texts = {key: json.loads(attributes[key]) for key in ("recipe", "software", "layers")}
+        final_epoch = int(attributes["final_epoch"])
+        known = {key: attributes[key] for key in Header._fields}
+        self.header = Header(**known | texts | {"final_epoch": final_epoch})
+        self.seeds: list[int] = self.read("seed").tolist()
+        self.stream_seeds = {stream: self._stream_seeds(stream) for stream in STREAMS}
+        # shards of other hands may lack them
+        self.has_predictions = "predictions/test" in file
         state = state_of(path)
         if state not in _checked:
-            _checked[state] = self._check()
-        self.header, self.seeds, self.stream_seeds, self.has_predictions = _checked[state]
+            self._check(attributes["recipe_digest"])
+            _checked.add(state)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -202,23 +199,11 @@ class Shard:
         """Which layers' nodes another layer reads, in the networks of this shard."""
         return links_in(self.header.model, self.header.width, self.header.recipe)
 
-    def _check(self) -> Checked:
-        attributes = dict(self._file.attrs)
-        texts = {key: _parse(attributes[key]) for key in ("recipe", "software", "layers")}
-        final_epoch = int(attributes["final_epoch"])
-        known = {key: attributes[key] for key in Header._fields}
-        self.header = Header(**known | texts | {"final_epoch": final_epoch})
-        if self.header.recipe_digest != attributes["recipe_digest"]:
+    def _check(self, recipe_digest: str) -> None:
+        if self.header.recipe_digest != recipe_digest:
             raise self._refuse("its recipe and its recipe_digest differ")
-        self.seeds = self.read("seed").tolist()
-        stream_seeds = {stream: self._stream_seeds(stream) for stream in STREAMS}
         self._check_place()
         self._check_shapes()
-        # shards of other hands may lack them
-        has_predictions = "predictions/test" in self._file
-        if has_predictions:
-            self._check_runs("predictions/test", len(self._file["predictions/test"]))
-        return Checked(self.header, self.seeds, stream_seeds, has_predictions)
 
     def _refuse(self, reason: str) -> WeightscapeError:
         return WeightscapeError(f"the shard {self.path} is refused: {reason}; {REMEDY}")
@@ -250,6 +235,8 @@ class Shard:
             found = self._file[name].shape
             if found != expected:
                 raise self._refuse(f"{name} has the shape {found}, expected {expected}")
+        if self.has_predictions:
+            self._check_runs("predictions/test", len(self._file["predictions/test"]))
         for epoch in (0, self.header.final_epoch):
             for layer in self._file[f"epochs/{epoch}"].values():
                 self._check_runs(layer.name, len(layer["weight"]))

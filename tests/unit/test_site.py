@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from browsing import needs_chromium
+from browsing import needs_chromium, open_page
 from project import ROOT
 
 SITE, TOOLS = ROOT / "build" / "docs", ROOT / "build" / "docs-tools"
@@ -100,15 +100,6 @@ def test_it_asks_no_other_host():
     ],
 )
 def test_a_page_that_is_opened_from_disk_works_in_a_browser(page, shown, tmp_path):
-    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    switches += ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=8000"]
-    switches += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}/browser", "--dump-dom"]
-    done = subprocess.run(
-        ["chromium", *switches, f"{SITE.as_uri()}/{page}"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+    done = open_page(f"{SITE.as_uri()}/{page}", tmp_path)
     assert re.search(shown, done.stdout.partition("<article")[2])
     assert "CONSOLE" not in done.stderr

@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
+from browsing import needs_chromium, open_report
 from project import ROOT, Project
-from reports import needs_chromium, open_report
 
 BAD = {
     "16-4.pt": "it is damaged, or no safetensors, torch, HDF5",  # of the document itself

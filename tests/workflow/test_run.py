@@ -10,8 +10,8 @@ import pytest
 import yaml
 from scipy.stats import spearmanr
 
+from browsing import needs_chromium, open_report
 from project import ROOT, Project
-from reports import needs_chromium, open_report
 from weightscape import heads
 
 KEYS = ["model", "dataset", "width", "seed"]

@@ -91,7 +91,7 @@ def test_numbers_in_the_text_are_those_of_the_tables(study):
     runs = study.runs.query("model == 'dnn'")
     counts = runs.groupby(["dataset", "group"]).size()
     short = (
-        f"In short, of {len(runs):,} DNNs on two datasets**, and of 30 ViTs (9) and 300 CNNs (10)"
+        f"In short, of {len(runs):,} DNNs on two datasets**, and of 30 ViTs (9) and 600 CNNs (10)"
     )
     assert short in text
     between = (
@@ -135,25 +135,37 @@ def test_the_sentence_on_vits_says_what_the_tables_do(study):
 
 
 def test_the_sentence_on_cnns_says_what_the_tables_do(study):
-    cnns = of_population(study.runs, "cnn", "mnist")
-    counts, medians = cnns["group"].value_counts(), cnns.groupby("group")["train_accuracy"].median()
-    assert (len(cnns), counts["non"]) == (300, 13)
-    assert set(cnns.loc[cnns["group"] == "non", "width"]) == {"1", "2", "3"}
+    on_each = ("mnist", "fmnist")
+    cnns = study.runs.query("model == 'cnn'")
+    non = cnns[cnns["group"] == "non"]
+    assert (len(cnns), len(non), set(non["width"])) == (600, 22, {"1", "2", "3", "4"})
+    assert set(cnns.loc[cnns["dataset"] == "fmnist", "group"]) == {"non", "low", "mid", "ungrouped"}
+    own = of_population(study.runs, "cnn", "mnist")
+    assert (len(own), (own["group"] == "ungrouped").sum()) == (300, 85)
+    medians = own.groupby("group")["train_accuracy"].median()
     paper = {"low": 93.77, "mid": 97.68, "high": 99.87}
     assert all(abs(medians[group] - median) < 1 for group, median in paper.items())
     within = effects_within(study, "cnn")
-    for layer in ("conv1", "fc"):
-        assert within["C1", "std", layer, "mnist"][1] > 0
-        assert within["C3", "density_at_zero", layer, "mnist"][2] < 0
-        assert within["C4", "strength_mean", layer, "mnist"][1] > 0
+    for on in on_each:
+        for layer in ("conv1", "fc"):
+            assert within["C1", "std", layer, on][1] > 0
+            assert within["C3", "density_at_zero", layer, on][2] < 0
+            assert within["C4", "strength_mean", layer, on][1] > 0
+        assert within["C4", "strength_pair", "conv1-fc", on][1] > 0
     assert within["C2", "std", "fc-conv1", "mnist"][2] < 0
-    assert within["C4", "strength_pair", "conv1-fc", "mnist"][1] > 0
-    claims = study.table("claims").query("model == 'cnn' and claim == 'C5'")
+    assert within["C4", "in_out_spearman", "conv1", "mnist"][2] < 0
+    claims = study.table("claims").query("model == 'cnn' and claim == 'C5' and dataset == 'mnist'")
     assert set(claims["verdict"]) <= {"explained by width", "no effect", "inconclusive"}
-    found = within["C7", "transfer", "from dnn", "mnist"]
-    assert found == pytest.approx((0.50, 0.42, 0.61), abs=0.005)
-    back = effects_within(study)["C7", "transfer", "from cnn", "mnist"]
-    assert back == pytest.approx((-0.07, -0.14, -0.01), abs=0.005)
+    taught = {on: within["C7", "transfer", "from dnn", on] for on in on_each}
+    assert taught["mnist"] == pytest.approx((0.50, 0.42, 0.61), abs=0.005)
+    assert taught["fmnist"] == pytest.approx((0.20, 0.08, 0.32), abs=0.005)
+    c7 = study.table("claims").query("claim == 'C7'").set_index(["model", "dataset", "layer"])
+    for key in (
+        ("dnn", "mnist", "from cnn"),
+        ("dnn", "fmnist", "from cnn"),
+        ("cnn", "mnist", "from vit"),
+    ):
+        assert c7.loc[key, "verdict"] == "no effect"
 
 
 def test_sentences_on_initial_weights_say_what_the_effects_are(study, within):

@@ -327,12 +327,17 @@ class Slurm:
         """What a node's death leaves: neither slurmd nor any process of its jobs."""
         jobs = self.output("squeue", "-h", "-w", node, "-t", "R", "-o", "%A").split()
         self._stop(node, signal.SIGKILL)
+        steps = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 title = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 match = re.match(r"slurmstepd: \[(\d+)\.", title)
                 if match and match[1] in jobs:
-                    _kill_tree(int(process.name))
+                    # at once: the batch step would tell the controller that another has failed
+                    os.kill(int(process.name), signal.SIGSTOP)
+                    steps.append(int(process.name))
+        for step in steps:
+            _kill_tree(step)
 
     def set_memory(self, seconds: int) -> None:
         """How long the controller remembers a job that has ended."""

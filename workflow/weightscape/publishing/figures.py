@@ -40,15 +40,15 @@ def draw_figures(folder: Path, model: str) -> list[str]:
         dpi = configs[shown[0]]["figures"]["dpi"]
         with TemporaryDirectory() as made:
             if "densities.h5" in head.reads:
-                files = [str(densities_file(folder, *key)) for key in shown]
+                found = {key: densities_file(folder, *key) for key in shown}
+                if not all(file.exists() for file in found.values()):
+                    left.append(path.name)
+                    continue
+                for key, file in found.items():
+                    _check_densities(file, *key)
+                files = [*map(str, found.values())]
             else:
                 (files,) = write_tables(study, head.reads, shown, Path(made)).values()
-            if not all(Path(file).exists() for file in files):
-                left.append(path.name)
-                continue
-            if "densities.h5" in head.reads:
-                for file, key in zip(files, shown, strict=True):
-                    _check_densities(Path(file), *key)
             figure = draw(name, [of_population(study.runs, *key) for key in shown], files, split)
             drawn = Path(made) / path.name
             style.save(figure, drawn.with_suffix(".svg"), drawn, dpi, "")

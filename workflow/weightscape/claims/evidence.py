@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import product, starmap
 from typing import NamedTuple
 
@@ -64,8 +65,9 @@ class Statement(NamedTuple):
     measure: str
     predicted: int
     effect: Pair
-    contrast: Pair | None = None
-    """Cliff's delta, group high against low, and within widths upper against lower third"""
+    contrast: Callable[[], Pair] | None = None
+    """Cliff's delta, group high against low, and within widths upper against lower third; made
+    where it is asked for"""
     x: Numbers | None = None
     """(n,) of each run, for figures"""
     y: Numbers | None = None
@@ -78,28 +80,51 @@ class Statement(NamedTuple):
         return self.contrast is not None or self.measure == "spearman_difference"
 
 
+class ByLayer:
+    """The rows of tables by their layer, looked up once for the statements of all claims."""
+
+    def __init__(self, tables: dict[str, pd.DataFrame]):
+        self.tables = tables
+        self._found: dict[tuple[str, str, int | None], pd.DataFrame] = {}
+
+    def __call__(self, table: str, layer: str, epoch: int | None) -> pd.DataFrame:
+        """By width and seed, a row per run; of a table with a row per epoch those of one."""
+        key = table, layer, epoch
+        if key not in self._found:
+            rows = self.tables[table]
+            rows = rows if epoch is None else rows[rows["epoch"] == epoch]
+            found = rows[rows["layer"] == layer].set_index(["width", "seed"])
+            if found.index.has_duplicates:
+                raise WeightscapeError(f"the table {table} has several rows for a run and layer")
+            self._found[key] = found
+        return self._found[key]
+
+
 class Evidence:
     """One population: its runs, and the tables that a claim names in its head."""
 
     def __init__(
         self,
         runs: pd.DataFrame,
-        tables: dict[str, pd.DataFrame],
+        reads: tuple[str, ...],
+        by_layer: ByLayer,
         way: Way,
         draws: Draws,
         reliability: dict[str, float] | None = None,
     ):
         """`runs` are those that the way chooses, with the reliability of their accuracies in each
-        width."""
+        width; of the tables those are seen that the claim `reads`."""
         self.way = way
-        self.runs, self.tables, self.draws = runs.reset_index(drop=True), tables, draws
+        self.runs, self.draws = runs.reset_index(drop=True), draws
+        self.tables = {name: by_layer.tables[name] for name in reads if name != "runs"}
         self.reliability = reliability
-        self.family = tables["statistics"]["model"].iloc[0]
+        self._by_layer, self._keys = by_layer, pd.MultiIndex.from_frame(runs[["width", "seed"]])
+        statistics = self.tables["statistics"]
+        self.family = statistics["model"].iloc[0]
         self.widths = self.runs["width"].to_numpy()
         self.accuracy = self.runs[f"{way.split}_accuracy"].to_numpy(float)
         self.groups = self.runs["group"].to_numpy()
-        self.layers = list(dict.fromkeys(tables["statistics"]["layer"]))
-        self.upper, self.lower = thirds(self.accuracy, self.widths)
+        self.layers = list(dict.fromkeys(statistics["layer"]))
 
     def column(self, table: str, layer: str, name: str, epoch: int | None = None) -> Numbers:
         """(n,) of a layer, in the order of the runs; NaN for runs that the table lacks.
@@ -110,25 +135,23 @@ class Evidence:
             raise WeightscapeError(
                 f"a claim asks for the table {table}, which its head does not read"
             )
-        rows = self.tables[table]
-        rows = rows if epoch is None else rows[rows["epoch"] == epoch]
-        of_layer = rows[rows["layer"] == layer].set_index(["width", "seed"])[name]
-        if of_layer.index.has_duplicates:
-            raise WeightscapeError(f"the table {table} has several rows for a run and layer")
-        wanted = pd.MultiIndex.from_frame(self.runs[["width", "seed"]])
-        return of_layer.reindex(wanted).to_numpy(float)
+        found = self._by_layer(table, layer, epoch)[name]
+        return found.reindex(self._keys).to_numpy(float)
 
     def with_accuracy(self, layer: str, statistic: str, predicted: int, x: Numbers) -> Statement:
         """A statistic's rank correlation with accuracy, beside the contrast of high and low."""
-        high, low = self.groups == "high", self.groups == "low"
-        few = self.draws._replace(permutations=1)  # the contrast stands beside, without a test
-        contrast = Pair(
-            cliffs_delta(x, high, low, self.widths, few).pooled,
-            cliffs_delta(x, self.upper, self.lower, self.widths, few).within,
-        )
         effect = spearman(x, self.accuracy, self.widths, self.draws, self.reliability)
+        contrast = partial(self._contrast, x)
         return Statement(
             layer, statistic, "spearman", predicted, effect, contrast, x, self.accuracy
+        )
+
+    def _contrast(self, x: Numbers) -> Pair:
+        groups = self.groups == "high", self.groups == "low"
+        few = self.draws._replace(permutations=1)  # it stands beside, without a test
+        return Pair(
+            cliffs_delta(x, *groups, self.widths, few).pooled,
+            cliffs_delta(x, *thirds(self.accuracy, self.widths), self.widths, few).within,
         )
 
 

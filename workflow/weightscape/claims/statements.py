@@ -16,7 +16,7 @@ import pandas as pd
 
 from weightscape import heads
 from weightscape.claims.effects import NOTHING, POWER, Draws, Pair, from_interval
-from weightscape.claims.evidence import Evidence, Statement, Way
+from weightscape.claims.evidence import ByLayer, Evidence, Statement, Way
 from weightscape.errors import WeightscapeError
 from weightscape.heads import MeasureHead, Table
 from weightscape.measures.job import Job
@@ -137,8 +137,9 @@ def measure(
     `runs` has their groups by either edges, and `tables` each table that a claim names in its head.
     """
     effects, widths, values = [], [], []
-    for evidence, of, statement in _statements(runs, tables, way, draws):
-        effects.append(of | _row(statement, smallest_effect))
+    for evidence, of, statement in _statements(runs, ByLayer(tables), way, draws):
+        contrast = _contrast_row(statement.contrast()) if statement.contrast else {}
+        effects.append(of | _row(statement, smallest_effect) | contrast)
         within = statement.effect.within
         reliability = (evidence.reliability or {}) if statement.is_of_accuracy else {}
         widths += [
@@ -169,20 +170,20 @@ def measure_ways(
     """WAY_COLUMNS: the same statements in all other ways, as far as these make others of them."""
     draws = Draws(min(draws.permutations, MOST_OF_WAYS))
     varying = {claim: head.varies for claim, head in heads.claims().items()}
-    rows = []
+    rows, by_layer = [], ByLayer(tables)
     has_other_edges = (runs["other_group"] != "").any()
     for other in way.others(tuple(heads.WAYS)):
         if other.is_of_other_edges and not has_other_edges:
             continue
         claims = [claim for claim, varies in varying.items() if other in way.others(varies)]
-        for _, of, statement in _statements(runs, tables, other, draws, claims):
+        for _, of, statement in _statements(runs, by_layer, other, draws, claims):
             rows.append(of | other._asdict() | _row(statement, smallest_effect))
     return pd.DataFrame(rows, columns=list(WAY_COLUMNS))
 
 
 def _statements(
     runs: pd.DataFrame,
-    tables: dict[str, pd.DataFrame],
+    by_layer: ByLayer,
     way: Way,
     draws: Draws,
     claims: list[str] | None = None,
@@ -194,9 +195,8 @@ def _statements(
             continue
         own = way if "non" in head.varies else way._replace(non="include")
         chosen = own.choose(runs)  # none, if none converged: statements say so
-        read = {name: tables[name] for name in head.reads if name != "runs"}
-        reliability = _reliability(tables["reliability"], own)
-        evidence = Evidence(chosen, read, own, draws, reliability)
+        reliability = _reliability(by_layer.tables["reliability"], own)
+        evidence = Evidence(chosen, head.reads, by_layer, own, draws, reliability)
         for statement in import_module(heads.claim_module(claim)).statements(evidence):
             _check_words(claim, statement.statistic)
             keys = {"layer": statement.layer, "statistic": statement.statistic}
@@ -253,7 +253,7 @@ def _row(statement: Statement, smallest_effect: float) -> dict[str, Any]:
     pooled, within, between = statement.effect
     corrected, corrected_low, corrected_high = within.corrected()
     of_width = float(np.minimum(1.0, POWER * pooled.error))  # which can't be held fixed
-    row = statement.effect.columns() | {
+    return statement.effect.columns() | {
         "measure": statement.measure,
         "predicted": statement.predicted,
         "n_per_width": " ".join(f"{width}:{n}" for width, n in pooled.n_of_width.items()),
@@ -271,7 +271,6 @@ def _row(statement: Statement, smallest_effect: float) -> dict[str, Any]:
         "heterogeneity_p": within.heterogeneity_p,
         "sign_flip": statement.effect.sign_flip,
     }
-    return row | (_contrast_row(statement.contrast) if statement.contrast else {})
 
 
 def _contrast_row(contrast: Pair) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from read_damaged import read_shard, texts_of
 from weightscape.errors import WeightscapeError
-from weightscape.storage.shards import CURVES, open_shard, read_population, write_shard
+from weightscape.storage import shards
+from weightscape.storage.shards import CURVES, Shard, open_shard, read_population, write_shard
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +273,30 @@ def test_a_sealed_shard_that_was_changed_is_refused(path, tmp_path):
     with h5py.File(copy, "r+") as file:
         file["final/test_accuracy"][0] = 100
     refusal(copy)
+
+
+def test_what_is_known_of_a_shard_is_its_own(synthesise, tmp_path, monkeypatch):
+    """Opened again it is not read again; another file in its place is, even while it is open."""
+    path = tmp_path / "one.h5"
+    synthesise(path, [4, 5])
+    with open_shard(path) as shard:
+        shard.header.recipe["epochs"] = 99
+        shard.seeds.append(6)
+        shard.stream_seeds["init"].append(6)
+    synthesise(tmp_path / "other.h5", [7, 8], width="3")
+    with h5py.File(path) as file:
+        (tmp_path / "other.h5").replace(path)
+        assert Shard(path, file).header.width == "2"
+    for kept in (10**6, 0):
+        monkeypatch.setattr(shards, "KEPT", kept)
+        for _ in range(2):
+            with open_shard(path) as shard:
+                assert (shard.header.width, shard.seeds) == ("3", [7, 8])
+    synthesise(path, [4, 5])
+    for _ in range(2):
+        with open_shard(path) as shard:
+            assert shard.header.recipe["epochs"] == 3
+            assert shard.seeds == shard.stream_seeds["init"] == [4, 5]
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

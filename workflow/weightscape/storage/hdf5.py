@@ -8,6 +8,7 @@ which can be read without HDF5.
 
 import hashlib
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,18 +104,17 @@ def _check(file: h5py.File, path: Path, version: int) -> None:
     if found != version:
         raise ValueError(f"its format_version is {found}, not {version}")
     if file.userblock_size:
-        _check_seal(path)
+        _check_seal(path, state_of(path, file))
 
 
-def state_of(path: Path) -> State:
-    """What stays the same as long as a file does."""
-    status = path.stat()
+def state_of(path: Path, file: h5py.File) -> State:
+    """What stays the same as long as an open file does, though another may take its place."""
+    status = os.fstat(file.id.get_vfd_handle())
     return str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _check_seal(path: Path) -> None:
+def _check_seal(path: Path, state: State) -> None:
     """Once in a process for a file that stays as it is: a measure may read its shards often."""
-    state = state_of(path)
     if state in _sound:
         return
     if _read_user_block(path) != _seal(path, read_note(path)):

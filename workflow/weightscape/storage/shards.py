@@ -162,7 +162,16 @@ def _name(key: tuple[str, str, str]) -> str:
     return f"{model} on {dataset} of width {width}"
 
 
-_checked: set[State] = set()  # of shards, once in a process: a measure opens them for each layer
+class _Known(NamedTuple):
+    """What each opening of a shard tells of it."""
+
+    attributes: dict[str, Any]
+    seeds: list[int]
+    streams: dict[str, list[int]]
+
+
+_known: dict[State, _Known | None] = {}  # of shards that were checked: a measure opens them often
+KEPT = 2000  # of them, as many as a large population has; of others it is known that they are right
 
 
 class Shard:
@@ -170,19 +179,31 @@ class Shard:
 
     def __init__(self, path: Path, file: h5py.File):
         self.path, self._file = path, file
-        attributes = dict(file.attrs)
-        texts = {key: json.loads(attributes[key]) for key in ("recipe", "software", "layers")}
-        final_epoch = int(attributes["final_epoch"])
-        known = {key: attributes[key] for key in Header._fields}
-        self.header = Header(**known | texts | {"final_epoch": final_epoch})
-        self.seeds: list[int] = self.read("seed").tolist()
-        self.stream_seeds = {stream: self._stream_seeds(stream) for stream in STREAMS}
+        state = state_of(path, file)
+        known = _known.get(state) or self._read_known()
+        # parsed and copied anew, as one may change what is its own
+        parsed = {
+            key: json.loads(known.attributes[key]) for key in ("recipe", "software", "layers")
+        }
+        final_epoch = int(known.attributes["final_epoch"])
+        fields = {key: known.attributes[key] for key in Header._fields}
+        self.header = Header(**fields | parsed | {"final_epoch": final_epoch})
+        self.seeds = list(known.seeds)
+        self.stream_seeds = {stream: list(seeds) for stream, seeds in known.streams.items()}
         # shards of other hands may lack them
         self.has_predictions = "predictions/test" in file
-        state = state_of(path)
-        if state not in _checked:
-            self._check(attributes["recipe_digest"])
-            _checked.add(state)
+        if state not in _known:
+            self._check(known.attributes["recipe_digest"])
+            _known[state] = known if len(_known) < KEPT else None
+
+    def _read_known(self) -> _Known:
+        attributes = {key: self._file.attrs[key] for key in (*Header._fields, "recipe_digest")}
+        seeds: list[int] = self.read("seed").tolist()
+        # a shard without streams has those of its runs
+        streams = dict.fromkeys(STREAMS, seeds)
+        if "streams" in self._file:
+            streams = {name: self.read(f"streams/{name}").tolist() for name in STREAMS}
+        return _Known(attributes, seeds, streams)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -202,17 +223,13 @@ class Shard:
     def _check(self, recipe_digest: str) -> None:
         if self.header.recipe_digest != recipe_digest:
             raise self._refuse("its recipe and its recipe_digest differ")
+        for stream, seeds in self.stream_seeds.items():
+            self._check_runs(f"streams/{stream}", len(seeds))
         self._check_place()
         self._check_shapes()
 
     def _refuse(self, reason: str) -> WeightscapeError:
         return WeightscapeError(f"the shard {self.path} is refused: {reason}; {REMEDY}")
-
-    def _stream_seeds(self, stream: str) -> list[int]:
-        """Seeds of a stream, (R,); a shard without streams has those of its runs."""
-        seeds = self.read(f"streams/{stream}").tolist() if "streams" in self._file else self.seeds
-        self._check_runs(f"streams/{stream}", len(seeds))
-        return seeds
 
     def _check_place(self) -> None:
         """A whole shard in another's place would stand for runs that it does not hold."""

@@ -69,6 +69,7 @@ mpl.rcParams.update(
     {
         "font.size": 7.5,
         "axes.titlesize": 7.5,
+        "axes.titley": 1.0,  # else each is moved away from ticks at the top, which none has
         "figure.titlesize": 9,
         "legend.fontsize": 7,
         "axes.linewidth": 0.6,
@@ -519,7 +520,9 @@ def add_legend(figure: Figure, handles: list[Line2D], width: float = 1.4) -> Non
 def point_handles(figure: FigureBase, populations: Sequence[Shown]) -> list[Line2D]:
     """Legend of the crosses of these populations and of the triangles, where there are any."""
     n = sum(int((population.runs["group"] == "non").sum()) for population in populations)
-    is_far = figure.findobj(lambda artist: artist.get_label() == FAR_RULE)
+    # not by findobj(), which would make all ticks only to look at them
+    drawn = (artist for axes in figure.axes for artist in axes.collections)
+    is_far = any(artist.get_label() == FAR_RULE for artist in drawn)
     marks = [("x", GROUP_COLOURS["non"], f"non (n = {n})")] if n else []
     marks += [(">", "#444444", FAR_RULE)] if is_far else []
     line: dict[str, Any] = {"linestyle": "", "markersize": 5}

@@ -144,12 +144,27 @@ def test_a_study_that_is_not_finished_is_not_published(tmp_path):
         publish(tmp_path, tmp_path / "config.yaml", "dnn", "digits", tmp_path / "published")
 
 
+@pytest.fixture
+def prepared(once, tmp_path):
+    """`prepared(study)`: a project that has the images of its first population already."""
+
+    def get(study):
+        dataset = study["populations"][0]["dataset"]
+
+        def make(folder):
+            Project.create(folder, study).succeed(f"results/datasets/{dataset}.h5")
+
+        return Project(once(f"prepared-{dataset}", make), study).copy(tmp_path / "project")
+
+    return get
+
+
 @needs_originals
 @pytest.mark.parametrize(
     ("folder", "model", "dataset"),
     [(folder, *key) for folder in studies() for key in read_configs(folder)],
 )
-def test_a_published_config_makes_a_run_again_bit_for_bit(tmp_path, folder, model, dataset):
+def test_a_published_config_makes_a_run_again_bit_for_bit(prepared, folder, model, dataset):
     """Of a ViT the first epoch alone, which takes half a minute: it has the same curves."""
     study = weightscape.open(folder)
     networks = study.table("networks")
@@ -162,7 +177,7 @@ def test_a_published_config_makes_a_run_again_bit_for_bit(tmp_path, folder, mode
     config["populations"][0] |= {"widths": [own["width"]], "seeds": 1}
     if model == "vit":
         config["training"]["epochs"] = 1
-    project = Project.create(tmp_path / "project", config | {"data_folder": ORIGINALS})
+    project = prepared(config | {"data_folder": ORIGINALS})
     shard = f"weights/{model}/{dataset}/width-{own['width']}/seeds-0000-0000.h5"
     project.succeed(f"results/{config['study']}/{shard}")
     if model == "vit":

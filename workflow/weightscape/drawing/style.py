@@ -25,7 +25,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_rgba
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
@@ -517,7 +517,7 @@ def add_legend(figure: Figure, handles: list[Line2D], width: float = 1.4) -> Non
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)))
 
 
-def point_handles(figure: FigureBase, populations: Sequence[Shown]) -> list[Line2D]:
+def point_handles(figure: Figure | SubFigure, populations: Sequence[Shown]) -> list[Line2D]:
     """Legend of the crosses of these populations and of the triangles, where there are any."""
     n = sum(int((population.runs["group"] == "non").sum()) for population in populations)
     # not by findobj(), which would make all ticks only to look at them
@@ -532,7 +532,7 @@ def point_handles(figure: FigureBase, populations: Sequence[Shown]) -> list[Line
     ]
 
 
-def add_non_legend(figure: FigureBase, populations: Sequence[Shown]) -> None:
+def add_non_legend(figure: Figure | SubFigure, populations: Sequence[Shown]) -> None:
     """Legend of what is drawn of points besides their colours."""
     if handles := point_handles(figure, populations):
         figure.legend(handles=handles, loc="outside lower right")

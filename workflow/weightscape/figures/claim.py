@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.lines import Line2D
 
 from weightscape.claims.scorecard import COLOURS, SIGNS, statistic_name
@@ -62,7 +62,7 @@ def draw(population: style.Shown, split: str, claim: str) -> Figure:
     shown = _shown(judged, values, is_of_sets) if len(values) else []
     height = 1.4 + ROW * max(len(judged), 1)
     figure = Figure(figsize=(style.PAGE[0], height + (3.9 if shown else 0)), layout="constrained")
-    parts: list[FigureBase] = [figure]
+    parts: list[Figure | SubFigure] = [figure]
     if shown:
         parts = list(cast("np.ndarray", figure.subfigures(2, 1, height_ratios=[height, 3.9])))
     scale, numbers = style.width_scale(runs)

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 from weightscape.models.base import Layer, Link, Model, Options, Shape, parse_count
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-    from weightscape.models.base import Dropout, Parameters
+    from weightscape.models.base import Arrays, Dropout, Parameters
+
+EPSILON = 1e-5  # added to the variance of a token, as by torch
 
 
 class ViT(Model):
@@ -125,6 +128,41 @@ class ViT(Model):
             tokens = _norm(parameters, f"norm2{end}", tokens + drop(out))
         return _linear(parameters, "fc", tokens.mean(1)), units
 
+    def answer(self, parameters: Arrays, images: np.ndarray) -> tuple[np.ndarray, Arrays]:
+        import numpy as np
+
+        p, units, (n, channels, *_), (tall, broad) = parameters, {}, images.shape, self.patch
+
+        def linear(name: str, x: np.ndarray) -> np.ndarray:
+            flat = x.reshape(-1, x.shape[-1]) @ p[f"{name}.weight"].T + p[f"{name}.bias"]
+            return flat.reshape(*x.shape[:-1], -1)
+
+        def norm(name: str, x: np.ndarray) -> np.ndarray:
+            centred = x - x.mean(-1, keepdims=True)
+            spread = np.sqrt((centred**2).mean(-1, keepdims=True) + np.float32(EPSILON))
+            scaled: np.ndarray = centred / spread * p[f"{name}.weight"]
+            return scaled + p[f"{name}.bias"]
+
+        def attend(end: str, x: np.ndarray) -> np.ndarray:
+            query, key, value = (
+                linear(f"{name}{end}", x).reshape(n, self.tokens, self.heads, -1).swapaxes(1, 2)
+                for name in ("query", "key", "value")
+            )
+            scores = query @ key.swapaxes(2, 3) / math.sqrt(query.shape[-1])
+            shares = np.exp(scores - scores.max(-1, keepdims=True))
+            mixed = shares / shares.sum(-1, keepdims=True) @ value
+            return linear(f"attention_out{end}", mixed.swapaxes(1, 2).reshape(x.shape))
+
+        pixels = np.divide(images, 255, dtype=np.float32)
+        cut = pixels.reshape(n, channels, self.grid, tall, self.grid, broad)
+        patches = cut.transpose(0, 2, 4, 1, 3, 5).reshape(n, self.tokens, -1)
+        tokens = linear("patch", patches) + p["position"]
+        for end in _block_ends(self.options):
+            tokens = norm(f"norm1{end}", tokens + attend(end, tokens))
+            hidden = units[f"mlp1{end}"] = np.maximum(linear(f"mlp1{end}", tokens), 0)
+            tokens = norm(f"norm2{end}", tokens + linear(f"mlp2{end}", hidden))
+        return linear("fc", tokens.mean(1)), units
+
     def _cut(self, images: Tensor) -> Tensor:
         """(batch, channels, height, width) -> (batch, tokens, pixels of a patch)."""
         n, channels, _, _ = images.shape
@@ -161,4 +199,5 @@ def _linear(parameters: Parameters, name: str, x: Tensor) -> Tensor:
 def _norm(parameters: Parameters, name: str, x: Tensor) -> Tensor:
     from torch.nn.functional import layer_norm
 
-    return layer_norm(x, x.shape[-1:], parameters[f"{name}.weight"], parameters[f"{name}.bias"])
+    scale, shift = parameters[f"{name}.weight"], parameters[f"{name}.bias"]
+    return layer_norm(x, x.shape[-1:], scale, shift, EPSILON)

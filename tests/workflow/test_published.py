@@ -13,6 +13,7 @@ from originals import ORIGINALS, needs_originals
 from project import Project
 from weightscape.engine.devices import software
 from weightscape.errors import WeightscapeError
+from weightscape.publishing import figures
 from weightscape.publishing.data import (
     densities_file,
     fingerprint_of,
@@ -68,6 +69,16 @@ def test_its_figures_are_drawn_of_what_is_published(published, tmp_path):
     before = (folder / "figures" / "density-dnn.png").read_bytes()
     assert draw_figures(folder, "dnn") == ["density-dnn.png"]
     assert (folder / "figures" / "density-dnn.png").read_bytes() == before
+
+
+def test_densities_that_are_there_are_drawn_where_others_are_not(published, tmp_path, monkeypatch):
+    folder = shutil.copytree(published, tmp_path / "published")
+    (config,) = read_configs(folder).values()
+    keys = [("dnn", "digits"), ("dnn", "mnist")]
+    monkeypatch.setattr(figures, "read_configs", lambda _: dict.fromkeys(keys, config))
+    monkeypatch.setattr(figures, "paper_figures", lambda: ["density"])
+    assert draw_figures(folder, "dnn") == ["density-dnn.png"]
+    assert [path.name for path in (folder / "figures").iterdir()] == ["density-dnn-digits.png"]
 
 
 def test_densities_of_another_population_are_not_drawn(published, tmp_path):

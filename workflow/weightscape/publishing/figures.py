@@ -28,7 +28,8 @@ COLOURS = 64
 def draw_figures(folder: Path, model: str) -> list[str]:
     """Draws the figures that show populations of a model.
 
-    Returns the names of those that it can't draw, since densities of some are not published.
+    Returns the names of those that it can't draw, since densities of some populations are not
+    published. Those of the others are drawn in a figure of their own then, as `density-dnn-mnist`.
     """
     study, configs, left = Study(folder), read_configs(folder), []
     for name in paper_figures():
@@ -40,13 +41,14 @@ def draw_figures(folder: Path, model: str) -> list[str]:
         dpi = configs[shown[0]]["figures"]["dpi"]
         with TemporaryDirectory() as made:
             if "densities.h5" in head.reads:
-                found = {key: densities_file(folder, *key) for key in shown}
-                if not all(file.exists() for file in found.values()):
+                kept = [key for key in shown if densities_file(folder, *key).exists()]
+                if kept != shown:
                     left.append(path.name)
+                    path = path.with_stem("-".join([path.stem, *(dataset for _, dataset in kept)]))
+                    shown = kept
+                if not shown:
                     continue
-                for key, file in found.items():
-                    _check_densities(file, *key)
-                files = [*map(str, found.values())]
+                files = [str(_check_densities(folder, *key)) for key in shown]
             else:
                 (files,) = write_tables(study, head.reads, shown, Path(made)).values()
             figure = draw(name, [of_population(study.runs, *key) for key in shown], files, split)
@@ -56,14 +58,16 @@ def draw_figures(folder: Path, model: str) -> list[str]:
     return left
 
 
-def _check_densities(path: Path, model: str, dataset: str) -> None:
-    """Whole densities of another population would be drawn under this one's name."""
+def _check_densities(folder: Path, model: str, dataset: str) -> Path:
+    """The file; whole densities of another population would be drawn under this one's name."""
+    path = densities_file(folder, model, dataset)
     with open_densities(path) as file:
         found = file.attrs.get("model"), file.attrs.get("dataset")
     if found != (model, dataset):
         raise WeightscapeError(
             f"{path} has the densities of {found[0]} on {found[1]}: publish the population again"
         )
+    return path
 
 
 def _reduce(drawn: Path, target: Path) -> None:

@@ -206,8 +206,12 @@ def _figures() -> Iterator[str]:
     yield "## The paper's figures\n"
     for name in paper_figures():
         for path in sorted((FOLDER / "figures").glob(f"{name}*.png")):
-            of = path.stem.removeprefix(name).removeprefix("-")  # a model; or all, in one grid
-            says = f"{TITLES[of]}. {heads.shown_by(name)}" if of else heads.shown_by(name)
+            # a model, and maybe the only datasets that are shown; or all, in one grid
+            model, *datasets = path.stem.removeprefix(name).removeprefix("-").split("-")
+            says = heads.shown_by(name)
+            if model:
+                of = " and ".join(_title(model, dataset) for dataset in datasets or [ALL])
+                says = f"{of}. {says}"
             yield f"![{says}](results/figures/{path.name})\n"
             yield f"*{says}.*\n"
 

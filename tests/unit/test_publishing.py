@@ -91,7 +91,7 @@ def test_numbers_in_the_text_are_those_of_the_tables(study):
     runs = study.runs.query("model == 'dnn'")
     counts = runs.groupby(["dataset", "group"]).size()
     short = (
-        f"In short, of {len(runs):,} DNNs on two datasets**, and of 30 ViTs (9) and 600 CNNs (10)"
+        f"In short, of {len(runs):,} DNNs on three datasets**, and of 30 ViTs (9) and 600 CNNs (10)"
     )
     assert short in text
     between = (
@@ -100,7 +100,14 @@ def test_numbers_in_the_text_are_those_of_the_tables(study):
     assert between in text
     assert counts["fmnist", "high"] == 2
     assert not {("mnist", "low"), ("mnist", "mid")} & set(counts.index)
-    assert (counts["mnist", "non"], counts["fmnist", "non"]) == (3, 1)  # sentence 7
+    non = [int(counts[on, "non"]) for on in ("mnist", "fmnist", "cifar10")]
+    assert non == [3, 1, 1]  # sentence 7
+    of_cifar10 = runs.query("dataset == 'cifar10'")
+    medians = of_cifar10.groupby("group")["train_accuracy"].median()
+    best = of_cifar10["train_accuracy"].max()
+    assert f"the best one learns {best:.1f} %. {counts['cifar10', 'mid']} of 300 are *mid*" in text
+    assert f"({medians['mid']:.1f} % here" in text
+    assert ("cifar10", "high") not in counts.index
 
 
 def test_sentences_say_what_the_effects_are(within):
@@ -118,6 +125,28 @@ def test_sentences_say_what_the_effects_are(within):
         assert within["C4", "strength_pair", "fc2-fc3", on][1] > 0
     assert within["C4", "strength_pair", "fc1-fc2", "mnist"][2] < 0
     assert within["C4", "strength_pair", "fc1-fc2", "fmnist"][1] > 0
+
+
+def test_sentences_say_what_the_effects_are_on_cifar10(study, within):
+    """Those of 1 to 5 that are of CIFAR-10 alone."""
+
+    def on_cifar10(*key):
+        return within[(*key, "cifar10")]
+
+    claims = study.table("claims").query("dataset == 'cifar10'")
+    pooled = claims.set_index(["statistic", "layer"])
+    assert all(pooled.loc[("std", layer), "pooled_high"] < 0 for layer in ("fc1", "fc2", "fc3"))
+    assert all(pooled.loc[("strength_mean", layer), "pooled_low"] > 0 for layer in ("fc2", "fc3"))
+    assert all(on_cifar10("C1", "std", layer)[1] > 0.3 for layer in ("fc1", "fc2"))
+    assert on_cifar10("C1", "std", "fc3") == pytest.approx((-0.19, -0.33, -0.06), abs=0.005)
+    assert all(on_cifar10("C2", "std", f"fc3-{layer}")[2] < -0.5 for layer in ("fc1", "fc2"))
+    for layer in ("fc1", "fc2"):
+        assert on_cifar10("C3", "density_at_zero", layer)[2] < 0
+        assert on_cifar10("C4", "strength_mean", layer)[1] > 0
+    assert on_cifar10("C4", "strength_pair", "fc1-fc2")[1] > 0
+    assert pooled.loc[("std", "fc3"), ["ways_agree", "ways"]].tolist() == [1, 8]
+    undecided = {("strength_mean", "fc3"), ("strength_pair", "fc2-fc3"), ("density_at_zero", "fc3")}
+    assert all(pooled.loc[key, "verdict"] == "inconclusive" for key in undecided)
 
 
 def test_the_sentence_on_vits_says_what_the_tables_do(study):

@@ -7,6 +7,7 @@ from matplotlib import colormaps
 from drawings import (
     MIXED,
     bars_of,
+    collisions_in,
     is_blue,
     lightness,
     make_projection,
@@ -138,6 +139,24 @@ def test_widths_of_two_layers_are_named_as_they_are():
     figure = projection.draw([Shown(runs, make_projection(runs, ["fc1"]))], "test")
     (bar,) = [axes for axes in figure.axes if axes.get_ylabel() == "width"]
     assert [label.get_text() for label in bar.get_yticklabels()] == ["5x10", "20x50"]
+
+
+@pytest.mark.parametrize("n_datasets", [1, 2, 3])
+def test_names_of_widths_stand_apart_on_a_short_bar(n_datasets):
+    """Those of two layers are long, and the last ones lie near each other."""
+    widths = ("5", "9", "16", "36", "64", "150", "340", "800", "1000", "20x200", "64x600", "600x64")
+    shown = []
+    for dataset in ("mnist", "fmnist", "cifar10")[:n_datasets]:
+        runs = make_runs(np.linspace(20, 99, 48), widths=widths, dataset=dataset)
+        shown.append(Shown(runs, make_projection(runs, ["fc1"])))
+    figure = projection.draw(shown, "test")
+    figure.draw_without_rendering()
+    assert collisions_in(figure) == []
+    labels = "get_yticklabels" if n_datasets == 1 else "get_xticklabels"
+    of_width = [a for a in figure.axes if "width" in (a.get_xlabel(), a.get_ylabel())]
+    named = [[label.get_text() for label in getattr(bar, labels)()] for bar in of_width]
+    assert len(named) == n_datasets
+    assert all(len(names) > 1 and names[0] == "5" for names in named)
 
 
 def test_a_study_of_one_width_shows_all_its_embeddings(runs):

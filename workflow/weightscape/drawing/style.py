@@ -326,14 +326,30 @@ def add_width_bar(
     scale: ScalarMappable,
     numbers: dict[str, float],
     below: bool = False,
+    size: float = 7.5,
 ) -> None:
-    """A bar of widths with at most seven of them named, or four if it is below."""
-    bar = _add_bar(figure, axes, scale, "width", below)
+    """A bar of widths beside (or below) panels; size is of its text.
+
+    At most seven widths are named, or four if it is below, and those that have room.
+    """
     chosen = list(numbers)[:: -(-len(numbers) // (4 if below else 7))]
+    ends = np.array([[each.bbox.min, each.bbox.max] for each in axes])
+    pixels = ends[:, 1].max(axis=0) - ends[:, 0].min(axis=0)
+    points = 72 * pixels[int(not below)] / axes[0].figure.dpi
+    places = points * np.asarray(scale.norm(np.array([numbers[width] for width in chosen])))
+    named, free = [], -np.inf
+    for width, place in zip(chosen, places, strict=True):
+        half = size * (0.65 * len(width) + 0.7 if below else 1.2) / 2
+        if place - half >= free:
+            named.append(width)
+            free = place + half
+    bar = _add_bar(figure, axes, scale, "width", below)
     axis = bar.ax.xaxis if below else bar.ax.yaxis
-    axis.set_major_locator(FixedLocator([numbers[width] for width in chosen]))
+    axis.label.set_fontsize(size)
+    axis.set_tick_params(labelsize=size)
+    axis.set_major_locator(FixedLocator([numbers[width] for width in named]))
     axis.set_minor_locator(NullLocator())
-    axis.set_ticklabels(chosen)
+    axis.set_ticklabels(named)
 
 
 def _add_bar(

@@ -146,4 +146,4 @@ def _bars(figure: Figure, own: dict[Any, Axes], runs: pd.DataFrame, split: str, 
     if one:
         by_accuracy = by_width = list(own.values())
     style.add_colour_bar(figure, by_accuracy, style.accuracy_scale(runs, split), split, not one, 6)
-    style.add_width_bar(figure, by_width, *style.width_scale(runs), below=not one)
+    style.add_width_bar(figure, by_width, *style.width_scale(runs), not one, 6)

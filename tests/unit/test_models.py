@@ -26,6 +26,7 @@ from weightscape import models
 from weightscape.errors import WeightscapeError
 from weightscape.models.cnn import CNN
 from weightscape.models.dnn import DNN, hidden_units
+from weightscape.models.vit import ViT
 from weightscape.study import config as configs
 
 MNIST, CIFAR10 = (1, 28, 28), (3, 32, 32)
@@ -133,7 +134,7 @@ def test_answers_in_arrays_are_those_of_the_forward_pass(name, width, shape, opt
         np.testing.assert_allclose(output, wanted_units[layer], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", [DNN, CNN])
+@pytest.mark.parametrize("family", [DNN, CNN, ViT])
 def test_a_forward_pass_of_one_s_own_is_trained_and_asked_as_it_is(family):
     class Negative(family):
         def forward(self, parameters, images, drop):
@@ -151,7 +152,7 @@ def test_a_forward_pass_of_one_s_own_is_trained_and_asked_as_it_is(family):
     class Renamed(family):
         pass
 
-    options = {"head": "flatten"}
+    options = {"head": "flatten", "tokens": "patches", "d_model": 8, "feedforward": 5, "depth": 1}
     network, mixed, twin, base = (
         kind("4", (1, 4, 4), 3, options) for kind in (Negative, Mixed, Renamed, family)
     )
@@ -159,7 +160,7 @@ def test_a_forward_pass_of_one_s_own_is_trained_and_asked_as_it_is(family):
         assert other.by_hand() is None
         assert not other.has_gradients_by_hand
     assert type(twin.by_hand()) is type(base.by_hand())
-    assert twin.has_gradients_by_hand
+    assert twin.has_gradients_by_hand == base.has_gradients_by_hand
     parameters = {key: value.float().numpy() for key, value in draw(network).items()}
     pixels = np.random.default_rng(0).integers(0, 256, (5, 1, 4, 4), np.uint8)
     expected = base.answer(parameters, pixels)[0]

@@ -77,8 +77,17 @@ def test_densities_that_are_there_are_drawn_where_others_are_not(published, tmp_
     keys = [("dnn", "digits"), ("dnn", "mnist")]
     monkeypatch.setattr(figures, "read_configs", lambda _: dict.fromkeys(keys, config))
     monkeypatch.setattr(figures, "paper_figures", lambda: ["density"])
+    (folder / "figures").mkdir(exist_ok=True)
+    for name in ("density-dnn-digits", "density-dnn-mnist-fmnist", "density-cnn-digits"):
+        (folder / "figures" / f"{name}.png").touch()
     assert draw_figures(folder, "dnn") == ["density-dnn.png"]
-    assert [path.name for path in (folder / "figures").iterdir()] == ["density-dnn-digits.png"]
+    drawn = folder / "figures" / "density-dnn-digits.png"
+    assert drawn.stat().st_size > 5000
+    assert len([*drawn.parent.iterdir()]) == 3
+    monkeypatch.setattr(figures, "read_configs", lambda _: {("dnn", "digits"): config})
+    assert draw_figures(folder, "dnn") == []
+    left = {path.stem for path in drawn.parent.iterdir()}  # a part of what is drawn whole is gone
+    assert left == {"density-dnn", "density-dnn-mnist-fmnist", "density-cnn-digits"}
 
 
 def test_densities_of_another_population_are_not_drawn(published, tmp_path):

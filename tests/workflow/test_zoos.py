@@ -19,7 +19,9 @@ def test_two_zoos_are_one_study(tmp_path):
     measured = [
         f"results/zoos/measures/{model}/own/convergence.csv" for model in ("trials", "rows")
     ]
-    tables = [f"results/zoos/tables/{name}.csv" for name in ("imports", "runs", "statistics")]
+    tables = [
+        f"results/zoos/tables/{name}.csv" for name in ("imports", "runs", "statistics", "answers")
+    ]
     project.succeed(*tables, *measured, "results/zoos/figures/convergence.png")
 
     def table(name):
@@ -29,6 +31,7 @@ def test_two_zoos_are_one_study(tmp_path):
     runs = table("runs").set_index("model")
     assert runs.loc["trials", "test_accuracy"].round(3).tolist() == [65, 66, 67, 68]
     assert runs.loc["rows", "test_accuracy"].round(3).tolist() == [60, 61, 62, 63]
+    assert set(table("answers")["model"]) >= {"trials", "rows"}
     assert table("statistics")["distance"].gt(0).all()  # from the initial weights
     for model, epochs in (("trials", EPOCHS), ("rows", STEPS)):
         curves = pd.read_csv(project.results / "measures" / model / "own" / "convergence.csv")

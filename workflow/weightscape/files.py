@@ -51,7 +51,7 @@ def open_unlocked(path: Path | str) -> h5py.File:
     import h5py  # which not all that write files need
 
     try:
-        return h5py.File(path, locking=False)
+        return h5py.File(path, driver="sec2", locking=False)  # whatever HDF5_DRIVER says
     except OSError as error:
         if "locking flag" not in str(error):  # it is open with a lock in this very process
             raise

@@ -81,7 +81,7 @@ class Statement(NamedTuple):
 
 
 class ByLayer:
-    """The rows of tables by their layer, looked up once for the statements of all claims."""
+    """The rows of tables by their layer, looked up once for many statements."""
 
     def __init__(self, tables: dict[str, pd.DataFrame]):
         self.tables = tables

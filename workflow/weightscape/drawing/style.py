@@ -330,26 +330,27 @@ def add_width_bar(
 ) -> None:
     """A bar of widths beside (or below) panels; size is of its text.
 
-    At most seven widths are named, or four if it is below, and those that have room.
+    Named are the first and the last, and between them as many as have room: at most seven, or four
+    if it is below.
     """
-    chosen = list(numbers)[:: -(-len(numbers) // (4 if below else 7))]
     ends = np.array([[each.bbox.min, each.bbox.max] for each in axes])
     pixels = ends[:, 1].max(axis=0) - ends[:, 0].min(axis=0)
     points = 72 * pixels[int(not below)] / axes[0].figure.dpi
-    places = points * np.asarray(scale.norm(np.array([numbers[width] for width in chosen])))
-    named, free = [], -np.inf
-    for width, place in zip(chosen, places, strict=True):
-        half = size * (0.65 * len(width) + 0.7 if below else 1.2) / 2
-        if place - half >= free:
-            named.append(width)
-            free = place + half
+    places = points * np.asarray(scale.norm(np.array(list(numbers.values()))))
+    halves = [size * (0.65 * len(width) + 0.7 if below else 1.2) / 2 for width in numbers]
+    evenly = np.linspace(0, points, 4 if below else 7)[1:-1]
+    named: list[int] = []
+    for one in (0, len(numbers) - 1, *(int(np.abs(places - place).argmin()) for place in evenly)):
+        if all(abs(places[one] - places[i]) >= halves[one] + halves[i] for i in named):
+            named.append(one)
+    chosen = [list(numbers)[one] for one in sorted(named)]
     bar = _add_bar(figure, axes, scale, "width", below)
     axis = bar.ax.xaxis if below else bar.ax.yaxis
     axis.label.set_fontsize(size)
     axis.set_tick_params(labelsize=size)
-    axis.set_major_locator(FixedLocator([numbers[width] for width in named]))
+    axis.set_major_locator(FixedLocator([numbers[width] for width in chosen]))
     axis.set_minor_locator(NullLocator())
-    axis.set_ticklabels(named)
+    axis.set_ticklabels(chosen)
 
 
 def _add_bar(

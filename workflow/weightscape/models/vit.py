@@ -117,10 +117,10 @@ class ViT(Model):
     def forward(
         self, parameters: Parameters, images: Tensor, drop: Dropout
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        tokens = _linear(parameters, "patch", self._cut(images)) + parameters["position"]
+        tokens = _linear(parameters, "patch", _cut(images, self.grid)) + parameters["position"]
         units = {}
         for end in _block_ends(self.options):
-            attended = self._attend(parameters, end, tokens, drop)
+            attended = _attend(parameters, end, tokens, self.heads, drop)
             tokens = _norm(parameters, f"norm1{end}", tokens + drop(attended))
             hidden = _linear(parameters, f"mlp1{end}", tokens).relu()
             units[f"mlp1{end}"] = hidden
@@ -163,26 +163,27 @@ class ViT(Model):
             tokens = norm(f"norm2{end}", tokens + linear(f"mlp2{end}", hidden))
         return linear("fc", tokens.mean(1)), units
 
-    def _cut(self, images: Tensor) -> Tensor:
-        """(batch, channels, height, width) -> (batch, tokens, pixels of a patch)."""
-        n, channels, _, _ = images.shape
-        tall, broad = self.patch
-        cut = images.reshape(n, channels, self.grid, tall, self.grid, broad)
-        return cut.permute(0, 2, 4, 1, 3, 5).reshape(n, self.tokens, channels * tall * broad)
 
-    def _attend(self, parameters: Parameters, end: str, tokens: Tensor, drop: Dropout) -> Tensor:
-        """Multi-head self-attention; dropout falls on the attention weights, as in torch."""
-        n, count, d_model = tokens.shape
+def _cut(images: Tensor, grid: int) -> Tensor:
+    """(batch, channels, height, width) -> (batch, tokens, pixels of a patch)."""
+    n, channels, height, breadth = images.shape
+    cut = images.reshape(n, channels, grid, height // grid, grid, breadth // grid)
+    return cut.permute(0, 2, 4, 1, 3, 5).reshape(n, grid**2, -1)
 
-        def split(name: str) -> Tensor:  # (batch, heads, tokens, d_model / heads)
-            projected = _linear(parameters, f"{name}{end}", tokens)
-            return projected.view(n, count, self.heads, -1).transpose(1, 2)
 
-        query, key, value = split("query"), split("key"), split("value")
-        scores = query @ key.mT / math.sqrt(d_model // self.heads)
-        mixed = drop(scores.softmax(-1)) @ value
-        joined = mixed.transpose(1, 2).reshape(n, count, d_model)
-        return _linear(parameters, f"attention_out{end}", joined)
+def _attend(p: Parameters, end: str, tokens: Tensor, heads: int, drop: Dropout) -> Tensor:
+    """Multi-head self-attention; dropout falls on the attention weights, as in torch."""
+    n, count, d_model = tokens.shape
+
+    def split(name: str) -> Tensor:  # (batch, heads, tokens, d_model / heads)
+        projected = _linear(p, f"{name}{end}", tokens)
+        return projected.view(n, count, heads, -1).transpose(1, 2)
+
+    query, key, value = split("query"), split("key"), split("value")
+    scores = query @ key.mT / math.sqrt(d_model // heads)
+    mixed = drop(scores.softmax(-1)) @ value
+    joined = mixed.transpose(1, 2).reshape(n, count, d_model)
+    return _linear(p, f"attention_out{end}", joined)
 
 
 def _block_ends(options: Options) -> list[str]:

@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> None:
         folders = [Path(*other) if other else FOLDER]
         publish(Path(study), Path(config), model, dataset, folders[0])
         for name in [] if other else draw_figures(FOLDER, model):
-            print(f"{name} is not drawn, since some of its densities are not published")
+            print(f"{name} is not drawn whole, since some of its densities are not published")
     else:
         folders = studies()
         for folder in folders:

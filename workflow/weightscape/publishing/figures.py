@@ -55,6 +55,7 @@ def draw_figures(folder: Path, model: str) -> list[str]:
             drawn = Path(made) / path.name
             style.save(figure, drawn.with_suffix(".svg"), drawn, dpi, "")
             _reduce(drawn, path)
+        _drop_parts(path, f"{name}-{model}-", {dataset for _, dataset in shown})
     return left
 
 
@@ -68,6 +69,13 @@ def _check_densities(folder: Path, model: str, dataset: str) -> Path:
             f"{path} has the densities of {found[0]} on {found[1]}: publish the population again"
         )
     return path
+
+
+def _drop_parts(path: Path, start: str, datasets: set[str]) -> None:
+    """Figures of some of the datasets alone, whose densities were the only ones then."""
+    for part in path.parent.glob(f"{start}*.png"):
+        if part != path and set(part.stem.removeprefix(start).split("-")) <= datasets:
+            part.unlink()
 
 
 def _reduce(drawn: Path, target: Path) -> None:

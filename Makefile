@@ -12,9 +12,8 @@ CONFIG ?= config/config.yaml
 STUDY = $(BIN)/python envs/name_study.py $(CONFIG)
 REPORT := results/quick/report.html
 BENCHMARKS := results/benchmarks
-# one more than processors, as tests of whole studies wait a quarter of their time; at most four: each
-# takes a gigabyte, and whole studies take all processors by themselves
-WORKERS := -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist worksteal
+# at most four: each takes a gigabyte, and whole studies take all processors by themselves
+WORKERS := -n logical --maxprocesses 4 --dist worksteal
 
 .PHONY: study plan status explorer report setup test coverage fuzz test-slurm bench bench-gpu bench-measures bench-claims bench-scale bench-slurm bench-bad-day lint format types rulegraph pages results tutorial screenshots docs lock clean help
 

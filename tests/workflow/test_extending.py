@@ -167,6 +167,7 @@ def test_an_ordinary_module_in_a_folder_of_ones_own_is_trained_and_measured(fres
     weights = fresh.shards()
     for content in weights.values():
         assert b'"code":"' in content
+    assert "train_runs" not in fresh.planned()
     fresh.study["populations"][0]["seeds"] = 3  # trains what is new
     assert fresh.planned()["train_runs"] == 2
     fresh.study["populations"][0]["seeds"] = 2
@@ -174,7 +175,9 @@ def test_an_ordinary_module_in_a_folder_of_ones_own_is_trained_and_measured(fres
     assert fresh.planned()["train_runs"] == 2  # another model
     path = "lenet/digits/width-2/seeds-0000-0001.h5"
     fresh.succeed(f"results/test/weights/{path}")
-    assert {name for name, content in fresh.shards().items() if content != weights[name]} == {path}
+    found = fresh.shards()
+    assert found.keys() == weights.keys()
+    assert {name for name, content in found.items() if content != weights[name]} == {path}
 
 
 @pytest.mark.parametrize(
